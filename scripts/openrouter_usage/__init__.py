@@ -1,0 +1,1 @@
+"""openrouter-usage: knows, and controls, what AI agents spend on OpenRouter."""

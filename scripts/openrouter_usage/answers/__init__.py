@@ -1,0 +1,1 @@
+"""OpenRouter's answers, read from JSON into plain values; no I/O."""

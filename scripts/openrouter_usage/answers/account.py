@@ -1,0 +1,133 @@
+"""GET /credits, GET /activity and POST /analytics/query: what the whole account has spent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from openrouter_usage.answers.fields import Fields
+from openrouter_usage.errors import BadAnswer, InvalidValue
+from openrouter_usage.exactjson import Json
+from openrouter_usage.money import subtract
+from openrouter_usage.period import parse_day
+from openrouter_usage.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Credits:
+    """The account's prepaid credits in USD: bought and used, ever."""
+
+    purchased: Decimal
+    used: Decimal
+
+    @property
+    def balance(self) -> Decimal:
+        """What is left; it may be negative."""
+        return subtract(self.purchased, self.used)
+
+    @property
+    def is_blank(self) -> bool:
+        """Tell whether this is the 0/0 that an inference key is given for an account that has credits."""
+        return not self.purchased and not self.used
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityRow:
+    """What one model used on one UTC day through one provider."""
+
+    day: date
+    model: str
+    provider: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class TodaySpend:
+    """The account's spend of the running UTC day, from the analytics API."""
+
+    usage: Usage
+    truncated: bool
+
+
+def read_credits(answer: Json) -> Credits:
+    """Read the body of GET /credits."""
+    data = Fields(answer, "/credits").within("data")
+    return Credits(data.usd("total_credits"), data.usd("total_usage"))
+
+
+def read_activity(answer: Json) -> list[ActivityRow]:
+    """Read the body of GET /activity: a row for each day, model and endpoint."""
+    return [_row(row) for row in Fields(answer, "/activity").each("data")]
+
+
+def _row(row: Fields) -> ActivityRow:
+    usage = Usage(
+        row.count("requests"),
+        row.count("prompt_tokens"),
+        row.count("completion_tokens"),
+        row.count("reasoning_tokens"),
+        row.count("cached_tokens"),
+        row.usd("usage"),
+        row.usd("byok_usage_inference"),
+    )
+    return ActivityRow(_day(row), row.text("model") or "unknown model", row.text("provider_name") or "unknown", usage)
+
+
+def _day(row: Fields) -> date:
+    """Give a row's day: the documented 2026-08-31 and the observed 2026-08-31 00:00:00 both."""
+    try:
+        return parse_day(row.text("date"))
+    except InvalidValue as error:
+        raise row.wrong("date", str(error)) from None
+
+
+def read_today(answer: Json) -> TodaySpend:
+    """Read an analytics answer about the running day; its rows stand in data.data, counts are strings."""
+    outer = Fields(answer, "/analytics/query").within("data")
+    usages = [
+        Usage(requests=row.count("request_count"), cost=row.usd("credits_usage"), byok_cost=row.usd("byok_usage"))
+        for row in outer.each("data")
+    ]
+    try:
+        truncated = outer.within("metadata").flag("truncated")
+    except BadAnswer:
+        truncated = False
+    return TodaySpend(sum(usages, Usage()), truncated)
+
+
+def write_credits(credits: Credits) -> Json:
+    """Write a body of GET /credits that `read_credits` reads back the same."""
+    return {"data": {"total_credits": credits.purchased, "total_usage": credits.used}}
+
+
+def write_activity(rows: Iterable[ActivityRow]) -> Json:
+    """Write a body of GET /activity with the endpoints of one provider added up."""
+    sums: dict[tuple[date, str, str], Usage] = {}
+    for row in rows:
+        key = (row.day, row.model, row.provider)
+        sums[key] = sums[key] + row.usage if key in sums else row.usage
+    return {"data": [_write_row(*key, usage) for key, usage in sums.items()]}
+
+
+def _write_row(day: date, model: str, provider: str, usage: Usage) -> Json:
+    return {
+        "date": day.isoformat(),
+        "model": model,
+        "provider_name": provider,
+        "usage": usage.cost,
+        "byok_usage_inference": usage.byok_cost,
+        "requests": usage.requests,
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+        "cached_tokens": usage.cached_tokens,
+    }
+
+
+def write_today(spend: TodaySpend) -> Json:
+    """Write an analytics answer that `read_today` reads back the same."""
+    usage = spend.usage
+    row: Json = {"request_count": usage.requests, "credits_usage": usage.cost, "byok_usage": usage.byok_cost}
+    return {"data": {"data": [row], "metadata": {"truncated": spend.truncated}}}

@@ -1,0 +1,99 @@
+"""Reads the fields of one JSON object; whatever is not what its name promises is a BadAnswer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+
+from openrouter_usage.errors import BadAnswer, InvalidValue
+from openrouter_usage.exactjson import Json
+from openrouter_usage.money import usd
+from openrouter_usage.period import parse_moment
+from openrouter_usage.text import safe
+
+
+class Fields:
+    """A JSON object with typed look-ups; `where` names it in messages."""
+
+    __slots__ = ("_values", "where")
+
+    def __init__(self, value: Json, where: str) -> None:
+        """Take a JSON object; BadAnswer when it is anything else."""
+        if not isinstance(value, dict):
+            raise BadAnswer(f"OpenRouter's answer to {where} is not understood: an object was expected")
+        self._values = value
+        self.where = where
+
+    def __contains__(self, name: str) -> bool:
+        """Tell whether the field is there and not null."""
+        return self._values.get(name) is not None
+
+    def names(self, name: str) -> bool:
+        """Tell whether the field is there, null or not."""
+        return name in self._values
+
+    def get(self, name: str) -> Json:
+        """Give the raw value, None when absent."""
+        return self._values.get(name)
+
+    def within(self, name: str) -> Fields:
+        """Give a field that is itself an object."""
+        return Fields(self._values.get(name), f"{self.where} ({name})")
+
+    def each(self, name: str) -> Iterator[Fields]:
+        """Give the objects of a field that is a list."""
+        values = self._values.get(name)
+        if not isinstance(values, list):
+            raise self.wrong(name, "a list was expected")
+        return (Fields(value, f"{self.where} ({name})") for value in values)
+
+    def usd(self, name: str) -> Decimal:
+        """Give a required amount."""
+        amount = self.optional_usd(name)
+        if amount is None:
+            raise self.wrong(name, "an amount was expected")
+        return amount
+
+    def optional_usd(self, name: str) -> Decimal | None:
+        """Give an amount, None when it is absent or null: unknown, never zero."""
+        value = self._values.get(name)
+        try:
+            return None if value is None else usd(value)
+        except InvalidValue as error:
+            raise self.wrong(name, str(error)) from None
+
+    def count(self, name: str) -> int:
+        """Give a whole number, 0 when absent; counts may come as strings."""
+        return self.optional_count(name) or 0
+
+    def optional_count(self, name: str) -> int | None:
+        """Give a whole number, None when absent or null."""
+        value = self._values.get(name)
+        if value is None or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**15):
+            return value
+        if isinstance(value, Decimal) and value.is_finite() and abs(value) < 10**15 and value == int(value):
+            return int(value)
+        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
+            return int(value)
+        raise self.wrong(name, "a whole number was expected")
+
+    def text(self, name: str) -> str:
+        """Give a text, "" when it is absent or something else."""
+        value = self._values.get(name)
+        return value if isinstance(value, str) else ""
+
+    def flag(self, name: str) -> bool:
+        """Tell whether a field is the JSON value true."""
+        return self._values.get(name) is True
+
+    def moment(self, name: str) -> datetime | None:
+        """Give a moment in UTC, None when absent or unreadable."""
+        try:
+            return parse_moment(self.text(name)) if self.text(name) else None
+        except InvalidValue:
+            return None
+
+    def wrong(self, name: str, why: str) -> BadAnswer:
+        """Give the error that says which field of which answer is wrong, and why."""
+        return BadAnswer(f"OpenRouter's answer to {self.where} is not understood: field {safe(name)}: {why}")

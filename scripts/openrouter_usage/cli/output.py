@@ -1,0 +1,58 @@
+"""Writes text where it belongs, whatever the terminal can show."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import TextIO
+
+from openrouter_usage.errors import SettingsError
+
+# For terminals and code pages without these signs; anything else they lack becomes "?".
+_PLAIN = {"💰": "$", "•": "*", "·": "|", "…": "...", "⚠": "!", "ℹ": "i", "⬅": "<-", "–": "-", "—": "-", "█": "#"}
+
+
+class OutputClosed(SettingsError):
+    """The text could not be written to where it should go."""
+
+    code = "output"
+
+
+def write(text: str, stream: TextIO | None = None) -> None:
+    """Write and flush text; OutputClosed when the reader has gone or the device is full."""
+    stream = sys.stdout if stream is None else stream
+    if stream is None:  # started with its output closed, as by `>&-`
+        raise OutputClosed("there is no output to write to")
+    try:
+        stream.write(shown(text, stream.encoding))
+        stream.flush()
+    except (OSError, ValueError) as error:
+        _silence(stream)
+        full = isinstance(error, OSError) and not isinstance(error, BrokenPipeError)
+        raise OutputClosed(f"the output could not be written: {error}" if full else "") from None
+
+
+def shown(text: str, encoding: str | None) -> str:
+    """Replace what an encoding cannot express by the plainest sign that it can."""
+    encoding = encoding or "utf-8"
+    try:
+        text.encode(encoding)
+        return text
+    except (UnicodeEncodeError, LookupError):
+        for sign, plain in _PLAIN.items():
+            text = text.replace(sign, plain)
+        return text.encode(encoding, "replace").decode(encoding)
+
+
+def complain(program: str, message: str, hint: str = "") -> None:
+    """Write one line about what went wrong to standard error, if there is one."""
+    line = f"{program}: {message}" + (f" -- {hint}" if hint else "")
+    with contextlib.suppress(OutputClosed):
+        write(line.replace("\n", " ") + "\n", sys.stderr)
+
+
+def _silence(stream: TextIO) -> None:
+    """Keep Python's own flush at exit from complaining about the same stream again."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,0 +1,70 @@
+"""An argument parser whose errors are ours: one line, a suggestion, exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import Any, NoReturn
+
+from openrouter_usage.errors import InvalidValue, OpenRouterUsageError, SettingsError
+from openrouter_usage.text import safe
+from openrouter_usage.version import VERSION
+
+EXIT_CODES = """exit codes:
+  0 done   2 wrong usage or settings, missing packages   3 the answer is no
+  4 OpenRouter said no (401, 402, 403)   5 OpenRouter could not be reached
+  6 the ledger cannot be read or written   130 interrupted   1 a bug
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse without abbreviations, without exits, and with a guess at what was meant."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Make a parser that shows its epilog as it is written."""
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise SettingsError with the nearest known word."""
+        hint = f"did you mean {self._nearest(message)}?" if self._nearest(message) else f"see {self.prog} --help"
+        raise SettingsError(safe(message, 300), hint=hint, code="usage")
+
+    def _nearest(self, message: str) -> str:
+        from difflib import get_close_matches
+
+        words = re.findall(r"[\w-]+", message.partition(":")[2])
+        known = [name for action in self._actions for name in (*action.option_strings, *map(str, action.choices or ()))]
+        for word in words:
+            close = [name for name in get_close_matches(word, known, n=1, cutoff=0.6) if name != word]
+            if close:
+                return str(close[0])
+        return ""
+
+
+def with_version(parser: Parser) -> Parser:
+    """Add `--version` to a program's parser."""
+    parser.add_argument("--version", action="version", version=f"openrouter-usage {VERSION}")
+    return parser
+
+
+def whole_number(lowest: int, highest: int) -> Any:
+    """Make an argument type: a whole number within bounds."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and lowest <= int(text) <= highest):
+            raise argparse.ArgumentTypeError(f"{safe(text, 40)!r} is not a whole number from {lowest} to {highest}")
+        return int(text)
+
+    return read
+
+
+def checked(read: Any) -> Any:
+    """Make an argument type of a function that raises InvalidValue."""
+
+    def convert(text: str) -> Any:
+        try:
+            return read(text)
+        except (InvalidValue, OpenRouterUsageError) as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert

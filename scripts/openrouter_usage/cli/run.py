@@ -1,0 +1,83 @@
+"""Runs a program: one place catches, and every way to end has its own exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+
+from openrouter_usage.cli.output import OutputClosed, complain, write
+from openrouter_usage.errors import OpenRouterUsageError, SettingsError
+
+INTERRUPTED = 130
+BUG = 1
+_PACKAGES = {"requests", "dotenv", "urllib3", "certifi", "idna", "charset_normalizer"}
+Program = Callable[[Sequence[str]], int]
+
+
+def run(name: str, program: Program, argv: Sequence[str] | None = None) -> int:
+    """Run a program with its arguments and give its exit code; errors become one line on stderr."""
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        return program(argv)
+    except OpenRouterUsageError as error:
+        return _failed(name, argv, error)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _PACKAGES:
+            return _bug(name, argv)
+        return _failed(name, argv, _missing_package(error.name or ""))
+    except KeyboardInterrupt:
+        return _interrupted(name)
+    except Exception:
+        return _bug(name, argv)
+
+
+def _failed(name: str, argv: Sequence[str], error: OpenRouterUsageError) -> int:
+    try:
+        if "--json" in argv and not isinstance(error, OutputClosed):
+            from openrouter_usage.render.as_json import envelope
+
+            write(envelope("error", datetime.now(timezone.utc), None, error=error))
+    except OutputClosed as closed:
+        error = closed
+    if error.message:
+        complain(name, error.message, error.hint)
+    return error.exit_code
+
+
+def _missing_package(package: str) -> SettingsError:
+    folder = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    requirements = os.path.join(folder, "requirements.txt")
+    script = os.path.abspath(sys.argv[0])
+    return SettingsError(
+        f"the Python package {package.partition('.')[0]} is missing",
+        hint=f'run: {sys.executable or "python3"} -m pip install -r "{requirements}"   or: uv run "{script}"',
+        code="missing_package",
+    )
+
+
+def _interrupted(name: str) -> int:
+    # A second ^C must not tear the first one's farewell apart.
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    complain(name, "interrupted")
+    return INTERRUPTED
+
+
+def _bug(name: str, argv: Sequence[str]) -> int:
+    import traceback
+
+    from openrouter_usage.credentials import scrubbed
+
+    shown = scrubbed(traceback.format_exc())
+    error = OpenRouterUsageError(
+        "this is a bug", hint="please report it to the skill's maintainers, with the lines above", code="bug"
+    )
+    try:
+        write(shown, sys.stderr)
+    except OutputClosed:
+        return BUG
+    _failed(name, argv, error)
+    return BUG

@@ -1,0 +1,100 @@
+"""stats.py: the summary of what OpenRouter says is spent and left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from importlib import import_module
+
+from openrouter_usage.cli.output import complain, write
+from openrouter_usage.cli.parser import EXIT_CODES, Parser, whole_number, with_version
+from openrouter_usage.errors import OpenRouterUsageError
+from openrouter_usage.latest import latest
+from openrouter_usage.period import UTC
+from openrouter_usage.settings import load_settings
+from openrouter_usage.summary.breakdown import DEFAULT_TOP, GROUPS, MOST_DAYS
+from openrouter_usage.summary.build import build_summary
+from openrouter_usage.summary.model import Summary
+
+PROGRAM = "stats.py"
+LINE_MAX_AGE_S = 60
+_EXAMPLES = """examples:
+  python3 scripts/stats.py                  today, week, month, balance, spend by model
+  python3 scripts/stats.py --by provider --days 30
+  python3 scripts/stats.py --line           one line for a status bar
+  python3 scripts/stats.py --json | jq .data.today.usage_usd
+
+keys: OPENROUTER_API_KEY, and OPENROUTER_MGMT_KEY for the spend by model, from the
+environment or ~/.openrouter/credentials.env
+
+"""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def parser() -> Parser:
+    """Describe the arguments of stats.py."""
+    parser = with_version(
+        Parser(
+            prog=PROGRAM,
+            description="Show what OpenRouter says is spent today, this week and this month (UTC), and what is left.",
+            epilog=_EXAMPLES + EXIT_CODES,
+        )
+    )
+    face = parser.add_mutually_exclusive_group()
+    face.add_argument(
+        "--json", action="store_const", const="json", dest="face", help="one JSON envelope, exact amounts"
+    )
+    face.add_argument(
+        "--line", action="store_const", const="line", dest="face", help="one line, from answers up to 60 s old"
+    )
+    face.add_argument(
+        "--format", choices=("text", "json", "csv", "markdown", "line"), dest="face", help="how to show it"
+    )
+    number = whole_number(1, MOST_DAYS)
+    parser.add_argument(
+        "--days", type=number, default=7, metavar="N", help="completed UTC days to break down (7, at most 30)"
+    )
+    parser.add_argument(
+        "--top", type=whole_number(0, 10_000), metavar="N", help=f"lines of the breakdown ({DEFAULT_TOP})"
+    )
+    parser.add_argument("--by", choices=tuple(GROUPS), default="model", help="what to break down by (model)")
+    seconds = whole_number(0, 86_400)
+    parser.add_argument(
+        "--max-age", type=seconds, metavar="S", help="answer from figures up to S seconds old, without network"
+    )
+    parser.add_argument(
+        "--timeout", type=whole_number(1, 600), default=30, metavar="S", help="seconds to wait for OpenRouter (30)"
+    )
+    parser.set_defaults(face="text")
+    return parser
+
+
+def main(argv: Sequence[str], *, clock: Callable[[], datetime] = _now) -> int:
+    """Print the summary; 5 when OpenRouter could not be reached and older figures were shown."""
+    options = parser().parse_args(argv)
+    settings = load_settings()
+    settings.require_key()
+    for warning in settings.warnings:
+        complain(PROGRAM, warning)
+    max_age_s = LINE_MAX_AGE_S if options.max_age is None and options.face == "line" else options.max_age or 0
+    found = latest(settings, clock(), max_age_s=max_age_s, timeout_s=options.timeout)
+    local_day = found.parts.taken_at.astimezone().date()
+    summary = build_summary(found.parts, days=options.days, top=options.top, by=options.by, local_day=local_day)
+    write(_rendered(options.face, summary, clock(), found.error))
+    if found.error:
+        complain(PROGRAM, f"these figures are old: {found.error.message}", found.error.hint)
+        return found.error.exit_code
+    return 0
+
+
+def _rendered(face: str, summary: Summary, now: datetime, error: OpenRouterUsageError | None) -> str:
+    """Write the summary in one face; only that face's module is loaded."""
+    if face == "json":
+        from openrouter_usage.render.as_json import render_summary
+
+        return render_summary(summary, now, error=error)
+    text: str = import_module(f"openrouter_usage.render.as_{face}").render_summary(summary, now)
+    return text

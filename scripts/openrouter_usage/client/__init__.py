@@ -1,0 +1,1 @@
+"""Talks to OpenRouter: one method per endpoint over one careful transport."""

@@ -1,0 +1,132 @@
+"""Connections that can be cut from another thread, and that share one TLS context."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from typing import Any
+
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from openrouter_usage.client.tls import SharedContext
+
+_running = threading.local()
+
+
+class Lifeline:
+    """Cuts the connection of the current thread's request when its time is up.
+
+    A timeout of the socket starts anew with every byte, so a server that drips could hold a reader
+    for ever; only a watchdog outside the read ends that.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        """Set the time until the cut."""
+        self.expired = False
+        self._connections: list[_Cuttable] = []
+        self._lock = threading.Lock()
+        self._timer = threading.Timer(max(0.0, seconds), self._expire)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Lifeline:
+        """Hold every connection that this thread opens or reuses from here on."""
+        _running.lifeline = self
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go."""
+        self._timer.cancel()
+        _running.lifeline = None
+
+    def hold(self, connection: _Cuttable) -> None:
+        """Cut this connection too when the time comes, or at once when it has come already."""
+        with self._lock:
+            self._connections.append(connection)
+        if self.expired:
+            connection.cut()
+
+    def _expire(self) -> None:
+        with self._lock:
+            self.expired = True
+        for connection in self._connections:
+            connection.cut()
+
+
+class _Cuttable:
+    """Adds to an urllib3 connection that its socket can be shut while somebody reads from it."""
+
+    sock: socket.socket | None
+    _last_sock: socket.socket | None = None
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        """Send a request, held by the lifeline of this thread."""
+        lifeline = getattr(_running, "lifeline", None)
+        if lifeline is not None:
+            lifeline.hold(self)
+        super().request(*args, **kwargs)  # type: ignore[misc]  # the mixin stands before a connection
+
+    def getresponse(self) -> Any:
+        """Read the head of the answer; http.client forgets the socket of a closing answer, we do not."""
+        self._last_sock = self.sock
+        return super().getresponse()  # type: ignore[misc]  # the mixin stands before a connection
+
+    def cut(self) -> None:
+        """Shut the socket; a blocked read ends at once."""
+        for sock in (self.sock, self._last_sock):
+            if sock is not None:
+                # Not SSLSocket.shutdown, which drops the TLS state under the reader's feet. An OSError
+                # means that the socket is closed already, which is what was wanted.
+                with contextlib.suppress(OSError):
+                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
+class _Plain(_Cuttable, HTTPConnection):
+    pass
+
+
+class _Secure(_Cuttable, HTTPSConnection):
+    pass
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _Plain
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _Secure
+
+
+class Adapter(HTTPAdapter):
+    """The adapter of requests with cuttable connections and one TLS context, read once for all threads."""
+
+    def __init__(self, tls: SharedContext) -> None:
+        """Keep the context until the first TLS connection asks for it."""
+        self._tls = tls
+        super().__init__(max_retries=0, pool_maxsize=16)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make the pool for direct connections."""
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        """Make the pool for connections through a proxy."""
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
+        return manager
+
+    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
+        """Give every TLS connection the shared context, always verifying."""
+        host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
+        secure = host["scheme"] == "https"
+        return host, {"cert_reqs": "CERT_REQUIRED", "ssl_context": self._tls.get()} if secure else {}
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Demand a valid certificate; the bundle is in the context, and naming it here would read it again."""
+        conn.cert_reqs = "CERT_REQUIRED"
+        conn.ca_certs = None
+        conn.ca_cert_dir = None

@@ -1,0 +1,81 @@
+"""The endpoints of OpenRouter that are asked for figures, one method each, under their own names."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from openrouter_usage.answers.account import ActivityRow, Credits, TodaySpend, read_activity, read_credits, read_today
+from openrouter_usage.answers.key import KeyInfo, read_key
+from openrouter_usage.client.refusals import complaint_in, refusal
+from openrouter_usage.client.transport import Answer, Request, Transport
+from openrouter_usage.credentials import ApiKey
+from openrouter_usage.errors import BadAnswer, NotFound, Unreachable
+from openrouter_usage.exactjson import Json, dumps, loads
+from openrouter_usage.period import iso, today
+from openrouter_usage.text import quoted, safe
+
+
+class OpenRouter:
+    """OpenRouter as one key sees it; every method raises Denied or Unreachable when there is no figure."""
+
+    def __init__(self, transport: Transport, key: ApiKey) -> None:
+        """Ask through `transport` with `key`."""
+        self._transport = transport
+        self._key = key
+        self.clock_ahead_s: float | None = None
+
+    def __repr__(self) -> str:
+        """Name the key without showing it."""
+        return f"OpenRouter({self._key})"
+
+    def key(self) -> KeyInfo:
+        """Ask GET /key about the key itself; its older name /auth/key where that is not known."""
+        try:
+            return read_key(self._get("/key"))
+        except NotFound:
+            return read_key(self._get("/auth/key"))
+
+    def credits(self) -> Credits:
+        """Ask GET /credits for what the account has bought and used; documented for management keys."""
+        return read_credits(self._get("/credits"))
+
+    def activity(self) -> list[ActivityRow]:
+        """Ask GET /activity for the last 30 completed UTC days; needs a management key."""
+        return read_activity(self._get("/activity"))
+
+    def today(self, now: datetime) -> TodaySpend:
+        """Ask POST /analytics/query for the account's spend since midnight UTC; needs a management key."""
+        start = today(now).start
+        question = {
+            "metrics": ["credits_usage", "byok_usage", "request_count"],
+            "time_range": {"start": iso(start), "end": iso(now)},
+            "granularity": "day",
+        }
+        # A query changes nothing, so it is retried like a GET.
+        return read_today(self._ask(Request("POST", "/analytics/query", self._key, body=dumps(question))))
+
+    def _get(self, path: str, *params: tuple[str, str]) -> Json:
+        return self._ask(Request("GET", path, self._key, params))
+
+    def _ask(self, request: Request) -> Json:
+        answer = self._transport.get(request)
+        self.clock_ahead_s = answer.clock_ahead_s
+        if answer.status >= 300:
+            raise refusal(answer.status, answer.body, request.path, self._key)
+        return _parsed(answer, request.path)
+
+
+def _parsed(answer: Answer, what: str) -> Json:
+    """Read a good answer; an error object inside a 200 is an error all the same."""
+    try:
+        value = loads(answer.body)
+    except ValueError as error:
+        found = "a web page" if answer.body.lstrip()[:1] == b"<" else "empty" if not answer.body.strip() else str(error)
+        raise BadAnswer(
+            f"the answer to {what} is not JSON: {safe(found)}",
+            hint="a proxy or a login page may stand in between; check OPENROUTER_BASE_URL",
+        ) from None
+    complaint = complaint_in(value)
+    if complaint.message:
+        raise Unreachable(f"{what}: OpenRouter said {quoted(complaint.message)}", hint="try again later")
+    return value

@@ -1,0 +1,83 @@
+"""Turns an HTTP status and body that say no into the error that tells the user what to do; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from openrouter_usage.answers.fields import Fields
+from openrouter_usage.credentials import ApiKey
+from openrouter_usage.errors import BadAnswer, BadRequest, Denied, NotFound, OpenRouterUsageError, Unreachable
+from openrouter_usage.exactjson import Json, loads
+from openrouter_usage.text import quoted
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What an error body says: the message, and where a limit was hit; "" where it says nothing."""
+
+    message: str = ""
+    limit_source: str = ""
+    reason: str = ""
+
+
+def read_complaint(body: bytes) -> Complaint:
+    """Read OpenRouter's error envelope; an empty Complaint when the body is something else."""
+    try:
+        return complaint_in(loads(body))
+    except ValueError:
+        return Complaint()
+
+
+def complaint_in(answer: Json) -> Complaint:
+    """Find the error in a parsed answer; an empty Complaint when there is none."""
+    try:
+        error = Fields(answer, "an error").within("error")
+    except BadAnswer:
+        return Complaint()
+    try:
+        metadata = error.within("metadata")
+    except BadAnswer:
+        return Complaint(error.text("message"))
+    return Complaint(error.text("message"), metadata.text("limit_source"), metadata.text("reason"))
+
+
+def refusal(status: int, body: bytes, what: str, key: ApiKey | None) -> OpenRouterUsageError:
+    """Give the error for an answer of status 300 or more; `what` names the request."""
+    complaint = read_complaint(body)
+    said = f"; OpenRouter said {quoted(complaint.message)}" if complaint.message else ""
+    asked = f"{what} answered {status}{said}"
+    if status == 401:
+        return _unauthorized(said, key)
+    if status in (402, 403):
+        return Denied(asked, hint=_remedy(status, complaint, key), code="payment" if status == 402 else "forbidden")
+    if status in (400, 409, 413, 422):
+        return BadRequest(asked, hint="check the values that were given")
+    if status in (404, 405, 410):
+        return NotFound(asked)
+    if status == 429:
+        return Unreachable(f"{asked}: too many requests", hint="wait a minute and try again", code="rate_limited")
+    if status < 400:
+        return Unreachable(
+            f"{what} answered {status}, a redirect, which is not followed: a key is sent to one host only",
+            hint="check OPENROUTER_BASE_URL and any proxy",
+        )
+    return Unreachable(f"{asked}: OpenRouter, or something in between, has a fault", hint="try again later")
+
+
+def _unauthorized(said: str, key: ApiKey | None) -> Denied:
+    return Denied(
+        f"OpenRouter does not accept {key or 'a request without a key'} (401){said}",
+        hint="it may be mistyped, disabled, expired or deleted: see https://openrouter.ai/settings/keys",
+        code="unauthorized",
+    )
+
+
+def _remedy(status: int, complaint: Complaint, key: ApiKey | None) -> str:
+    if "management key" in complaint.message.lower():
+        name = key.name if key else "the key"
+        if name == "OPENROUTER_MGMT_KEY":
+            return "OPENROUTER_MGMT_KEY holds an ordinary key; management keys come from openrouter.ai/settings/management-keys"
+        return "set OPENROUTER_MGMT_KEY to a management key from openrouter.ai/settings/management-keys"
+    if status == 402:
+        return "add credits at https://openrouter.ai/settings/credits, or raise the key's limit"
+    return "the key, its limit or a guardrail forbids this: see https://openrouter.ai/settings/keys"

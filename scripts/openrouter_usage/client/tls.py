@@ -1,0 +1,53 @@
+"""One TLS context for all connections, made while `requests` is still being imported."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import threading
+
+from openrouter_usage.errors import SettingsError
+
+# The same variables, in the same order, that requests and curl themselves obey.
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+
+class SharedContext:
+    """A verifying TLS context; reading the certificate bundle releases the GIL, so it costs no wall time."""
+
+    def __init__(self) -> None:
+        """Start to read the bundle in a thread of its own."""
+        self._context: ssl.SSLContext | None = None
+        self._error: OSError | None = None
+        self._thread = threading.Thread(target=self._make, daemon=True)
+        self._thread.start()
+
+    def get(self) -> ssl.SSLContext:
+        """Wait for the context; SettingsError when the bundle cannot be read."""
+        self._thread.join()
+        if self._context is None:
+            raise SettingsError(
+                f"the TLS certificates in {ca_bundle()} cannot be read",
+                hint=f"unset {' and '.join(_CA_VARIABLES)}, or let them name a file of PEM certificates",
+            ) from self._error
+        return self._context
+
+    def _make(self) -> None:
+        bundle = ca_bundle()
+        try:
+            folder = os.path.isdir(bundle)
+            self._context = ssl.create_default_context(
+                cafile=None if folder else bundle, capath=bundle if folder else None
+            )
+        except OSError as error:
+            self._error = error
+
+
+def ca_bundle() -> str:
+    """Name the file or folder of trusted certificates."""
+    for variable in _CA_VARIABLES:
+        if os.environ.get(variable):
+            return os.environ[variable]
+    import certifi
+
+    return certifi.where()

@@ -1,0 +1,100 @@
+"""Asks OpenRouter for all parts of a summary at the same time; each part fails on its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from openrouter_usage.answers.account import ActivityRow
+from openrouter_usage.answers.key import KeyInfo
+from openrouter_usage.answers.parts import Gap, Parts
+from openrouter_usage.credentials import ApiKey
+from openrouter_usage.errors import OpenRouterUsageError, TimedOut
+from openrouter_usage.settings import Settings
+
+if TYPE_CHECKING:
+    from openrouter_usage.client.openrouter import OpenRouter
+
+Connect = Callable[[ApiKey], "OpenRouter"]
+
+
+def connect(settings: Settings, *, timeout_s: float) -> Connect:
+    """Prepare connections; the certificates are read while `requests`, the slow import, is loaded."""
+    from openrouter_usage.client.tls import SharedContext
+
+    tls = SharedContext()
+    from openrouter_usage.client.openrouter import OpenRouter
+    from openrouter_usage.client.transport import Transport
+
+    transport = Transport(settings.base_url, timeout_s=timeout_s, tls=tls)
+    return lambda key: OpenRouter(transport, key)
+
+
+def collect(settings: Settings, now: datetime, *, timeout_s: float = 30.0) -> Parts:
+    """Ask for every part that the keys allow; what fails becomes a Gap and leaves the others alone."""
+    first_key = settings.require_key()
+    mgmt_key = settings.mgmt_key
+    client = connect(settings, timeout_s=timeout_s)
+    asked = client(first_key)
+    tasks: dict[str, Callable[[], Any]] = {"key": asked.key, "credits": client(mgmt_key or first_key).credits}
+    if mgmt_key:
+        tasks["activity"] = _activity(client(mgmt_key))
+    if mgmt_key is first_key:
+        tasks["today"] = lambda: client(first_key).today(now)
+    answers = at_once(tasks, timeout_s=timeout_s)
+    mgmt_key = mgmt_key or _turned_out_to_manage(answers["key"], first_key, settings)
+    missing = _account_tasks(answers, mgmt_key, client, now)
+    answers |= at_once(missing, timeout_s=timeout_s) if missing else {}
+    return Parts(now, **answers, managed=mgmt_key is not None, clock_ahead_s=asked.clock_ahead_s)
+
+
+def _turned_out_to_manage(key: object, asked_with: ApiKey, settings: Settings) -> ApiKey | None:
+    """Give the ordinary key when OpenRouter says that it is a management key: no string shows that."""
+    manages = isinstance(key, KeyInfo) and key.is_management_key
+    return asked_with if manages and settings.base_url.may_see_mgmt_key else None
+
+
+def _account_tasks(
+    answers: Mapping[str, object], mgmt_key: ApiKey | None, client: Connect, now: datetime
+) -> dict[str, Callable[[], Any]]:
+    """Give what is still to be asked when the only usable totals are the account's."""
+    key = answers["key"]
+    if mgmt_key is None or not isinstance(key, KeyInfo) or not key.is_management_key:
+        return {}
+    wanted = {"activity": _activity(client(mgmt_key)), "today": lambda: client(mgmt_key).today(now)}
+    return {part: task for part, task in wanted.items() if part not in answers}
+
+
+def _activity(client: OpenRouter) -> Callable[[], tuple[ActivityRow, ...]]:
+    return lambda: tuple(client.activity())
+
+
+def at_once(tasks: Mapping[str, Callable[[], Any]], *, timeout_s: float) -> dict[str, Any]:
+    """Run tasks in threads and give each one's result, or the Gap it left; bugs are raised."""
+    results: dict[str, Any] = {}
+
+    def run(part: str, task: Callable[[], Any]) -> None:
+        try:
+            results[part] = task()
+        except OpenRouterUsageError as error:
+            results[part] = Gap.of(part, error)
+        except BaseException as error:  # handed to the caller, who is in the other thread
+            results[part] = error
+
+    threads = [threading.Thread(target=run, args=item, daemon=True) for item in tasks.items()]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + timeout_s + 1
+    for thread in threads:
+        # A name look-up cannot be cut short, so the wait for it is bounded here as well.
+        thread.join(max(0.0, deadline - time.monotonic()))
+    for part in tasks:
+        found = results.setdefault(
+            part, Gap.of(part, TimedOut("no answer in time", hint="check the network connection"))
+        )
+        if isinstance(found, BaseException):
+            raise found
+    return results

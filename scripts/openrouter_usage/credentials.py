@@ -1,0 +1,170 @@
+"""Finds OpenRouter keys: environment, then ~/.openrouter/credentials.env, then the skill's own folder.
+
+Nothing else is read: no `.env` of the current folder or of a parent, which may be a stranger's.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from openrouter_usage.errors import SettingsError
+from openrouter_usage.text import safe
+
+NAMES = ("OPENROUTER_API_KEY", "OPENROUTER_MGMT_KEY")
+SKILL_FOLDER = Path(__file__).resolve().parent.parent.parent
+_seen: set[str] = set()
+_LARGEST_FILE = 64 * 1024
+_WELL_FORMED = re.compile(r"[A-Za-z0-9._~+/=-]{8,512}", re.ASCII)
+_PLACEHOLDER = re.compile(r"your[-_].*|sk-or-v1-(x+|\.\.\.|…)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ApiKey:
+    """A key, the variable it was given as, and where it was found; only its last four characters show."""
+
+    secret: str
+    name: str
+    source: str
+
+    def __repr__(self) -> str:
+        """Name the key without showing it."""
+        return f"{self.name} (…{self.secret[-4:]}, from {self.source})"
+
+    __str__ = __repr__
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The keys that were found, and what is worth telling about where they lie."""
+
+    api_key: ApiKey | None
+    mgmt_key: ApiKey | None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def any(self) -> ApiKey | None:
+        """The inference key, or else the management key."""
+        return self.api_key or self.mgmt_key
+
+
+def find_credentials(environ: Mapping[str, str], home: Path | None, skill_folder: Path = SKILL_FOLDER) -> Credentials:
+    """Find both keys; SettingsError for a file or a key that cannot be used."""
+    found: dict[str, ApiKey] = {}
+    for name in NAMES:
+        _take(found, name, environ.get(name), "the environment")
+    warnings: list[str] = []
+    for path in _files(home, skill_folder):
+        if len(found) == len(NAMES):
+            break
+        text = _read(path, warnings)
+        taken = [_take(found, name, value, str(path)) for name, value in _parse(text).items() if name in NAMES]
+        if any(taken) and path.parent == skill_folder:
+            warnings.append(f"{path} is deleted when the skill is updated; move it to ~/.openrouter/credentials.env")
+    return Credentials(found.get(NAMES[0]), found.get(NAMES[1]), tuple(warnings))
+
+
+def scrubbed(text: str) -> str:
+    """Take every key that was found out of a text; for tracebacks, which quote what they like."""
+    for secret in _seen:
+        text = text.replace(secret, "[key]")
+    return text
+
+
+def _files(home: Path | None, skill_folder: Path) -> list[Path]:
+    own = [home / ".openrouter" / "credentials.env"] if home else []
+    return [*own, skill_folder / "credentials.env"]
+
+
+def _take(found: dict[str, ApiKey], name: str, raw: str | None, source: str) -> bool:
+    """Add a key unless the name is taken; tells whether it was added."""
+    secret = _cleaned(raw or "")
+    if name in found or not secret or _PLACEHOLDER.fullmatch(secret):
+        return False
+    if not _WELL_FORMED.fullmatch(secret):
+        raise SettingsError(
+            f"{name} from {safe(source, 300)} does not look like a key: "
+            f"{len(secret)} characters, with blanks, quotes or other signs that no key has",
+            hint=f"copy the key again from https://openrouter.ai/settings/keys and set {name} to it alone",
+        )
+    _seen.add(secret)
+    found[name] = ApiKey(secret, name, safe(source, 300))
+    return True
+
+
+def _cleaned(raw: str) -> str:
+    """Drop what copying adds: a BOM, blanks, quotes around it, a leading `Bearer`."""
+    text = raw.strip().strip("\ufeff").strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        text = text[1:-1].strip()
+    return text[7:].strip() if text[:7].lower() == "bearer " else text
+
+
+def _parse(text: str) -> dict[str, str | None]:
+    if not text:
+        return {}
+    # Loaded late: with both keys in the environment no file is parsed and the import is saved.
+    import logging
+
+    from dotenv import dotenv_values
+
+    # dotenv logs a line it cannot parse; without a handler Python would print it to stderr.
+    logging.getLogger("dotenv").addHandler(logging.NullHandler())
+    return dotenv_values(stream=io.StringIO(text), interpolate=False)
+
+
+def _read(path: Path, warnings: list[str]) -> str:
+    """Read a credentials file that is ours, regular and small; "" when there is none."""
+    shown = safe(str(path), 300)
+    try:
+        # O_NONBLOCK keeps a FIFO from stopping the program before it can be looked at.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as error:
+        raise _unusable(shown, error.strerror or "it cannot be opened") from None
+    try:
+        _check(shown, os.fstat(handle), warnings)
+        raw = os.read(handle, _LARGEST_FILE + 1)
+    except OSError as error:
+        raise _unusable(shown, error.strerror or "it cannot be read") from None
+    finally:
+        os.close(handle)
+    return _decoded(shown, raw)
+
+
+def _check(shown: str, status: os.stat_result, warnings: list[str]) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise _unusable(shown, "it is not a regular file")
+    if os.name != "posix":
+        return
+    if status.st_uid not in (os.geteuid(), 0):
+        raise _unusable(shown, "it belongs to another user, who could read and change your key")
+    if status.st_mode & 0o022:
+        raise _unusable(shown, "others can change it", f"chmod 600 '{shown}'")
+    if status.st_mode & 0o044:
+        warnings.append(f"others can read the keys in {shown}; run: chmod 600 '{shown}'")
+
+
+def _decoded(shown: str, raw: bytes) -> str:
+    if len(raw) > _LARGEST_FILE:
+        raise _unusable(shown, f"it is larger than {_LARGEST_FILE // 1024} KiB")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise _unusable(shown, "it is not UTF-8 text") from None
+    if "\0" in text:
+        raise _unusable(shown, "it is a binary file")
+    return text
+
+
+def _unusable(shown: str, why: str, remedy: str = "") -> SettingsError:
+    return SettingsError(
+        f"the credentials file {shown} is not used: {why}",
+        hint=remedy or "make it a text file of your own with OPENROUTER_API_KEY=… in it, mode 600",
+    )

@@ -1,0 +1,102 @@
+"""Every error this software raises on purpose, with the exit code each one ends a program with.
+
+OpenRouterUsageError            the root; catch it to catch them all
+├── SettingsError           2   wrong usage or settings, missing packages
+│   ├── MissingKey          2   a key is needed and there is none
+│   ├── InvalidValue        2   a figure, time or name that is none (also a ValueError)
+│   └── BadRequest          2   OpenRouter calls the request malformed: 400, 413, 422
+├── Refused                 3   the answer is no: over budget, alert fired, outside tolerance
+├── Denied                  4   OpenRouter said no: 401, 402, 403
+├── Unreachable             5   OpenRouter could not be reached or kept failing
+│   ├── TimedOut            5   no complete answer before the deadline
+│   ├── NotFound            5   OpenRouter does not know the thing asked for: 404, 405, 410
+│   └── BadAnswer           5   an answer that cannot be understood
+└── LedgerError             6   the ledger cannot be read or written
+"""
+
+from __future__ import annotations
+
+
+class OpenRouterUsageError(Exception):
+    """Anything that went wrong and is not a bug: a message, a way out, and an exit code."""
+
+    exit_code = 1
+    code = "error"
+
+    def __init__(self, message: str, *, hint: str = "", code: str = "") -> None:
+        """Hold one line on what happened, one on what to try, and the slug that `--json` shows."""
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.code = code or type(self).code
+
+
+class SettingsError(OpenRouterUsageError):
+    """The program was called or set up wrongly."""
+
+    exit_code = 2
+    code = "settings"
+
+
+class MissingKey(SettingsError):
+    """No OpenRouter key was found where one is needed."""
+
+    code = "missing_key"
+
+
+class InvalidValue(SettingsError, ValueError):
+    """A value is not what its name promises."""
+
+    code = "invalid_value"
+
+
+class BadRequest(SettingsError):
+    """OpenRouter calls the request malformed."""
+
+    code = "bad_request"
+
+
+class Refused(OpenRouterUsageError):
+    """The answer to a yes-or-no question is no."""
+
+    exit_code = 3
+    code = "refused"
+
+
+class Denied(OpenRouterUsageError):
+    """OpenRouter refuses: the key, the credits or the permission does not suffice."""
+
+    exit_code = 4
+    code = "denied"
+
+
+class Unreachable(OpenRouterUsageError):
+    """OpenRouter could not be reached, or kept failing."""
+
+    exit_code = 5
+    code = "unreachable"
+
+
+class TimedOut(Unreachable):
+    """No complete answer came before the deadline."""
+
+    code = "timeout"
+
+
+class NotFound(Unreachable):
+    """OpenRouter does not know what was asked for."""
+
+    code = "not_found"
+
+
+class BadAnswer(Unreachable):
+    """OpenRouter, or something in between, sent an answer that cannot be understood."""
+
+    code = "bad_answer"
+
+
+class LedgerError(OpenRouterUsageError):
+    """The ledger cannot be read or written."""
+
+    exit_code = 6
+    code = "ledger"

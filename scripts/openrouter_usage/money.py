@@ -1,0 +1,110 @@
+"""Money in USD: the one door to Decimal, exact sums, and amounts that do not lie when rounded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from decimal import ROUND_HALF_UP, Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
+
+from openrouter_usage.errors import InvalidValue
+
+ZERO = Decimal(0)
+LARGEST_USD = Decimal(10) ** 9
+FINEST_EXPONENT = -27
+# An amount has at most 10 digits before the point and 27 after it; a sum of 10**18 of them fits in
+# 60, so a sum that would have to be rounded is a bug, and raises Inexact instead of hiding it.
+EXACT = Context(prec=60, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow])
+_ROUNDED = Context(prec=60, rounding=ROUND_HALF_UP)
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
+_CENT, _MICRO = Decimal("0.01"), Decimal("0.000001")
+
+
+def usd(value: object) -> Decimal:
+    """Turn a wire or user value into exact USD; InvalidValue for booleans, NaN, text and absurd sizes.
+
+    A float becomes the shortest decimal that prints it, which is what its writer wrote.
+    """
+    if isinstance(value, bool) or not isinstance(value, (Decimal, int, float, str)):
+        raise InvalidValue(f"an amount in USD is a number, not {type(value).__name__}")
+    if isinstance(value, (str, float)):
+        value = _parse(repr(value) if isinstance(value, float) else value)
+    if isinstance(value, int) and value.bit_length() > 64:
+        raise InvalidValue("an amount of more than a billion USD is not believed")
+    return _believable(Decimal(value))
+
+
+def _parse(text: str) -> Decimal:
+    if len(text) > 80 or not _NUMBER.fullmatch(text.strip()):
+        raise InvalidValue("an amount in USD is a plain number such as 0.0025")
+    return Decimal(text.strip())
+
+
+def _believable(amount: Decimal) -> Decimal:
+    if not amount.is_finite():
+        raise InvalidValue("an amount in USD is a finite number")
+    if not amount:
+        return ZERO
+    if amount.adjusted() > 9 or abs(amount) > LARGEST_USD:
+        raise InvalidValue("an amount of more than a billion USD is not believed")
+    exponent = amount.as_tuple().exponent
+    if isinstance(exponent, int) and exponent < FINEST_EXPONENT:
+        amount = _without_trailing_zeros(amount)
+    return amount
+
+
+def _without_trailing_zeros(amount: Decimal) -> Decimal:
+    digits = amount.as_tuple()
+    text = format(amount, "f") if isinstance(digits.exponent, int) and digits.exponent > -200 else ""
+    whole, _, fraction = text.partition(".")
+    fraction = fraction.rstrip("0")
+    if not text or len(fraction) > -FINEST_EXPONENT:
+        raise InvalidValue(f"an amount in USD has at most {-FINEST_EXPONENT} decimals")
+    return Decimal(f"{whole}.{fraction}" if fraction else whole)
+
+
+def add(left: Decimal, right: Decimal) -> Decimal:
+    """Add two amounts exactly, whatever the caller's decimal context."""
+    return EXACT.add(left, right)
+
+
+def subtract(left: Decimal, right: Decimal) -> Decimal:
+    """Subtract two amounts exactly, whatever the caller's decimal context."""
+    return EXACT.subtract(left, right)
+
+
+def total(amounts: Iterable[Decimal]) -> Decimal:
+    """Sum amounts exactly, whatever the caller's decimal context."""
+    result = ZERO
+    for amount in amounts:
+        result = EXACT.add(result, amount)
+    return result
+
+
+def plain(amount: Decimal) -> str:
+    """Write an amount exactly and without an exponent, as JSON and CSV show it."""
+    text = format(amount, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def format_usd(amount: Decimal) -> str:
+    """Write an amount for people: cents, below a dollar up to six decimals, never a false $0.00."""
+    sign, size = ("-" if amount < 0 else ""), abs(amount)
+    if size >= 1:
+        return f"{sign}${_ROUNDED.quantize(size, _CENT):,}"
+    rounded = _ROUNDED.quantize(size, _MICRO)
+    if size and rounded < _MICRO:
+        return f"{sign}<$0.000001"
+    text = f"{rounded:f}"
+    return sign + "$" + text[:4] + text[4:].rstrip("0")
+
+
+def share(part: Decimal, whole: Decimal) -> str:
+    """Write a part as a whole percentage: 0% and 100% only when they are true, "–" of nothing."""
+    if not whole:
+        return "–"
+    percent = _ROUNDED.divide(_ROUNDED.multiply(part, Decimal(100)), whole)
+    if part and abs(percent) < 1:
+        return "<1%"
+    if part != whole and 99 < percent < 100:
+        return ">99%"
+    return f"{_ROUNDED.quantize(percent, Decimal(1)):f}%"

@@ -1,0 +1,115 @@
+"""Periods of time, half-open: OpenRouter's own windows, which are UTC, and completed UTC days."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta, timezone
+
+from openrouter_usage.errors import InvalidValue
+
+UTC = timezone.utc
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """The time from `start` up to, but not including, `end`."""
+
+    start: datetime
+    end: datetime
+    label: str
+
+    def __contains__(self, moment: datetime) -> bool:
+        """Tell whether a moment lies within."""
+        return self.start <= moment < self.end
+
+    @property
+    def first_day(self) -> date:
+        """The UTC day in which the period begins."""
+        return self.start.astimezone(UTC).date()
+
+    @property
+    def last_day(self) -> date:
+        """The UTC day in which the period's last moment lies."""
+        return (self.end.astimezone(UTC) - timedelta(microseconds=1)).date()
+
+
+def midnight(day: date) -> datetime:
+    """Give the moment at which a UTC day begins."""
+    return datetime.combine(day, time(), UTC)
+
+
+def today(now: datetime) -> Period:
+    """Give the running UTC day."""
+    start = midnight(now.astimezone(UTC).date())
+    return Period(start, start + DAY, "today")
+
+
+def week(now: datetime) -> Period:
+    """Give the running UTC week; like OpenRouter's, it begins on Monday."""
+    day = now.astimezone(UTC).date()
+    start = midnight(day - timedelta(days=day.weekday()))
+    return Period(start, start + 7 * DAY, "week")
+
+
+def month(now: datetime) -> Period:
+    """Give the running UTC calendar month."""
+    first = now.astimezone(UTC).date().replace(day=1)
+    following = (first + timedelta(days=32)).replace(day=1)
+    return Period(midnight(first), midnight(following), "month")
+
+
+def completed_days(now: datetime, days: int) -> Period:
+    """Give the last `days` UTC days that are over, which is what /activity covers."""
+    end = midnight(now.astimezone(UTC).date())
+    return Period(end - days * DAY, end, f"{days}d")
+
+
+def resets_at(reset: str | None, now: datetime) -> datetime | None:
+    """Give the next moment at which a `daily`, `weekly` or `monthly` limit starts anew; else None."""
+    windows = {"daily": today, "weekly": week, "monthly": month}
+    return windows[reset](now).end if reset in windows else None
+
+
+def parse_moment(text: str) -> datetime:
+    """Read an ISO 8601 moment into UTC; without an offset it is UTC; InvalidValue when it is none."""
+    cleaned = text.strip()
+    if cleaned[-1:] in "zZ" and cleaned:
+        cleaned = cleaned[:-1] + "+00:00"
+    try:
+        # Python 3.10 reads three or six decimals of a second and no other number of them.
+        moment = datetime.fromisoformat(_six_decimals(cleaned))
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise InvalidValue("a moment is written like 2026-11-22T10:30:00Z") from None
+
+
+def _six_decimals(text: str) -> str:
+    head, point, tail = text.partition(".")
+    if not point:
+        return text
+    digits = len(tail) - len(tail.lstrip("0123456789"))
+    return f"{head}.{tail[:digits][:6]:0<6}{tail[digits:]}"
+
+
+def parse_day(text: str) -> date:
+    """Read a day written YYYY-MM-DD, as the first ten characters; InvalidValue when it is none."""
+    try:
+        return date(int(text[:4]), int(text[5:7]), int(text[8:10])) if text[4:5] + text[7:8] == "--" else _no_day()
+    except ValueError:
+        return _no_day()
+
+
+def _no_day() -> date:
+    raise InvalidValue("a day is written like 2026-11-22")
+
+
+def iso(moment: datetime) -> str:
+    """Write a moment in UTC, to the second."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def spoken(moment: datetime) -> str:
+    """Write a moment for people: the day alone at midnight, else with the minute, always with UTC."""
+    moment = moment.astimezone(UTC)
+    return moment.strftime("%Y-%m-%d UTC" if moment.time() == time() else "%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,1 @@
+"""Turns results into strings, one file per face; nothing here prints."""

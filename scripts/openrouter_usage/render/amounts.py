@@ -1,0 +1,51 @@
+"""How amounts, windows and limits are written on every face."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from openrouter_usage.answers.key import Limit
+from openrouter_usage.money import format_usd
+from openrouter_usage.period import spoken
+from openrouter_usage.summary.model import Window
+from openrouter_usage.text import safe
+from openrouter_usage.usage import Usage
+
+
+def credits_and_byok(credits: Decimal, byok: Decimal | None) -> str:
+    """Write credits spent, and BYOK money beside it as its own figure."""
+    return f"{format_usd(credits)} + {format_usd(byok)} BYOK" if byok else format_usd(credits)
+
+
+def spent(usage: Usage) -> str:
+    """Write what some calls cost."""
+    return credits_and_byok(usage.cost, usage.byok_cost)
+
+
+def window_amount(window: Window, mark: str = "") -> str:
+    """Write a window's spend with a mark behind the credits; an unknown one says so."""
+    if window.usage is None:
+        return "unknown"
+    amount = format_usd(window.usage) + mark
+    return f"{amount} + {format_usd(window.byok)} BYOK" if window.byok else amount
+
+
+def limit_left(limit: Limit) -> str:
+    """Write what is left of a limit, when it starts anew, and whether it is exhausted."""
+    if limit.amount is None:
+        return "none"
+    cap, window = format_usd(limit.amount), reset_words(limit)
+    if limit.remaining is None:
+        return f"{cap} (what is left is unknown; {window})"
+    if limit.remaining <= 0:
+        over = f", {format_usd(-limit.remaining)} over" if limit.remaining else ""
+        return f"exhausted{over}: $0.00 left of {cap} ({window})"
+    return f"{format_usd(limit.remaining)} left of {cap} ({window})"
+
+
+def reset_words(limit: Limit) -> str:
+    """Write how often a limit starts anew, and when next."""
+    if not limit.reset:
+        return "never resets"
+    name = safe(limit.reset, 20)
+    return f"{name}, resets {spoken(limit.resets_at)}" if limit.resets_at else name

@@ -1,0 +1,103 @@
+"""The summary as a few lines with emoji, for an assistant to relay and a person to read."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from openrouter_usage.answers.parts import Gap
+from openrouter_usage.money import format_usd
+from openrouter_usage.period import spoken
+from openrouter_usage.render.amounts import limit_left, spent, window_amount
+from openrouter_usage.summary.model import Breakdown, Summary
+from openrouter_usage.text import ago, safe
+
+TITLE = "💰 OpenRouter Usage"
+_MARK = " ⬅ what can still be spent"
+_SOON = timedelta(days=7)
+_HEADINGS = {"model": "Recent Models", "provider": "Recent Providers", "day": "Recent Days"}
+_PARTS = {
+    "key": "Totals and key limit",
+    "credits": "Balance",
+    "activity": "Spend by model",
+    "today": "Today's account spend",
+}
+
+
+def render_summary(summary: Summary, now: datetime) -> str:
+    """Write the summary as it was known at `summary.taken_at`, read at `now`."""
+    lines = [TITLE, *_age(summary, now), *_totals(summary), *_funds(summary), *_key_state(summary)]
+    if summary.breakdown:
+        lines += _breakdown(summary.breakdown)
+    lines += [f"⚠ {_gap(gap)}" for gap in summary.gaps]
+    lines += [f"* {_footnote(summary)}"] if _marks_today(summary) else []
+    lines += [f"ℹ {note}" for note in summary.notes]
+    return "\n".join(lines) + "\n"
+
+
+def _age(summary: Summary, now: datetime) -> list[str]:
+    age_s = (now - summary.taken_at).total_seconds()
+    return [f"As of {spoken(summary.taken_at)}, {ago(age_s)} ago"] if age_s >= 1 else []
+
+
+def _marks_today(summary: Summary) -> bool:
+    return summary.today.usage is not None
+
+
+def _totals(summary: Summary) -> list[str]:
+    if all(window.usage is None for window in summary.windows):
+        return []
+    mark = "*" if _marks_today(summary) else ""
+    names = ("Today", "Week", "Month")
+    amounts = [window_amount(w, mark if w is summary.today else "") for w in summary.windows]
+    return [" | ".join(f"{name}: {amount}" for name, amount in zip(names, amounts, strict=True))]
+
+
+def _footnote(summary: Summary) -> str:
+    whose = "this key" if summary.scope == "key" else "the account"
+    if summary.breakdown:
+        return f"live totals of {whose}; not yet in the model breakdown, which covers completed UTC days"
+    return f"live totals of {whose}, by UTC day, week (from Monday) and month"
+
+
+def _funds(summary: Summary) -> list[str]:
+    marks = {summary.bound_by: _MARK}
+    lines = []
+    if summary.balance:
+        left, bought = format_usd(summary.balance.balance), format_usd(summary.balance.purchased)
+        lines.append(f"Balance: {left} / {bought}{marks.get('balance', '')}")
+    if summary.key_limit:
+        lines.append(f"Key limit: {limit_left(summary.key_limit)}{marks.get('key_limit', '')}")
+    if summary.budget:
+        lines.append(
+            f"Budget ({safe(summary.budget.scope, 40)}): {limit_left(summary.budget)}{marks.get('budget', '')}"
+        )
+    return lines
+
+
+def _key_state(summary: Summary) -> list[str]:
+    lines = []
+    if summary.expires_at and summary.expires_at - summary.taken_at <= _SOON:
+        tense = "expired" if summary.expires_at <= summary.taken_at else "expires"
+        lines.append(f"⚠ Key {tense} {spoken(summary.expires_at)}")
+    if summary.free_models:
+        quota = summary.free_models
+        lines.append(f"Free models: {quota.used:,} of {quota.limit:,} requests used today (UTC)")
+    return lines
+
+
+def _breakdown(breakdown: Breakdown) -> list[str]:
+    heading = f"{_HEADINGS[breakdown.by]} ({breakdown.days}d):"
+    if not breakdown.rows and not breakdown.more_count:
+        return [
+            f"{heading} no usage in the completed UTC days {breakdown.period.first_day} to {breakdown.period.last_day}"
+        ]
+    lines = [heading]
+    lines += [f"• {safe(row.name)}: {spent(row.usage)} ({row.usage.requests:,})" for row in breakdown.rows]
+    if breakdown.more_count:
+        lines.append(f"... and {breakdown.more_count} more ({spent(breakdown.more)})")
+    return lines
+
+
+def _gap(gap: Gap) -> str:
+    remedy = f" ({gap.hint})" if gap.hint else ""
+    return f"{_PARTS.get(gap.part, gap.part)} unavailable: {gap.message}{remedy}"

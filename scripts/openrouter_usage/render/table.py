@@ -1,0 +1,85 @@
+"""The summary as rows of cells, for the faces that are tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from openrouter_usage.answers.key import Limit
+from openrouter_usage.money import plain
+from openrouter_usage.period import Period, iso
+from openrouter_usage.summary.model import Breakdown, Summary, Window
+from openrouter_usage.usage import Usage
+
+COLUMNS = (
+    "kind",
+    "name",
+    "start_utc",
+    "end_utc",
+    "usage_usd",
+    "byok_usd",
+    "requests",
+    "left_usd",
+    "limit_usd",
+    "source",
+)
+Row = tuple[str, ...]
+
+
+def summary_rows(summary: Summary) -> Iterator[Row]:
+    """Give one row a figure, exact amounts, an empty cell where a figure is unknown or means nothing."""
+    yield from (_window(window) for window in summary.windows)
+    if summary.balance:
+        balance = summary.balance
+        used = plain(balance.used)
+        yield _row("balance", "credits", usage=used, left=balance.balance, limit=balance.purchased, source="/credits")
+    if summary.key_limit:
+        yield _limit("key_limit", summary.key_limit)
+    if summary.budget:
+        yield _limit("budget", summary.budget)
+    if summary.breakdown:
+        yield from _breakdown(summary.breakdown)
+    yield from (_row("missing", gap.part, source=gap.message) for gap in summary.gaps)
+
+
+def _row(
+    kind: str,
+    name: str,
+    *,
+    period: Period | None = None,
+    usage: str = "",
+    byok: str = "",
+    requests: str = "",
+    left: Decimal | None = None,
+    limit: Decimal | None = None,
+    source: str = "",
+) -> Row:
+    start, end = (iso(period.start), iso(period.end)) if period else ("", "")
+    return (kind, name, start, end, usage, byok, requests, _exact(left), _exact(limit), source)
+
+
+def _exact(amount: Decimal | None) -> str:
+    return "" if amount is None else plain(amount)
+
+
+def _window(window: Window) -> Row:
+    usage, byok = _exact(window.usage), _exact(window.byok)
+    return _row("window", window.period.label, period=window.period, usage=usage, byok=byok, source=window.source)
+
+
+def _limit(kind: str, limit: Limit) -> Row:
+    name = "unlimited" if limit.amount is None else limit.reset or "never resets"
+    return _row(kind, name, left=limit.remaining, limit=limit.amount, source="/key")
+
+
+def _breakdown(breakdown: Breakdown) -> Iterator[Row]:
+    for row in breakdown.rows:
+        yield _used(breakdown, breakdown.by, row.name, row.usage)
+    if breakdown.more_count:
+        yield _used(breakdown, "more", f"{breakdown.more_count} more", breakdown.more)
+    yield _used(breakdown, "total", f"all of {breakdown.days} days", breakdown.total)
+
+
+def _used(breakdown: Breakdown, kind: str, name: str, usage: Usage) -> Row:
+    cost, byok, requests = plain(usage.cost), plain(usage.byok_cost), str(usage.requests)
+    return _row(kind, name, period=breakdown.period, usage=cost, byok=byok, requests=requests, source=breakdown.source)

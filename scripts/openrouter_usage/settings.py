@@ -1,0 +1,121 @@
+"""What the environment and the disk say about how to run; a flag is stronger, a default weaker."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from openrouter_usage.credentials import SKILL_FOLDER, ApiKey, Credentials, find_credentials
+from openrouter_usage.errors import MissingKey, SettingsError
+from openrouter_usage.text import safe
+
+DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
+OFFICIAL_HOST = "openrouter.ai"
+
+
+@dataclass(frozen=True, slots=True)
+class BaseUrl:
+    """Where OpenRouter is asked, checked: https, or http on this machine alone."""
+
+    url: str
+    host: str
+
+    @property
+    def is_loopback(self) -> bool:
+        """Tell whether the address never leaves this machine."""
+        return _is_loopback(self.host)
+
+    @property
+    def may_see_mgmt_key(self) -> bool:
+        """Tell whether this is OpenRouter itself, one of its regions, or this machine."""
+        return self.host == OFFICIAL_HOST or self.host.endswith("." + OFFICIAL_HOST) or self.is_loopback
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a command needs to know about its surroundings; the repr shows no key."""
+
+    credentials: Credentials
+    base_url: BaseUrl
+    home: Path | None
+
+    @property
+    def cache_folder(self) -> Path | None:
+        """The folder for snapshots and price lists, None without a home."""
+        return self.home / ".openrouter" / "cache" if self.home else None
+
+    @property
+    def mgmt_key(self) -> ApiKey | None:
+        """The management key, if the host that is asked may see it."""
+        return self.credentials.mgmt_key if self.base_url.may_see_mgmt_key else None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know about the set-up."""
+        if self.credentials.mgmt_key and not self.mgmt_key:
+            withheld = f"the management key is not sent to {safe(self.base_url.host)}, only to {OFFICIAL_HOST}"
+            return (*self.credentials.warnings, withheld)
+        return self.credentials.warnings
+
+    def require_key(self) -> ApiKey:
+        """Give the key to ask about spending with; MissingKey says what to set and where."""
+        key = self.credentials.api_key or self.mgmt_key
+        if key is None:
+            raise MissingKey(
+                "no OpenRouter key found: set OPENROUTER_API_KEY in the environment or in "
+                f"{self.home or '~'}/.openrouter/credentials.env",
+                hint="create a key at https://openrouter.ai/settings/keys, then: export OPENROUTER_API_KEY=your-key",
+            )
+        return key
+
+
+def load_settings(environ: Mapping[str, str] | None = None, *, skill_folder: Path = SKILL_FOLDER) -> Settings:
+    """Read the settings; SettingsError for a base URL, a file or a key that cannot be used."""
+    environ = os.environ if environ is None else environ
+    home = find_home()
+    base_url = parse_base_url(environ.get("OPENROUTER_BASE_URL") or DEFAULT_BASE_URL)
+    return Settings(find_credentials(environ, home, skill_folder), base_url, home)
+
+
+def find_home() -> Path | None:
+    """Give the user's home folder, None when the system knows of none."""
+    home = os.path.expanduser("~")
+    return Path(home) if os.path.isabs(home) else None
+
+
+def parse_base_url(text: str) -> BaseUrl:
+    """Check an address for the API; SettingsError for anything a key should not be sent to."""
+    try:
+        parts = urlsplit(text.strip())
+        host, _port = (parts.hostname or "").rstrip("."), parts.port
+    except ValueError:
+        raise _bad_url("it is no URL") from None
+    if not host or not text.isascii() or any(c <= " " or c == "\\" for c in text.strip()):
+        raise _bad_url("it is no URL")
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise _bad_url("it carries a user name, a query or a fragment")
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+        raise _bad_url("only https is safe for a key (http works on this machine alone)")
+    if _is_address(host) and not _is_loopback(host):
+        raise _bad_url("a bare IP address can be anybody's")
+    return BaseUrl(text.strip().rstrip("/"), host)
+
+
+def _is_address(host: str) -> bool:
+    return ":" in host or host.replace(".", "").isdigit() or host.startswith("0x")
+
+
+def _is_loopback(host: str) -> bool:
+    parts = host.split(".")
+    dotted = len(parts) == 4 and all(p.isdigit() and len(p) < 4 and int(p) < 256 for p in parts)
+    return host in ("localhost", "::1") or (dotted and parts[0] == "127")
+
+
+def _bad_url(why: str) -> SettingsError:
+    return SettingsError(
+        f"OPENROUTER_BASE_URL is not used: {why}",
+        hint=f"unset it, or set it to {DEFAULT_BASE_URL}",
+    )

@@ -1,0 +1,117 @@
+"""Keeps the last good answers of OpenRouter on disk, with the moment they were given."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+
+from openrouter_usage.answers.account import (
+    ActivityRow,
+    read_activity,
+    read_credits,
+    read_today,
+    write_activity,
+    write_credits,
+    write_today,
+)
+from openrouter_usage.answers.fields import Fields
+from openrouter_usage.answers.key import read_key, write_key
+from openrouter_usage.answers.parts import Gap, Parts
+from openrouter_usage.errors import OpenRouterUsageError
+from openrouter_usage.exactjson import Json, dumps, loads
+from openrouter_usage.settings import Settings
+
+_VERSION = 1
+_LARGEST_FILE = 64 * 1024 * 1024
+
+
+def snapshot_file(settings: Settings) -> Path | None:
+    """Name the file for these keys and this address, so that no account is shown another's figures."""
+    folder, credentials = settings.cache_folder, settings.credentials
+    if folder is None:
+        return None
+    secrets = [key.secret if key else "" for key in (credentials.api_key, settings.mgmt_key)]
+    mark = sha256("\n".join([settings.base_url.url, *secrets]).encode()).hexdigest()[:16]
+    return folder / f"summary-{mark}.json"
+
+
+def save_snapshot(path: Path | None, parts: Parts) -> None:
+    """Keep these answers; when that fails nothing is lost but the next fast answer."""
+    if path is None or any(gap.passing for gap in parts.gaps):
+        return
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(dumps(_written(parts)))
+            os.replace(name, path)
+        except BaseException:
+            os.unlink(name)
+            raise
+
+
+def load_snapshot(path: Path | None) -> Parts | None:
+    """Read the answers kept for these keys; None when there are none that can be read."""
+    if path is None:
+        return None
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FILE)
+        return _read(Fields(loads(content), "the snapshot"))
+    except (OSError, ValueError, OpenRouterUsageError):
+        return None
+
+
+def _written(parts: Parts) -> Json:
+    answers: dict[str, Json] = {}
+    if not isinstance(parts.key, Gap):
+        answers["key"] = write_key(parts.key)
+    if not isinstance(parts.credits, Gap):
+        answers["credits"] = write_credits(parts.credits)
+    if isinstance(parts.activity, tuple):
+        answers["activity"] = write_activity(parts.activity)
+    if parts.today is not None and not isinstance(parts.today, Gap):
+        answers["today"] = write_today(parts.today)
+    gaps: dict[str, Json] = {g.part: [g.code, g.message, g.hint, g.exit_code] for g in parts.gaps}
+    head: dict[str, Json] = {"version": _VERSION, "taken_at": parts.taken_at.isoformat(), "managed": parts.managed}
+    return {**head, "answers": answers, "gaps": gaps}
+
+
+def _read(file: Fields) -> Parts | None:
+    taken_at = file.moment("taken_at")
+    if taken_at is None or file.get("version") != _VERSION:
+        return None
+    answers, gaps = file.within("answers"), file.within("gaps")
+    return Parts(
+        taken_at,
+        key=_gap(gaps, "key") or read_key(answers.get("key")),
+        credits=_gap(gaps, "credits") or read_credits(answers.get("credits")),
+        activity=_gap(gaps, "activity") or (_rows(answers.get("activity")) if "activity" in answers else None),
+        today=_gap(gaps, "today") or (read_today(answers.get("today")) if "today" in answers else None),
+        managed=file.flag("managed"),
+    )
+
+
+def _rows(kept: Json) -> tuple[ActivityRow, ...]:
+    return tuple(read_activity(kept))
+
+
+def _gap(gaps: Fields, part: str) -> Gap | None:
+    kept = gaps.get(part)
+    if not isinstance(kept, list) or len(kept) != 4:
+        return None
+    code, message, hint, exit_code = kept
+    return Gap(part, str(code), str(message), str(hint), exit_code if isinstance(exit_code, int) else 5)
+
+
+def is_fresh(parts: Parts | None, now: datetime, max_age_s: float) -> bool:
+    """Tell whether answers are young enough, and of the same UTC day: at midnight Today starts anew."""
+    if parts is None:
+        return False
+    age_s = (now - parts.taken_at).total_seconds()
+    return 0 <= age_s <= max_age_s and parts.taken_at.date() == now.date()

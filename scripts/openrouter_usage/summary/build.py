@@ -1,0 +1,141 @@
+"""Builds the Summary from OpenRouter's answers: which figure is whose, and which cannot be known."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from decimal import Decimal
+
+from openrouter_usage.answers.account import Credits, TodaySpend
+from openrouter_usage.answers.key import KeyInfo, Limit, Spend
+from openrouter_usage.answers.parts import Gap, Parts
+from openrouter_usage.money import ZERO, format_usd
+from openrouter_usage.period import Period, month, resets_at, today, week
+from openrouter_usage.summary.breakdown import break_down
+from openrouter_usage.summary.model import Summary, Window
+from openrouter_usage.usage import NOTHING
+
+MGMT_HINT = "set OPENROUTER_MGMT_KEY to a management key (openrouter.ai/settings/management-keys)"
+_NOTABLE_SKEW_S = 120
+
+
+def build_summary(
+    parts: Parts, *, days: int = 7, top: int | None = None, by: str = "model", local_day: date | None = None
+) -> Summary:
+    """Build the summary as of `parts.taken_at`; `local_day` is the user's own date at that moment."""
+    now = parts.taken_at
+    key = None if isinstance(parts.key, Gap) else parts.key
+    balance, balance_notes = _balance(parts, key)
+    whole_account = key is not None and key.is_management_key
+    limit = _timed(key.limit, now) if key and not whole_account else None
+    budget = _tighter_budget(key, limit, now) if key and not whole_account else None
+    spendable, bound_by = _spendable(balance, limit, budget)
+    windows = _account_windows(parts, now) if whole_account else _key_windows(key, now)
+    rows = parts.activity if isinstance(parts.activity, tuple) else None
+    return Summary(
+        "account" if whole_account else "key",
+        key.label if key else "",
+        now,
+        *windows,
+        balance=balance,
+        key_limit=limit,
+        budget=budget,
+        spendable=spendable,
+        bound_by=bound_by,
+        free_models=key.free_models if key and key.free_models and key.free_models.used else None,
+        expires_at=key.expires_at if key else None,
+        breakdown=None if rows is None else break_down(rows, now, days=days, top=top, by=by),
+        gaps=_gaps(parts),
+        notes=(*balance_notes, *_notes(parts, local_day)),
+    )
+
+
+def _key_windows(key: KeyInfo | None, now: datetime) -> tuple[Window, Window, Window]:
+    unknown = Spend(None, None)
+    daily, weekly, monthly = (key.daily, key.weekly, key.monthly) if key else (unknown, unknown, unknown)
+    return (
+        Window(today(now), daily.usage, daily.byok, "/key usage_daily"),
+        Window(week(now), weekly.usage, weekly.byok, "/key usage_weekly"),
+        Window(month(now), monthly.usage, monthly.byok, "/key usage_monthly"),
+    )
+
+
+def _account_windows(parts: Parts, now: datetime) -> tuple[Window, Window, Window]:
+    """Add the completed days to the running one: a management key's own counters stay at zero."""
+    return (_account_window(today(now), parts), _account_window(week(now), parts), _account_window(month(now), parts))
+
+
+def _account_window(period: Period, parts: Parts) -> Window:
+    running, this_day = parts.today, parts.taken_at.date()
+    source = "/analytics/query" if period.first_day == this_day else "/activity + /analytics/query"
+    rows = () if period.first_day == this_day else parts.activity
+    if not isinstance(running, TodaySpend) or running.truncated or not isinstance(rows, tuple):
+        return Window(period, None, None, source)
+    completed = (row.usage for row in rows if period.first_day <= row.day < this_day)
+    usage = sum(completed, NOTHING) + running.usage
+    return Window(period, usage.cost, usage.byok_cost, source)
+
+
+def _balance(parts: Parts, key: KeyInfo | None) -> tuple[Credits | None, list[str]]:
+    """Believe /credits only where it can be true; else say why the balance is unknown."""
+    credits = parts.credits
+    if isinstance(credits, Gap):
+        expected = not parts.managed and credits.code == "forbidden"
+        return None, [f"balance unknown: OpenRouter tells it to management keys only; {MGMT_HINT}"] if expected else []
+    spent_before = bool(key and key.all_time.usage)
+    if credits.is_blank and (spent_before or not parts.managed):
+        return None, [f"balance unknown: OpenRouter answers 0 of 0 to this key, which need not be true; {MGMT_HINT}"]
+    if not credits.purchased and credits.used:
+        used = format_usd(credits.used)
+        return None, [f"no prepaid balance: the account has used {used} and bought no credits (it may be invoiced)"]
+    return credits, []
+
+
+def _timed(limit: Limit | None, now: datetime) -> Limit | None:
+    """Say when a limit starts anew, by OpenRouter's word or else by its UTC windows."""
+    if limit is None or limit.resets_at is not None:
+        return limit
+    return Limit(limit.amount, limit.remaining, limit.reset, resets_at(limit.reset, now), limit.scope)
+
+
+def _tighter_budget(key: KeyInfo, limit: Limit | None, now: datetime) -> Limit | None:
+    """Give the budget that blocks first, when that is not the key's own limit."""
+    budget = _timed(key.effective_budget, now)
+    if budget is None or budget.scope == "key_limit" or budget.remaining is None:
+        return None
+    own = limit.remaining if limit else None
+    return budget if own is None or budget.remaining < own else None
+
+
+def _spendable(balance: Credits | None, limit: Limit | None, budget: Limit | None) -> tuple[Decimal | None, str]:
+    """Give the smallest of what is left anywhere, and where; None when one of them is not known."""
+    if balance is None or limit is None or (limit.amount is not None and limit.remaining is None):
+        return None, ""
+    left = [(balance.balance, "balance")]
+    if limit.remaining is not None:
+        left.append((limit.remaining, "key_limit"))
+    if budget and budget.remaining is not None:
+        left.append((budget.remaining, "budget"))
+    amount, bound_by = min(left, key=lambda pair: pair[0])
+    return max(amount, ZERO), bound_by
+
+
+def _gaps(parts: Parts) -> tuple[Gap, ...]:
+    """Give what is missing unexpectedly; an inference key is not expected to see the credits."""
+    return tuple(gap for gap in parts.gaps if parts.managed or gap.part != "credits" or gap.code != "forbidden")
+
+
+def _notes(parts: Parts, local_day: date | None) -> list[str]:
+    notes = []
+    if parts.activity is None:
+        notes.append(f"no spend by model: {MGMT_HINT}")
+    if isinstance(parts.today, TodaySpend) and parts.today.truncated:
+        notes.append("today's spend is left out: OpenRouter cut its answer short")
+    utc_day = parts.taken_at.date()
+    if local_day and local_day != utc_day:
+        notes.append(f"Today is OpenRouter's UTC day {utc_day}; where you are it is {local_day}")
+    skew_s = parts.clock_ahead_s
+    if skew_s is not None and abs(skew_s) >= _NOTABLE_SKEW_S:
+        side = "behind" if skew_s > 0 else "ahead of"
+        off = f"{abs(skew_s) / 60:.0f} min {side}"
+        notes.append(f"this computer's clock is {off} OpenRouter's; days may be counted wrongly")
+    return notes

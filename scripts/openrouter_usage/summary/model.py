@@ -1,0 +1,77 @@
+"""The summary as plain values; None is unknown and never zero."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from openrouter_usage.answers.account import Credits
+from openrouter_usage.answers.key import FreeQuota, Limit
+from openrouter_usage.answers.parts import Gap
+from openrouter_usage.period import Period
+from openrouter_usage.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Money spent in a running UTC window; `source` names the endpoint the figure comes from."""
+
+    period: Period
+    usage: Decimal | None
+    byok: Decimal | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One line of the breakdown."""
+
+    name: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Breakdown:
+    """Who or what spent the money of some completed UTC days; `rows` and `more` add up to `total`."""
+
+    by: str
+    days: int
+    period: Period
+    rows: tuple[Share, ...]
+    more_count: int
+    more: Usage
+    total: Usage
+    source: str = "/activity"
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What `stats.py` shows; `scope` tells whether Today, Week and Month are of one key or the account."""
+
+    scope: str
+    label: str
+    taken_at: datetime
+    today: Window
+    week: Window
+    month: Window
+    balance: Credits | None = None
+    key_limit: Limit | None = None
+    budget: Limit | None = None
+    spendable: Decimal | None = None
+    bound_by: str = ""
+    free_models: FreeQuota | None = None
+    expires_at: datetime | None = None
+    breakdown: Breakdown | None = None
+    gaps: tuple[Gap, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_partial(self) -> bool:
+        """Tell whether a part that should be there is missing."""
+        return bool(self.gaps)
+
+    @property
+    def windows(self) -> tuple[Window, Window, Window]:
+        """Today, week and month."""
+        return self.today, self.week, self.month

@@ -1,0 +1,42 @@
+"""Text from outside made safe to print: one line, nothing invisible, a bounded length."""
+
+from __future__ import annotations
+
+NAME_LIMIT = 100
+MESSAGE_LIMIT = 300
+
+
+def safe(text: object, limit: int = NAME_LIMIT) -> str:
+    """Write any text as one printable line; what was cut off is counted.
+
+    Everything Unicode calls unprintable (controls, ESC, C1, bidi and zero-width marks, line
+    separators, lone surrogates) becomes a visible escape, so no terminal and no reader obeys it.
+    """
+    raw = text if isinstance(text, str) else repr(text)
+    cut, rest = raw[:limit], len(raw) - limit
+    shown = cut if cut.isprintable() else "".join(c if c.isprintable() else _escape(c) for c in cut)
+    return f"{shown}… (+{rest:,} characters)" if rest > 0 else shown
+
+
+def quoted(text: object, limit: int = MESSAGE_LIMIT) -> str:
+    """Write a server's words as a quotation, so that nobody takes them for this program's own."""
+    return '"' + safe(text, limit).replace('"', "'") + '"'
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
+
+
+def plural(count: int, noun: str) -> str:
+    """Write a count with its noun: 1 call, 2,100 calls."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def ago(seconds: float) -> str:
+    """Write an age the way people say it: 40 s, 12 min, 3 h, 5 days."""
+    whole = max(0, int(seconds))
+    for size, unit in ((86_400, "day"), (3_600, "h"), (60, "min")):
+        if whole >= size:
+            count = whole // size
+            return plural(count, unit) if unit == "day" else f"{count} {unit}"
+    return f"{whole} s"

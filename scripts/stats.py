@@ -1,0 +1,20 @@
+# /// script
+# requires-python = ">=3.10"
+# dependencies = ["requests>=2.31", "python-dotenv>=1.0"]
+# ///
+"""Show what OpenRouter says is spent and left; see --help."""
+
+import os
+import sys
+
+if sys.version_info < (3, 10):
+    sys.stderr.write("stats.py: Python 3.10 or newer is needed; run: uv run " + os.path.abspath(__file__) + "\n")
+    sys.exit(2)
+
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+
+from openrouter_usage.cli.run import run  # the path has to be set first
+from openrouter_usage.cli.summary import main
+
+if __name__ == "__main__":
+    sys.exit(run("stats.py", main))
