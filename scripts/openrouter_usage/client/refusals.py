@@ -10,6 +10,8 @@ from openrouter_usage.errors import BadAnswer, BadRequest, Denied, NotFound, Ope
 from openrouter_usage.exactjson import Json, loads
 from openrouter_usage.text import quoted
 
+_MGMT_KEYS_PAGE = "openrouter.ai/settings/management-keys"
+
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
@@ -76,8 +78,8 @@ def _remedy(status: int, complaint: Complaint, key: ApiKey | None) -> str:
     if "management key" in complaint.message.lower():
         name = key.name if key else "the key"
         if name == "OPENROUTER_MGMT_KEY":
-            return "OPENROUTER_MGMT_KEY holds an ordinary key; management keys come from openrouter.ai/settings/management-keys"
-        return "set OPENROUTER_MGMT_KEY to a management key from openrouter.ai/settings/management-keys"
+            return f"OPENROUTER_MGMT_KEY holds an ordinary key; management keys come from {_MGMT_KEYS_PAGE}"
+        return f"set OPENROUTER_MGMT_KEY to a management key from {_MGMT_KEYS_PAGE}"
     if status == 402:
         return "add credits at https://openrouter.ai/settings/credits, or raise the key's limit"
     return "the key, its limit or a guardrail forbids this: see https://openrouter.ai/settings/keys"
