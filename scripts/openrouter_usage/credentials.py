@@ -65,7 +65,9 @@ def find_credentials(environ: Mapping[str, str], home: Path | None, skill_folder
         text = _read(path, warnings)
         taken = [_take(found, name, value, str(path)) for name, value in _parse(text).items() if name in NAMES]
         if any(taken) and path.parent == skill_folder:
-            warnings.append(f"{path} is deleted when the skill is updated; move it to ~/.openrouter/credentials.env")
+            warnings.append(
+                f"{safe(str(path), 300)} is deleted when the skill is updated; move it to ~/.openrouter/credentials.env"
+            )
     return Credentials(found.get(NAMES[0]), found.get(NAMES[1]), tuple(warnings))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import NoReturn
 
 from openrouter_usage.money import plain
@@ -19,6 +19,8 @@ def loads(text: str | bytes) -> Json:
         raise ValueError("JSON nested too deeply") from None
     except UnicodeDecodeError:
         raise ValueError("JSON that is not UTF-8") from None
+    except InvalidOperation:
+        raise ValueError("a number with an exponent beyond all bounds") from None
     return value
 
 

@@ -44,7 +44,7 @@ def _believable(amount: Decimal) -> Decimal:
         raise InvalidValue("an amount in USD is a finite number")
     if not amount:
         return ZERO
-    if amount.adjusted() > 9 or abs(amount) > LARGEST_USD:
+    if amount.adjusted() > 9 or amount.copy_abs() > LARGEST_USD:
         raise InvalidValue("an amount of more than a billion USD is not believed")
     exponent = amount.as_tuple().exponent
     if isinstance(exponent, int) and exponent < FINEST_EXPONENT:
@@ -88,7 +88,7 @@ def plain(amount: Decimal) -> str:
 
 def format_usd(amount: Decimal) -> str:
     """Write an amount for people: cents, below a dollar up to six decimals, never a false $0.00."""
-    sign, size = ("-" if amount < 0 else ""), abs(amount)
+    sign, size = ("-" if amount < 0 else ""), amount.copy_abs()
     if size >= 1:
         return f"{sign}${_ROUNDED.quantize(size, _CENT):,}"
     rounded = _ROUNDED.quantize(size, _MICRO)

@@ -66,7 +66,7 @@ class Settings:
         if key is None:
             raise MissingKey(
                 "no OpenRouter key found: set OPENROUTER_API_KEY in the environment or in "
-                f"{self.home or '~'}/.openrouter/credentials.env",
+                f"{safe(str(self.home or '~'), 300)}/.openrouter/credentials.env",
                 hint="create a key at https://openrouter.ai/settings/keys, then: export OPENROUTER_API_KEY=your-key",
             )
         return key
@@ -82,7 +82,8 @@ def load_settings(environ: Mapping[str, str] | None = None, *, skill_folder: Pat
 
 def find_home() -> Path | None:
     """Give the user's home folder, None when the system knows of none."""
-    home = os.path.expanduser("~")
+    # An empty HOME would be taken for the root folder.
+    home = os.path.expanduser("~") if os.environ.get("HOME", "~") else ""
     return Path(home) if os.path.isabs(home) else None
 
 
@@ -95,7 +96,7 @@ def parse_base_url(text: str) -> BaseUrl:
         raise _bad_url("it is no URL") from None
     if not host or not text.isascii() or any(c <= " " or c == "\\" for c in text.strip()):
         raise _bad_url("it is no URL")
-    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+    if parts.username is not None or parts.password is not None or "?" in text or "#" in text:
         raise _bad_url("it carries a user name, a query or a fragment")
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
         raise _bad_url("only https is safe for a key (http works on this machine alone)")
@@ -105,7 +106,8 @@ def parse_base_url(text: str) -> BaseUrl:
 
 
 def _is_address(host: str) -> bool:
-    return ":" in host or host.replace(".", "").isdigit() or host.startswith("0x")
+    last = host.rpartition(".")[2]  # a name never ends in a number, and 1.0x7f is an address too
+    return ":" in host or last.isdigit() or last.startswith("0x")
 
 
 def _is_loopback(host: str) -> bool:

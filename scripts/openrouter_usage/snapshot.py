@@ -44,7 +44,10 @@ def save_snapshot(path: Path | None, parts: Parts) -> None:
     if path is None or any(gap.passing for gap in parts.gaps):
         return
     with contextlib.suppress(OSError):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # One by one: with `parents=True` the upper folder would be open to all under a loose umask, and a
+        # home that does not exist would be made.
+        for folder in (path.parent.parent, path.parent):
+            folder.mkdir(mode=0o700, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -57,7 +60,7 @@ def save_snapshot(path: Path | None, parts: Parts) -> None:
 
 def load_snapshot(path: Path | None) -> Parts | None:
     """Read the answers kept for these keys; None when there are none that can be read."""
-    if path is None:
+    if path is None or not path.is_file():
         return None
     try:
         with path.open("rb") as file:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 NAME_LIMIT = 100
 MESSAGE_LIMIT = 300
+_PLAIN_NAME = re.compile(r"[\w.,/:@~+-]+(?: [\w.,/:@~+-]+){0,2}")
 
 
 def safe(text: object, limit: int = NAME_LIMIT) -> str:
@@ -21,6 +24,11 @@ def safe(text: object, limit: int = NAME_LIMIT) -> str:
 def quoted(text: object, limit: int = MESSAGE_LIMIT) -> str:
     """Write a server's words as a quotation, so that nobody takes them for this program's own."""
     return '"' + safe(text, limit).replace('"', "'") + '"'
+
+
+def named(text: str) -> str:
+    """Write a name: up to three plain words as they are, anything longer or stranger as a quotation."""
+    return safe(text) if _PLAIN_NAME.fullmatch(text) else quoted(text, NAME_LIMIT)
 
 
 def _escape(char: str) -> str:

@@ -10,7 +10,11 @@ from openrouter_usage.money import EXACT, ZERO
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Counts and sums of some calls; costs are exact USD, and a call of unknown cost is counted apart."""
+    """Counts and sums of some calls: tokens, and exact USD in credits and in BYOK.
+
+    `unknown` calls have no known cost and are in `requests` but not in `cost`; `estimated` ones are in both.
+    Reasoning tokens are part of the completion tokens, cached and cache-written ones of the prompt tokens.
+    """
 
     requests: int = 0
     prompt_tokens: int = 0
@@ -19,6 +23,9 @@ class Usage:
     cached_tokens: int = 0
     cost: Decimal = ZERO
     byok_cost: Decimal = ZERO
+    cache_write_tokens: int = 0
+    unknown: int = 0
+    estimated: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         """Add two usages, money exactly."""
@@ -30,11 +37,29 @@ class Usage:
             self.cached_tokens + other.cached_tokens,
             EXACT.add(self.cost, other.cost),
             EXACT.add(self.byok_cost, other.byok_cost),
+            self.cache_write_tokens + other.cache_write_tokens,
+            self.unknown + other.unknown,
+            self.estimated + other.estimated,
+        )
+
+    def __sub__(self, other: Usage) -> Usage:
+        """Take a usage that is part of this one out of it."""
+        return self + Usage(
+            -other.requests,
+            -other.prompt_tokens,
+            -other.completion_tokens,
+            -other.reasoning_tokens,
+            -other.cached_tokens,
+            EXACT.minus(other.cost),
+            EXACT.minus(other.byok_cost),
+            -other.cache_write_tokens,
+            -other.unknown,
+            -other.estimated,
         )
 
     @property
     def total_tokens(self) -> int:
-        """Prompt and completion tokens; reasoning and cached tokens are part of these."""
+        """Prompt and completion tokens, which contain all others."""
         return self.prompt_tokens + self.completion_tokens
 
 

@@ -72,7 +72,7 @@ class Fields:
         value = self._values.get(name)
         if value is None or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**15):
             return value
-        if isinstance(value, Decimal) and value.is_finite() and abs(value) < 10**15 and value == int(value):
+        if isinstance(value, Decimal) and value.is_finite() and value.adjusted() < 15 and value == int(value):
             return int(value)
         if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
             return int(value)

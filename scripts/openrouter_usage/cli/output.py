@@ -8,6 +8,9 @@ import sys
 from typing import TextIO
 
 from openrouter_usage.errors import SettingsError
+from openrouter_usage.text import safe
+
+_LONGEST_LINE = 4_000
 
 # For terminals and code pages without these signs; anything else they lack becomes "?".
 _PLAIN = {"💰": "$", "•": "*", "·": "|", "…": "...", "⚠": "!", "ℹ": "i", "⬅": "<-", "–": "-", "—": "-", "█": "#"}
@@ -48,8 +51,10 @@ def shown(text: str, encoding: str | None) -> str:
 def complain(program: str, message: str, hint: str = "") -> None:
     """Write one line about what went wrong to standard error, if there is one."""
     line = f"{program}: {message}" + (f" -- {hint}" if hint else "")
+    if sys.stderr is None:  # closed by `2>&-`: standard output is not the place for it
+        return
     with contextlib.suppress(OutputClosed):
-        write(line.replace("\n", " ") + "\n", sys.stderr)
+        write(safe(line.replace("\n", " "), _LONGEST_LINE) + "\n", sys.stderr)
 
 
 def _silence(stream: TextIO) -> None:

@@ -6,10 +6,12 @@ import argparse
 import re
 from typing import Any, NoReturn
 
+from openrouter_usage.cli.output import write
 from openrouter_usage.errors import InvalidValue, OpenRouterUsageError, SettingsError
 from openrouter_usage.text import safe
 from openrouter_usage.version import VERSION
 
+_KEY = re.compile(r"sk-or-[\w-]+")  # given as an argument by mistake, it is not to be repeated
 EXIT_CODES = """exit codes:
   0 done   2 wrong usage or settings, missing packages   3 the answer is no
   4 OpenRouter said no (401, 402, 403)   5 OpenRouter could not be reached
@@ -27,7 +29,12 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise SettingsError with the nearest known word."""
         hint = f"did you mean {self._nearest(message)}?" if self._nearest(message) else f"see {self.prog} --help"
-        raise SettingsError(safe(message, 300), hint=hint, code="usage")
+        raise SettingsError(safe(_KEY.sub("[key]", message), 300), hint=hint, code="usage")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse would write around what `write` knows of closed, full and narrow outputs.
+        if message:
+            write(message, file)
 
     def _nearest(self, message: str) -> str:
         from difflib import get_close_matches

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -35,7 +36,7 @@ def run(name: str, program: Program, argv: Sequence[str] | None = None) -> int:
 
 def _failed(name: str, argv: Sequence[str], error: OpenRouterUsageError) -> int:
     try:
-        if "--json" in argv and not isinstance(error, OutputClosed):
+        if _wants_json(argv) and not isinstance(error, OutputClosed):
             from openrouter_usage.render.as_json import envelope
 
             write(envelope("error", datetime.now(timezone.utc), None, error=error))
@@ -44,6 +45,11 @@ def _failed(name: str, argv: Sequence[str], error: OpenRouterUsageError) -> int:
     if error.message:
         complain(name, error.message, error.hint)
     return error.exit_code
+
+
+def _wants_json(argv: Sequence[str]) -> bool:
+    """Tell whether JSON was asked for; from the words themselves, as they may not have been understood."""
+    return "--json" in argv or "--format=json" in argv or "\n--format\njson\n" in "\n".join(["", *argv, ""])
 
 
 def _missing_package(package: str) -> SettingsError:
@@ -75,9 +81,8 @@ def _bug(name: str, argv: Sequence[str]) -> int:
     error = OpenRouterUsageError(
         "this is a bug", hint="please report it to the skill's maintainers, with the lines above", code="bug"
     )
-    try:
-        write(shown, sys.stderr)
-    except OutputClosed:
-        return BUG
+    if sys.stderr is not None:
+        with contextlib.suppress(OutputClosed):
+            write(shown, sys.stderr)
     _failed(name, argv, error)
     return BUG

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from openrouter_usage.answers.account import ActivityRow, Credits, TodaySpend, read_activity, read_credits, read_today
 from openrouter_usage.answers.key import KeyInfo, read_key
@@ -13,6 +13,8 @@ from openrouter_usage.errors import BadAnswer, NotFound, Unreachable
 from openrouter_usage.exactjson import Json, dumps, loads
 from openrouter_usage.period import iso, today
 from openrouter_usage.text import quoted, safe
+
+_SHORTEST = timedelta(seconds=1)  # at midnight the day is empty, and a range that is empty is refused
 
 
 class OpenRouter:
@@ -48,7 +50,7 @@ class OpenRouter:
         start = today(now).start
         question = {
             "metrics": ["credits_usage", "byok_usage", "request_count"],
-            "time_range": {"start": iso(start), "end": iso(now)},
+            "time_range": {"start": iso(start), "end": iso(max(now, start + _SHORTEST))},
             "granularity": "day",
         }
         # A query changes nothing, so it is retried like a GET.

@@ -18,13 +18,15 @@ class SharedContext:
     def __init__(self) -> None:
         """Start to read the bundle in a thread of its own."""
         self._context: ssl.SSLContext | None = None
-        self._error: OSError | None = None
+        self._error: OSError | ModuleNotFoundError | None = None
         self._thread = threading.Thread(target=self._make, daemon=True)
         self._thread.start()
 
     def get(self) -> ssl.SSLContext:
-        """Wait for the context; SettingsError when the bundle cannot be read."""
+        """Wait for the context; SettingsError when the bundle cannot be read, ModuleNotFoundError without certifi."""
         self._thread.join()
+        if isinstance(self._error, ModuleNotFoundError):
+            raise self._error
         if self._context is None:
             raise SettingsError(
                 f"the TLS certificates in {ca_bundle()} cannot be read",
@@ -33,13 +35,13 @@ class SharedContext:
         return self._context
 
     def _make(self) -> None:
-        bundle = ca_bundle()
         try:
+            bundle = ca_bundle()
             folder = os.path.isdir(bundle)
             self._context = ssl.create_default_context(
                 cafile=None if folder else bundle, capath=bundle if folder else None
             )
-        except OSError as error:
+        except (OSError, ModuleNotFoundError) as error:
             self._error = error
 
 

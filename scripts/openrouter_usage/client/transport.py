@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -85,7 +86,8 @@ class Transport:
         deadline = time.monotonic() + self._timeout_s
         attempt = 1
         while True:
-            answer, failure = self._attempt(request, deadline - time.monotonic())
+            # A wait may end late, and a socket takes no timeout of nothing.
+            answer, failure = self._attempt(request, max(0.001, deadline - time.monotonic()))
             if answer and answer.status not in RETRIED_STATUSES:
                 return answer
             status, asked_s = (answer.status, answer.retry_after_s) if answer else (None, None)
@@ -135,6 +137,8 @@ class Transport:
             timeout=(min(CONNECT_S, timeout_s), min(READ_S, timeout_s)),
         ) as response:
             body = read_body(response.raw, response.headers.get("Content-Encoding", ""))
+            if request.key:  # a server that repeats it would have it shown, and kept
+                body = body.replace(request.key.secret.encode(), b"[key]")
             now, served_at = datetime.now(UTC), parse_http_date(response.headers.get("Date"))
             return Answer(
                 response.status_code,
@@ -152,7 +156,7 @@ class Transport:
         if not isinstance(error, (requests.RequestException, HTTPError, OSError)):
             return error
         cause = _root(error)
-        if isinstance(error, requests.exceptions.SSLError) or type(cause).__module__ == "ssl":
+        if isinstance(cause, ssl.SSLCertVerificationError):
             return Unreachable(
                 f"the TLS certificate of {self._host} is not trusted, so no key was sent",
                 hint="check the clock; behind a company proxy set REQUESTS_CA_BUNDLE to its certificate",
@@ -188,6 +192,8 @@ def _told(cause: BaseException) -> str:
     name = type(cause).__name__
     if name in ("gaierror", "NameResolutionError"):
         return "the name cannot be resolved"
+    if isinstance(cause, ssl.SSLError):
+        return "no TLS connection could be made"
     if isinstance(cause, IncompleteRead):
         return "incomplete answer, the connection ended early"
     if isinstance(cause, ConnectionRefusedError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -13,6 +14,8 @@ from openrouter_usage.text import safe
 
 # What a spreadsheet reads as the beginning of a formula, the full-width forms included.
 _FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+# Where the list separator is a semicolon, as in much of Europe, a cell begins after each one.
+_AFTER_SEPARATOR = re.compile(r"(; *)(?=[=+\-@＝＋－＠])")
 
 
 def render_summary(summary: Summary, now: datetime) -> str:
@@ -31,7 +34,7 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def cell(value: str) -> str:
     """Give a cell's text as data: a number as it is, and an apostrophe before what looks like a formula."""
-    shown = safe(value, 1_000)
+    shown = _AFTER_SEPARATOR.sub(r"\1'", safe(value, 1_000))
     if value.lstrip().startswith(_FORMULA_SIGNS) and not _is_number(value):
         return "'" + shown
     return shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from openrouter_usage.money import format_usd
+from openrouter_usage.money import ZERO, format_usd
 from openrouter_usage.render.amounts import window_amount
 from openrouter_usage.summary.model import Summary
 from openrouter_usage.text import ago
@@ -29,4 +29,6 @@ def _left(summary: Summary) -> str:
     if summary.balance:
         return f"{format_usd(summary.balance.balance)} balance"
     limit = summary.key_limit
-    return f"{format_usd(limit.remaining)} of key limit left" if limit and limit.remaining is not None else ""
+    if limit is None or limit.remaining is None:
+        return ""
+    return f"{format_usd(max(limit.remaining, ZERO))} of key limit left"

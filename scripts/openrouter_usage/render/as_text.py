@@ -9,7 +9,7 @@ from openrouter_usage.money import format_usd
 from openrouter_usage.period import spoken
 from openrouter_usage.render.amounts import limit_left, spent, window_amount
 from openrouter_usage.summary.model import Breakdown, Summary
-from openrouter_usage.text import ago, safe
+from openrouter_usage.text import ago, named, safe
 
 TITLE = "💰 OpenRouter Usage"
 _MARK = " ⬅ what can still be spent"
@@ -36,7 +36,8 @@ def render_summary(summary: Summary, now: datetime) -> str:
 
 def _age(summary: Summary, now: datetime) -> list[str]:
     age_s = (now - summary.taken_at).total_seconds()
-    return [f"As of {spoken(summary.taken_at)}, {ago(age_s)} ago"] if age_s >= 1 else []
+    # A clock that was set back makes figures of the future, which are old as well.
+    return [f"As of {spoken(summary.taken_at)}, {ago(age_s)} ago"] if abs(age_s) >= 1 else []
 
 
 def _marks_today(summary: Summary) -> bool:
@@ -92,7 +93,7 @@ def _breakdown(breakdown: Breakdown) -> list[str]:
             f"{heading} no usage in the completed UTC days {breakdown.period.first_day} to {breakdown.period.last_day}"
         ]
     lines = [heading]
-    lines += [f"• {safe(row.name)}: {spent(row.usage)} ({row.usage.requests:,})" for row in breakdown.rows]
+    lines += [f"• {named(row.name)}: {spent(row.usage)} ({row.usage.requests:,})" for row in breakdown.rows]
     if breakdown.more_count:
         lines.append(f"... and {breakdown.more_count} more ({spent(breakdown.more)})")
     return lines

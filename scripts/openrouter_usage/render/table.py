@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from openrouter_usage.answers.key import Limit
 from openrouter_usage.money import plain
-from openrouter_usage.period import Period, iso
+from openrouter_usage.period import DAY, Period, iso, midnight, parse_day
 from openrouter_usage.summary.model import Breakdown, Summary, Window
 from openrouter_usage.usage import Usage
 
@@ -74,12 +74,18 @@ def _limit(kind: str, limit: Limit) -> Row:
 
 def _breakdown(breakdown: Breakdown) -> Iterator[Row]:
     for row in breakdown.rows:
-        yield _used(breakdown, breakdown.by, row.name, row.usage)
+        period = _day(row.name) if breakdown.by == "day" else breakdown.period
+        yield _used(breakdown, breakdown.by, row.name, row.usage, period)
     if breakdown.more_count:
-        yield _used(breakdown, "more", f"{breakdown.more_count} more", breakdown.more)
-    yield _used(breakdown, "total", f"all of {breakdown.days} days", breakdown.total)
+        yield _used(breakdown, "more", f"{breakdown.more_count} more", breakdown.more, breakdown.period)
+    yield _used(breakdown, "total", f"all of {breakdown.days} days", breakdown.total, breakdown.period)
 
 
-def _used(breakdown: Breakdown, kind: str, name: str, usage: Usage) -> Row:
+def _day(name: str) -> Period:
+    start = midnight(parse_day(name))
+    return Period(start, start + DAY, name)
+
+
+def _used(breakdown: Breakdown, kind: str, name: str, usage: Usage, period: Period) -> Row:
     cost, byok, requests = plain(usage.cost), plain(usage.byok_cost), str(usage.requests)
-    return _row(kind, name, period=breakdown.period, usage=cost, byok=byok, requests=requests, source=breakdown.source)
+    return _row(kind, name, period=period, usage=cost, byok=byok, requests=requests, source=breakdown.source)

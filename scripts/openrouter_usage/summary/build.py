@@ -83,7 +83,8 @@ def _balance(parts: Parts, key: KeyInfo | None) -> tuple[Credits | None, list[st
         return None, [f"balance unknown: OpenRouter tells it to management keys only; {MGMT_HINT}"] if expected else []
     spent_before = bool(key and key.all_time.usage)
     if credits.is_blank and (spent_before or not parts.managed):
-        return None, [f"balance unknown: OpenRouter answers 0 of 0 to this key, which need not be true; {MGMT_HINT}"]
+        remedy = "" if parts.managed else f"; {MGMT_HINT}"
+        return None, [f"balance unknown: OpenRouter answers 0 of 0 to this key, which need not be true{remedy}"]
     if not credits.purchased and credits.used:
         used = format_usd(credits.used)
         return None, [f"no prepaid balance: the account has used {used} and bought no credits (it may be invoiced)"]
@@ -121,15 +122,16 @@ def _spendable(balance: Credits | None, limit: Limit | None, budget: Limit | Non
 
 def _gaps(parts: Parts) -> tuple[Gap, ...]:
     """Give what is missing unexpectedly; an inference key is not expected to see the credits."""
-    return tuple(gap for gap in parts.gaps if parts.managed or gap.part != "credits" or gap.code != "forbidden")
+    gaps = [gap for gap in parts.gaps if parts.managed or gap.part != "credits" or gap.code != "forbidden"]
+    if isinstance(parts.today, TodaySpend) and parts.today.truncated:
+        gaps.append(Gap("today", "truncated", "OpenRouter cut its answer short", "", 5))
+    return tuple(gaps)
 
 
 def _notes(parts: Parts, local_day: date | None) -> list[str]:
     notes = []
     if parts.activity is None:
         notes.append(f"no spend by model: {MGMT_HINT}")
-    if isinstance(parts.today, TodaySpend) and parts.today.truncated:
-        notes.append("today's spend is left out: OpenRouter cut its answer short")
     utc_day = parts.taken_at.date()
     if local_day and local_day != utc_day:
         notes.append(f"Today is OpenRouter's UTC day {utc_day}; where you are it is {local_day}")

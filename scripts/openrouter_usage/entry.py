@@ -1,0 +1,239 @@
+"""The records of the ledger: a call that was made, money held for one, and a hold that ended unused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from decimal import Decimal
+
+from openrouter_usage.errors import InvalidValue
+from openrouter_usage.exactjson import Json
+from openrouter_usage.money import usd
+from openrouter_usage.period import UTC, parse_moment
+from openrouter_usage.text import safe
+from openrouter_usage.usage import Usage
+
+COST_SOURCES = ("billed", "late", "estimated", "unknown")
+LARGEST_COST = Decimal(1_000_000)
+LARGEST_TOKENS = 10**12
+LONGEST_NAME = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One call: when (UTC), which model, its tokens, and its cost in USD; a cost of None is unknown."""
+
+    ts: datetime
+    model: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: Decimal | None = None
+    id: str = ""
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    byok_cost: Decimal | None = None
+    cost_source: str = ""
+    cache_discount: Decimal | None = None
+    provider: str = ""
+    session: str = ""
+    tags: tuple[tuple[str, str], ...] = ()
+    streamed: bool | None = None
+    latency_ms: int | None = None
+    finish_reason: str = ""
+    hold: str = ""
+
+    @property
+    def is_certain(self) -> bool:
+        """Tell whether the cost is known and not merely estimated."""
+        return self.cost is not None and self.cost_source != "estimated"
+
+    @property
+    def tag_label(self) -> str:
+        """The tags as one name, so that every call is in exactly one group."""
+        return " ".join(f"{name}={value}" for name, value in self.tags)
+
+    @property
+    def usage(self) -> Usage:
+        """What the call adds to a total."""
+        return Usage(
+            1,
+            self.prompt_tokens,
+            self.completion_tokens,
+            self.reasoning_tokens or 0,
+            self.cached_tokens or 0,
+            self.cost or Decimal(0),
+            self.byok_cost or Decimal(0),
+            self.cache_write_tokens or 0,
+            int(self.cost is None),
+            int(self.cost_source == "estimated"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Money set aside before a call: `max_cost` in USD is the most that the call can be billed."""
+
+    id: str
+    ts: datetime
+    model: str
+    max_cost: Decimal
+    generation: str = ""
+    session: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The end of a hold for which nothing can have been billed."""
+
+    hold: str
+    ts: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A line that is kept but not understood; `is_damaged` unless it is merely of a kind from elsewhere."""
+
+    why: str
+    is_damaged: bool
+
+
+Record = Entry | Hold | Release | Unread
+_TOKENS = ("cached_tokens", "cache_write_tokens", "reasoning_tokens", "latency_ms")
+_NAMES = ("provider", "session", "finish_reason", "hold")
+_AMOUNTS = ("byok_cost", "cache_discount")
+
+
+def checked_entry(values: Mapping[str, object]) -> Entry:
+    """Make an Entry of named values as they come from a caller or a file; InvalidValue names the wrong one."""
+    source = values.get("cost_source") or ""
+    if source and source not in COST_SOURCES:
+        raise InvalidValue(f"cost_source is one of {', '.join(COST_SOURCES)}")
+    cost = _amount(values, "cost")
+    optional: dict[str, object] = {name: _tokens(values, name) for name in _TOKENS if values.get(name) is not None}
+    optional |= {name: _name(values, name) for name in _NAMES if values.get(name)}
+    optional |= {name: _amount(values, name) for name in _AMOUNTS if values.get(name) is not None}
+    return Entry(
+        ts=_moment(values.get("ts")),
+        model=_name(values, "model") or _missing("model"),
+        prompt_tokens=_tokens(values, "prompt_tokens"),
+        completion_tokens=_tokens(values, "completion_tokens"),
+        cost=cost,
+        id=_name(values, "id"),
+        cost_source="" if source == "unknown" else str(source),
+        tags=_tags(values.get("tags")),
+        streamed=values["streamed"] if isinstance(values.get("streamed"), bool) else None,  # type: ignore[arg-type]  # narrowed
+        **optional,  # type: ignore[arg-type]  # every value was checked above
+    )
+
+
+def checked_hold(values: Mapping[str, object]) -> Hold:
+    """Make a Hold of named values; InvalidValue names the wrong one."""
+    amount = _amount(values, "max_cost")
+    if amount is None:
+        raise InvalidValue("a hold has a max_cost")
+    names = (_name(values, name) for name in ("generation", "session"))
+    return Hold(
+        _name(values, "hold") or _missing("hold"), _moment(values.get("ts")), _name(values, "model"), amount, *names
+    )
+
+
+def record_values(record: Entry | Hold | Release) -> dict[str, Json]:
+    """Give a record's named values in the order of the file format, the unknown ones left out."""
+    if isinstance(record, Release):
+        return {"kind": "release", "hold": record.hold, "ts": _written(record.ts)}
+    if isinstance(record, Hold):
+        values: dict[str, Json] = {"kind": "hold", "hold": record.id, "ts": _written(record.ts)}
+        values |= {"model": record.model, "max_cost": record.max_cost}
+        extra: dict[str, Json] = {"generation": record.generation, "session": record.session}
+        return values | {name: value for name, value in extra.items() if value}
+    values = {"ts": _written(record.ts)}
+    for name in _ENTRY_FIELDS:
+        value = getattr(record, name)
+        if name == "tags":
+            value = dict(value)
+        if name in _ALWAYS or value not in (None, "", {}):
+            values[name] = value
+    if record.cost is None:
+        del values["cost"]
+    if not record.id:
+        values.pop("id", None)
+    return values
+
+
+_ENTRY_FIELDS = tuple(field.name for field in fields(Entry))[1:]
+_ALWAYS = ("model", "prompt_tokens", "completion_tokens", "cost")
+
+
+def _written(moment: datetime) -> str:
+    text = moment.astimezone(UTC).replace(tzinfo=None).isoformat()
+    return text + "Z"
+
+
+def _moment(value: object) -> datetime:
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise InvalidValue("ts has no time zone: give it one, or a text in UTC such as 2026-11-22T10:30:00Z")
+        return believable(value.astimezone(UTC))
+    if not isinstance(value, str) or len(value) > 40:
+        raise InvalidValue("ts is a moment such as 2026-11-22T10:30:00Z")
+    return believable(parse_moment(value))
+
+
+def believable(moment: datetime) -> datetime:
+    """Give a moment back; InvalidValue when no call to a language model can have been made then."""
+    if not 2000 <= moment.year < 2200:
+        raise InvalidValue("ts is not in the years 2000 to 2199")
+    return moment
+
+
+def _amount(values: Mapping[str, object], name: str) -> Decimal | None:
+    value = values.get(name)
+    if value is None:
+        return None
+    try:
+        amount = usd(value)
+    except InvalidValue as error:
+        raise InvalidValue(f"{name}: {error}") from None
+    if (amount < 0 and name != "cache_discount") or abs(amount) > LARGEST_COST:
+        raise InvalidValue(f"{name} is an amount from 0 to {LARGEST_COST:,} USD")
+    return amount
+
+
+def _tokens(values: Mapping[str, object], name: str) -> int:
+    value = values.get(name)
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_TOKENS:
+        raise InvalidValue(f"{name} is a whole number from 0 to {LARGEST_TOKENS:,}")
+    return value
+
+
+def _name(values: Mapping[str, object], name: str) -> str:
+    value = values.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str) or len(value) > LONGEST_NAME:
+        raise InvalidValue(f"{name} is a text of at most {LONGEST_NAME:,} characters")
+    # A lone surrogate cannot be written as UTF-8, and would make the line unreadable for others.
+    return value.encode("utf-8", "replace").decode("utf-8")
+
+
+def _missing(name: str) -> str:
+    raise InvalidValue(f"{name} is missing")
+
+
+def _tags(value: object) -> tuple[tuple[str, str], ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, Mapping) or len(value) > 32:
+        raise InvalidValue("tags are at most 32 names with a text each")
+    return tuple(sorted((safe_tag(name), safe_tag(text)) for name, text in value.items()))
+
+
+def safe_tag(value: object) -> str:
+    """Give one name or value of a tag; InvalidValue when it is not a short text."""
+    if not isinstance(value, str) or len(value) > 200:
+        raise InvalidValue(f"a tag is a text of at most 200 characters, not {safe(value, 40)}")
+    return value.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,47 @@
+"""The ledger's file format: one JSON object a line, written and read exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from openrouter_usage.entry import Entry, Hold, Record, Release, Unread, checked_entry, checked_hold, record_values
+from openrouter_usage.errors import InvalidValue
+from openrouter_usage.exactjson import dumps, loads
+from openrouter_usage.period import parse_moment
+
+LONGEST_LINE = 1024 * 1024
+
+
+def write_line(record: Entry | Hold | Release) -> bytes:
+    """Write a record as one line of ASCII with its line end; the same record is always the same line."""
+    return dumps(record_values(record)).encode("ascii") + b"\n"
+
+
+def read_line(line: bytes) -> Record | None:
+    """Read one line without its end; None when it is blank, Unread when it is not understood."""
+    text = line.strip(b" \t\r\x0b\x0c").removeprefix(b"\xef\xbb\xbf")
+    if not text:
+        return None
+    if len(text) > LONGEST_LINE:
+        return Unread("longer than 1 MiB", True)
+    try:
+        values = loads(text)
+    except ValueError:
+        return Unread("not JSON", True)
+    if not isinstance(values, dict):
+        return Unread("not an object", True)
+    try:
+        return _record(values)
+    except InvalidValue as error:
+        return Unread(str(error), True)
+
+
+def _record(values: Mapping[str, object]) -> Record:
+    kind = values.get("kind")
+    if kind == "hold":
+        return checked_hold(values)
+    if kind == "release":
+        return Release(str(values.get("hold", "")), parse_moment(str(values.get("ts", ""))))
+    if kind is not None or values.get("v", 1) != 1:
+        return Unread("of a kind from elsewhere", False)
+    return checked_entry(values)

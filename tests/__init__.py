@@ -1,0 +1,1 @@
+"""Tests of the skill and the local OpenRouter they talk to."""
