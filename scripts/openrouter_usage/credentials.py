@@ -32,6 +32,19 @@ class ApiKey:
     name: str
     source: str
 
+    @classmethod
+    def checked(cls, raw: str, name: str, source: str) -> ApiKey:
+        """Make a key of a text from outside; SettingsError when no key can look like that."""
+        secret = _cleaned(raw)
+        if not _WELL_FORMED.fullmatch(secret):
+            raise SettingsError(
+                f"{name} from {safe(source, 300)} does not look like a key: "
+                f"{len(secret)} characters, with blanks, quotes or other signs that no key has",
+                hint=f"copy the key again from https://openrouter.ai/settings/keys and set {name} to it alone",
+            )
+        _seen.add(secret)
+        return cls(secret, name, safe(source, 300))
+
     def __repr__(self) -> str:
         """Name the key without showing it."""
         return f"{self.name} (…{self.secret[-4:]}, from {self.source})"
@@ -88,14 +101,7 @@ def _take(found: dict[str, ApiKey], name: str, raw: str | None, source: str) -> 
     secret = _cleaned(raw or "")
     if name in found or not secret or _PLACEHOLDER.fullmatch(secret):
         return False
-    if not _WELL_FORMED.fullmatch(secret):
-        raise SettingsError(
-            f"{name} from {safe(source, 300)} does not look like a key: "
-            f"{len(secret)} characters, with blanks, quotes or other signs that no key has",
-            hint=f"copy the key again from https://openrouter.ai/settings/keys and set {name} to it alone",
-        )
-    _seen.add(secret)
-    found[name] = ApiKey(secret, name, safe(source, 300))
+    found[name] = ApiKey.checked(secret, name, source)
     return True
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone, tzinfo
 
 from openrouter_usage.errors import InvalidValue
 
@@ -34,29 +34,34 @@ class Period:
         return (self.end.astimezone(UTC) - timedelta(microseconds=1)).date()
 
 
-def midnight(day: date) -> datetime:
-    """Give the moment at which a UTC day begins."""
-    return datetime.combine(day, time(), UTC)
+def midnight(day: date, zone: tzinfo = UTC) -> datetime:
+    """Give the moment, in UTC, at which a day begins in a zone."""
+    return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
-def today(now: datetime) -> Period:
-    """Give the running UTC day."""
-    start = midnight(now.astimezone(UTC).date())
-    return Period(start, start + DAY, "today")
+def today(now: datetime, zone: tzinfo = UTC) -> Period:
+    """Give the running day of a zone; OpenRouter's is UTC."""
+    day = now.astimezone(zone).date()
+    return days(day, day, "today", zone)
 
 
-def week(now: datetime) -> Period:
-    """Give the running UTC week; like OpenRouter's, it begins on Monday."""
-    day = now.astimezone(UTC).date()
-    start = midnight(day - timedelta(days=day.weekday()))
-    return Period(start, start + 7 * DAY, "week")
+def week(now: datetime, zone: tzinfo = UTC) -> Period:
+    """Give the running week of a zone; like OpenRouter's, it begins on Monday."""
+    day = now.astimezone(zone).date()
+    monday = day - timedelta(days=day.weekday())
+    return days(monday, monday + timedelta(days=6), "week", zone)
 
 
-def month(now: datetime) -> Period:
-    """Give the running UTC calendar month."""
-    first = now.astimezone(UTC).date().replace(day=1)
+def month(now: datetime, zone: tzinfo = UTC) -> Period:
+    """Give the running calendar month of a zone."""
+    first = now.astimezone(zone).date().replace(day=1)
     following = (first + timedelta(days=32)).replace(day=1)
-    return Period(midnight(first), midnight(following), "month")
+    return days(first, following - timedelta(days=1), "month", zone)
+
+
+def days(first: date, last: date, label: str, zone: tzinfo = UTC) -> Period:
+    """Give the whole days of a zone from the first to the last; a day may have 23 or 25 hours."""
+    return Period(midnight(first, zone), midnight(last + timedelta(days=1), zone), label)
 
 
 def completed_days(now: datetime, days: int) -> Period:
@@ -113,3 +118,16 @@ def spoken(moment: datetime) -> str:
     """Write a moment for people: the day alone at midnight, else with the minute, always with UTC."""
     moment = moment.astimezone(UTC)
     return moment.strftime("%Y-%m-%d UTC" if moment.time() == time() else "%Y-%m-%d %H:%M UTC")
+
+
+def find_zone(name: str) -> tzinfo:
+    """Give a time zone by its name, such as Europe/Amsterdam; InvalidValue when there is none of that name."""
+    if name.upper() in ("UTC", "Z"):
+        return UTC
+    from zoneinfo import ZoneInfo  # late: only --tz needs it
+
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        known = "a name such as Europe/Amsterdam; on Windows they come with: python3 -m pip install tzdata"
+        raise InvalidValue(f"this time zone is not known; expected {known}") from None

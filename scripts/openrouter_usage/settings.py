@@ -80,6 +80,17 @@ def load_settings(environ: Mapping[str, str] | None = None, *, skill_folder: Pat
     return Settings(find_credentials(environ, home, skill_folder), base_url, home)
 
 
+def ledger_file(environ: Mapping[str, str] | None = None) -> Path:
+    """Name the ledger: OPENROUTER_USAGE_FILE, or ~/.openrouter/usage.jsonl; SettingsError without a home."""
+    named = (os.environ if environ is None else environ).get("OPENROUTER_USAGE_FILE", "").strip()
+    home = find_home()
+    if named:
+        return Path(os.path.expanduser(named)).absolute()
+    if home is None:
+        raise SettingsError("there is no home folder to keep the ledger in", hint="set OPENROUTER_USAGE_FILE")
+    return home / ".openrouter" / "usage.jsonl"
+
+
 def find_home() -> Path | None:
     """Give the user's home folder, None when the system knows of none."""
     # An empty HOME would be taken for the root folder.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -23,6 +21,7 @@ from openrouter_usage.answers.key import read_key, write_key
 from openrouter_usage.answers.parts import Gap, Parts
 from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.exactjson import Json, dumps, loads
+from openrouter_usage.files import make_private_folder, replace_file
 from openrouter_usage.settings import Settings
 
 _VERSION = 1
@@ -44,18 +43,8 @@ def save_snapshot(path: Path | None, parts: Parts) -> None:
     if path is None or any(gap.passing for gap in parts.gaps):
         return
     with contextlib.suppress(OSError):
-        # One by one: with `parents=True` the upper folder would be open to all under a loose umask, and a
-        # home that does not exist would be made.
-        for folder in (path.parent.parent, path.parent):
-            folder.mkdir(mode=0o700, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(dumps(_written(parts)))
-            os.replace(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
+        make_private_folder(path.parent)
+        replace_file(path, [dumps(_written(parts))])
 
 
 def load_snapshot(path: Path | None) -> Parts | None:

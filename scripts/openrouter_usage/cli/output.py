@@ -48,6 +48,13 @@ def shown(text: str, encoding: str | None) -> str:
         return text.encode(encoding, "replace").decode(encoding)
 
 
+def terminal_width() -> int:
+    """Give the number of columns that a line may have: the terminal's, 80 where there is none."""
+    import shutil
+
+    return min(shutil.get_terminal_size((80, 24)).columns, 200)
+
+
 def complain(program: str, message: str, hint: str = "") -> None:
     """Write one line about what went wrong to standard error, if there is one."""
     line = f"{program}: {message}" + (f" -- {hint}" if hint else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from importlib import import_module
@@ -14,7 +15,7 @@ from openrouter_usage.period import UTC
 from openrouter_usage.settings import load_settings
 from openrouter_usage.summary.breakdown import DEFAULT_TOP, GROUPS, MOST_DAYS
 from openrouter_usage.summary.build import build_summary
-from openrouter_usage.summary.model import Summary
+from openrouter_usage.summary.model import Breakdown, Summary
 
 PROGRAM = "stats.py"
 LINE_MAX_AGE_S = 60
@@ -82,12 +83,25 @@ def main(argv: Sequence[str], *, clock: Callable[[], datetime] = _now) -> int:
     max_age_s = LINE_MAX_AGE_S if options.max_age is None and options.face == "line" else options.max_age or 0
     found = latest(settings, clock(), max_age_s=max_age_s, timeout_s=options.timeout)
     local_day = found.parts.taken_at.astimezone().date()
-    summary = build_summary(found.parts, days=options.days, top=options.top, by=options.by, local_day=local_day)
+    local = _from_ledger(options, found.parts.taken_at) if found.parts.activity is None else None
+    summary = build_summary(
+        found.parts, days=options.days, top=options.top, by=options.by, local_day=local_day, local=local
+    )
     write(_rendered(options.face, summary, clock(), found.error))
     if found.error:
         complain(PROGRAM, f"these figures are old: {found.error.message}", found.error.hint)
         return found.error.exit_code
     return 0
+
+
+def _from_ledger(options: Namespace, now: datetime) -> Breakdown | None:
+    """Ask the local ledger where OpenRouter's own breakdown needs a key that is not there."""
+    from openrouter_usage.attribution import local_breakdown
+
+    found, problem = local_breakdown(now, top=options.top, by=options.by)
+    if problem:
+        complain(PROGRAM, problem)
+    return found
 
 
 def _rendered(face: str, summary: Summary, now: datetime, error: OpenRouterUsageError | None) -> str:

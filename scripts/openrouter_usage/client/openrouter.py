@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from openrouter_usage.answers.account import ActivityRow, Credits, TodaySpend, read_activity, read_credits, read_today
+from openrouter_usage.answers.generation import Generation, read_generation
 from openrouter_usage.answers.key import KeyInfo, read_key
 from openrouter_usage.client.refusals import complaint_in, refusal
 from openrouter_usage.client.transport import Answer, Request, Transport
@@ -44,6 +45,10 @@ class OpenRouter:
     def activity(self) -> list[ActivityRow]:
         """Ask GET /activity for the last 30 completed UTC days; needs a management key."""
         return read_activity(self._get("/activity"))
+
+    def generation(self, identity: str) -> Generation:
+        """Ask GET /generation for one call; NotFound while OpenRouter does not know it yet."""
+        return read_generation(self._get("/generation", ("id", identity)), identity)
 
     def today(self, now: datetime) -> TodaySpend:
         """Ask POST /analytics/query for the account's spend since midnight UTC; needs a management key."""

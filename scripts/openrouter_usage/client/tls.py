@@ -19,7 +19,8 @@ class SharedContext:
         """Start to read the bundle in a thread of its own."""
         self._context: ssl.SSLContext | None = None
         self._error: OSError | ModuleNotFoundError | None = None
-        self._thread = threading.Thread(target=self._make, daemon=True)
+        # Not a daemon: a process that ends while OpenSSL reads certificates ends with a segmentation fault.
+        self._thread = threading.Thread(target=self._make)
         self._thread.start()
 
     def get(self) -> ssl.SSLContext:

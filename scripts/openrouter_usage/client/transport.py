@@ -12,7 +12,7 @@ from http.cookiejar import DefaultCookiePolicy
 from urllib.parse import urlsplit
 
 import requests
-from urllib3.exceptions import HTTPError, IncompleteRead, NewConnectionError
+from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.exceptions import ProtocolError as BrokenConnection
 from urllib3.exceptions import TimeoutError as SocketTimeout
 
@@ -194,7 +194,7 @@ def _told(cause: BaseException) -> str:
         return "the name cannot be resolved"
     if isinstance(cause, ssl.SSLError):
         return "no TLS connection could be made"
-    if isinstance(cause, IncompleteRead):
+    if name == "IncompleteRead":  # there is one of http.client and one of urllib3
         return "incomplete answer, the connection ended early"
     if isinstance(cause, ConnectionRefusedError):
         return "the connection was refused"

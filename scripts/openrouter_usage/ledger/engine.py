@@ -38,7 +38,7 @@ class Engine:
         self._index = Index(path.with_name(path.name + ".index"), timeout_s=lock_timeout_s)
         self._mutex = threading.RLock()
         self._progress = progress
-        self._written = False
+        self._written = self._is_rewritten = False
 
     def close(self) -> None:
         """Close both files; the next work opens them again."""
@@ -51,6 +51,10 @@ class Engine:
         self.file.append(lines, durable=durable)
         self._written = True
 
+    def rewritten(self) -> None:
+        """Tell, from within work, that the file was replaced: the index is made anew from what is there now."""
+        self._written = self._is_rewritten = True
+
     def locked(self, work: Work[T]) -> T:
         """Do work under the lock, with the index caught up; LedgerError when that cannot be had."""
         with self._mutex:
@@ -62,8 +66,9 @@ class Engine:
 
     def _attempt(self, work: Work[T]) -> T:
         done: list[T] = []
-        self._written = False
+        self._written = self._is_rewritten = False
         try:
+            self.file.make_folder()
             with self._index.locked() as connection:
                 self._take_spool()
                 self._catch_up(connection)
@@ -138,7 +143,8 @@ class Engine:
         if position is not None and position.is_current(status):
             return
         if position is not None and not position.still_holds(status, self.file.read):
-            self.notice(f"{self.file.shown} was replaced or rewritten; its index is made anew")
+            if not self._is_rewritten:
+                self.notice(f"{self.file.shown} was replaced or rewritten; its index is made anew")
             clear_tables(connection)
             position = None
         offset = self._ingest(connection, position.offset if position else 0, status.st_size)

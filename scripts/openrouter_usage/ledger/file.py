@@ -60,11 +60,12 @@ class LedgerFile:
         if self._handle is not None and not self._writable:
             self.close()
         if self._handle is None:
-            self._make_folder()
+            self.make_folder()
             self._open(os.O_RDWR | os.O_APPEND | os.O_CREAT, writable=True)
         return self._handle if self._handle is not None else -1
 
-    def _make_folder(self) -> None:
+    def make_folder(self) -> None:
+        """Make the ledger's folder, for its owner alone, if it is missing."""
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:

@@ -86,6 +86,7 @@ def _breakdown(breakdown: Breakdown | None) -> Json:
         "days": breakdown.days,
         **_period(breakdown.period),
         "source": breakdown.source,
+        "unattributed_usd": breakdown.unattributed,
         "rows": [{"name": row.name, **_usage(row.usage)} for row in breakdown.rows],
         "more": {"count": breakdown.more_count, **_usage(breakdown.more)},
         "total": _usage(breakdown.total),

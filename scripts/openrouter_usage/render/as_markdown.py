@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from openrouter_usage.period import spoken
@@ -20,10 +20,11 @@ def render_summary(summary: Summary, now: datetime) -> str:
     return "\n".join([*head, *table(COLUMNS, summary_rows(summary)), *([""] if notes else []), *notes]) + "\n"
 
 
-def table(columns: Sequence[str], rows: Iterable[Iterable[str]]) -> list[str]:
+def table(columns: Sequence[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
     """Write rows of cells as the lines of a table."""
-    lines = [_line(columns), _line("---" for _ in columns)]
-    return lines + [_line(escaped(value) for value in row) for row in rows]
+    yield _line(columns)
+    yield _line("---" for _ in columns)
+    yield from (_line(escaped(value) for value in row) for row in rows)
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from openrouter_usage.answers.parts import Gap
 from openrouter_usage.money import format_usd
 from openrouter_usage.period import spoken
 from openrouter_usage.render.amounts import limit_left, spent, window_amount
 from openrouter_usage.summary.model import Breakdown, Summary
-from openrouter_usage.text import ago, named, safe
+from openrouter_usage.text import ago, named, plural, safe
 
 TITLE = "💰 OpenRouter Usage"
 _MARK = " ⬅ what can still be spent"
@@ -55,7 +56,7 @@ def _totals(summary: Summary) -> list[str]:
 
 def _footnote(summary: Summary) -> str:
     whose = "this key" if summary.scope == "key" else "the account"
-    if summary.breakdown:
+    if summary.breakdown and not summary.breakdown.is_local:
         return f"live totals of {whose}; not yet in the model breakdown, which covers completed UTC days"
     return f"live totals of {whose}, by UTC day, week (from Monday) and month"
 
@@ -87,7 +88,8 @@ def _key_state(summary: Summary) -> list[str]:
 
 
 def _breakdown(breakdown: Breakdown) -> list[str]:
-    heading = f"{_HEADINGS[breakdown.by]} ({breakdown.days}d):"
+    span = "this week, from the local ledger" if breakdown.is_local else f"{breakdown.days}d"
+    heading = f"{_HEADINGS[breakdown.by]} ({span}):"
     if not breakdown.rows and not breakdown.more_count:
         return [
             f"{heading} no usage in the completed UTC days {breakdown.period.first_day} to {breakdown.period.last_day}"
@@ -96,7 +98,19 @@ def _breakdown(breakdown: Breakdown) -> list[str]:
     lines += [f"• {named(row.name)}: {spent(row.usage)} ({row.usage.requests:,})" for row in breakdown.rows]
     if breakdown.more_count:
         lines.append(f"... and {breakdown.more_count} more ({spent(breakdown.more)})")
+    if breakdown.total.unknown:
+        lines.append(f"{plural(breakdown.total.unknown, 'call')} of unknown cost not in these")
+    if breakdown.unattributed is not None:
+        lines.append(_unattributed(breakdown.unattributed))
     return lines
+
+
+def _unattributed(amount: Decimal) -> str:
+    if amount < 0:
+        return (
+            f"the ledger has {format_usd(-amount)} more than this key spent: calls of other keys, or figures not yet in"
+        )
+    return f"not attributed: {format_usd(amount)} (spent by this key, not seen by the ledger)"
 
 
 def _gap(gap: Gap) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from openrouter_usage.answers.account import ActivityRow
 from openrouter_usage.money import add
-from openrouter_usage.period import completed_days
+from openrouter_usage.period import Period, completed_days
 from openrouter_usage.summary.model import Breakdown, Share
 from openrouter_usage.usage import NOTHING, Usage
 
@@ -33,6 +33,11 @@ def break_down(rows: Iterable[ActivityRow], now: datetime, *, days: int, top: in
         if period.first_day <= row.day <= period.last_day:
             name = group(row)
             sums[name] = sums.get(name, NOTHING) + row.usage
+    return share_out(sums, period, days=days, top=top, by=by)
+
+
+def share_out(sums: Mapping[str, Usage], period: Period, *, days: int, top: int | None, by: str) -> Breakdown:
+    """Order sums and keep the first `top` of them, the rest added up."""
     shares = [Share(name, usage) for name, usage in sums.items()]
     if by == "day":
         shares.sort(key=lambda share: share.name, reverse=True)

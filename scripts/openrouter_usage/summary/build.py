@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 
 from openrouter_usage.answers.account import Credits, TodaySpend
 from openrouter_usage.answers.key import KeyInfo, Limit, Spend
 from openrouter_usage.answers.parts import Gap, Parts
-from openrouter_usage.money import ZERO, format_usd
+from openrouter_usage.money import ZERO, format_usd, subtract
 from openrouter_usage.period import Period, month, resets_at, today, week
 from openrouter_usage.summary.breakdown import break_down
-from openrouter_usage.summary.model import Summary, Window
+from openrouter_usage.summary.model import Breakdown, Summary, Window
 from openrouter_usage.usage import NOTHING
 
 MGMT_HINT = "set OPENROUTER_MGMT_KEY to a management key (openrouter.ai/settings/management-keys)"
@@ -19,9 +20,18 @@ _NOTABLE_SKEW_S = 120
 
 
 def build_summary(
-    parts: Parts, *, days: int = 7, top: int | None = None, by: str = "model", local_day: date | None = None
+    parts: Parts,
+    *,
+    days: int = 7,
+    top: int | None = None,
+    by: str = "model",
+    local_day: date | None = None,
+    local: Breakdown | None = None,
 ) -> Summary:
-    """Build the summary as of `parts.taken_at`; `local_day` is the user's own date at that moment."""
+    """Build the summary as of `parts.taken_at`; `local_day` is the user's own date at that moment.
+
+    `local` is what the ledger knows of the running week; it stands in where /activity may not be asked.
+    """
     now = parts.taken_at
     key = None if isinstance(parts.key, Gap) else parts.key
     balance, balance_notes = _balance(parts, key)
@@ -43,7 +53,7 @@ def build_summary(
         bound_by=bound_by,
         free_models=key.free_models if key and key.free_models and key.free_models.used else None,
         expires_at=key.expires_at if key else None,
-        breakdown=None if rows is None else break_down(rows, now, days=days, top=top, by=by),
+        breakdown=_stand_in(local, windows[1]) if rows is None else break_down(rows, now, days=days, top=top, by=by),
         gaps=_gaps(parts),
         notes=(*balance_notes, *_notes(parts, local_day)),
     )
@@ -126,6 +136,13 @@ def _gaps(parts: Parts) -> tuple[Gap, ...]:
     if isinstance(parts.today, TodaySpend) and parts.today.truncated:
         gaps.append(Gap("today", "truncated", "OpenRouter cut its answer short", "", 5))
     return tuple(gaps)
+
+
+def _stand_in(local: Breakdown | None, week: Window) -> Breakdown | None:
+    """Say how much of the key's week the ledger has not seen; less than nothing when it saw other keys' calls."""
+    if local is None or week.usage is None:
+        return local
+    return replace(local, unattributed=subtract(week.usage, local.total.cost))
 
 
 def _notes(parts: Parts, local_day: date | None) -> list[str]:

@@ -33,7 +33,10 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Breakdown:
-    """Who or what spent the money of some completed UTC days; `rows` and `more` add up to `total`."""
+    """Who or what spent the money of a period; `rows` and `more` add up to `total`.
+
+    `unattributed` is what the key spent in the period beyond that, where the rows come from the local ledger.
+    """
 
     by: str
     days: int
@@ -43,6 +46,12 @@ class Breakdown:
     more: Usage
     total: Usage
     source: str = "/activity"
+    unattributed: Decimal | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Tell whether the local ledger stands in for OpenRouter's own breakdown."""
+        return self.source != "/activity"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,32 @@
+"""What the local ledger knows of the running week, for the summary of a key that may not ask /activity."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from openrouter_usage.errors import OpenRouterUsageError
+from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.period import week
+from openrouter_usage.settings import ledger_file
+from openrouter_usage.summary.breakdown import share_out
+from openrouter_usage.summary.model import Breakdown
+
+SOURCE = "local ledger"
+
+
+def local_breakdown(now: datetime, *, top: int | None, by: str) -> tuple[Breakdown | None, str]:
+    """Break the ledger's running UTC week down; None and a reason, "" for an empty ledger, when there is nothing."""
+    period = week(now)
+    try:
+        path = ledger_file()
+        if not path.exists():
+            return None, ""
+        ledger = Ledger(path, lock_timeout_s=2.0)
+        totals = ledger.totals(period, by)
+        ledger.close()
+    except OpenRouterUsageError as error:
+        return None, f"the local ledger does not help: {error.message}"
+    if not totals.total.requests:
+        return None, ""
+    return replace(share_out(totals.groups, period, days=7, top=top, by=by), source=SOURCE), ""

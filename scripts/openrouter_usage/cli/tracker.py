@@ -1,0 +1,80 @@
+"""cost_tracker.py: finds the verb, loads it alone, and runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+
+from openrouter_usage.cli.output import write
+from openrouter_usage.cli.parser import EXIT_CODES, Parser, with_version
+from openrouter_usage.errors import SettingsError
+from openrouter_usage.text import safe
+
+PROGRAM = "cost_tracker.py"
+# What a verb is for, in the order of --help; its module has the same name.
+VERBS = {
+    "stats": "what the tracked calls cost, by model, day, session, provider or tag",
+    "export": "write the tracked calls as CSV, JSON or Markdown",
+    "import": "read an export, or another ledger, into this one",
+    "query": "look up what one call was billed",
+    "clean": "take old calls out of the ledger",
+}
+_EXAMPLES = """examples:
+  python3 scripts/cost_tracker.py stats --today
+  python3 scripts/cost_tracker.py stats --month --by session --trend
+  python3 scripts/cost_tracker.py export --format csv --output report.csv
+  python3 scripts/cost_tracker.py query --id gen-... --record
+
+ledger: OPENROUTER_USAGE_FILE, or ~/.openrouter/usage.jsonl
+
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the verb that the arguments begin with, and give its exit code."""
+    verb = argv[0] if argv else "--help"
+    if verb not in VERBS:
+        return _without_verb(argv)
+    module = import_module(f"openrouter_usage.cli.verbs.{_module_name(verb)}")
+    parser = verb_parser(verb)
+    code: int = module.run(parser.parse_args(list(argv[1:])))
+    return code
+
+
+def verb_parser(verb: str) -> Parser:
+    """Describe the arguments of one verb."""
+    module = import_module(f"openrouter_usage.cli.verbs.{_module_name(verb)}")
+    # The verb's own docstring is its description, so that the two cannot come apart.
+    parser = Parser(
+        prog=f"{PROGRAM} {verb}", description=(module.__doc__ or "").strip(), epilog=f"{module.EXAMPLES}\n{EXIT_CODES}"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON envelope with exact amounts")
+    module.describe(parser)
+    return parser
+
+
+def _module_name(verb: str) -> str:
+    return {"import": "import_calls"}.get(verb, verb)
+
+
+def _without_verb(argv: Sequence[str]) -> int:
+    """Answer --help and --version, and say what else is no verb."""
+    width = max(map(len, VERBS))
+    listed = "".join(f"  {verb:<{width}}  {purpose}\n" for verb, purpose in VERBS.items())
+    parser = with_version(
+        Parser(
+            prog=PROGRAM,
+            usage=f"{PROGRAM} VERB [options]",
+            description="Keep the books of what OpenRouter calls cost.",
+            epilog=f"verbs (VERB --help tells more):\n{listed}\n{_EXAMPLES}{EXIT_CODES}",
+        )
+    )
+    if not argv:
+        write(parser.format_help())
+        return 0
+    parser.parse_known_args(list(argv))
+    from difflib import get_close_matches
+
+    close = get_close_matches(argv[0], VERBS, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"see {PROGRAM} --help"
+    raise SettingsError(f"{safe(argv[0], 40)} is no verb", hint=hint, code="usage")

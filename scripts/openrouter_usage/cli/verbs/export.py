@@ -1,0 +1,78 @@
+"""Write the calls of the ledger as CSV, JSON or Markdown, with exact amounts in USD and times in UTC."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+from openrouter_usage.cli.books import describe_span, open_ledger, span
+from openrouter_usage.cli.output import write
+from openrouter_usage.cli.parser import Parser
+from openrouter_usage.entry import Entry
+from openrouter_usage.exchange import COLUMNS, as_text, csv_pieces, exported, json_pieces
+from openrouter_usage.files import save_output
+from openrouter_usage.period import UTC, Period
+from openrouter_usage.render import as_csv, as_markdown
+from openrouter_usage.render.as_json import envelope
+from openrouter_usage.text import plural, safe
+
+EXAMPLES = """examples:
+  cost_tracker.py export --format csv --output report.csv
+  cost_tracker.py export --format json --since 2026-11-01
+  cost_tracker.py export --format markdown --output november.md --since 2026-11-01 --until 2026-11-30
+"""
+_EVER = Period(datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC), "ever")
+
+
+def describe(parser: Parser) -> None:
+    """Add the arguments of this verb."""
+    parser.add_argument("--format", choices=("csv", "json", "markdown"), required=True, help="what to write")
+    parser.add_argument("--output", metavar="FILE", type=Path, help="where to (standard output)")
+    parser.add_argument("--force", action="store_true", help="replace the file if it is there")
+    describe_span(parser)
+
+
+def run(options: Namespace) -> int:
+    """Write the calls, and say how many to standard error or in JSON."""
+    ledger = open_ledger("cost_tracker.py export")
+    counted = _Counted(ledger.entries(span(options, _EVER)))
+    pieces = _FORMATS[options.format](counted)
+    if options.output is None:
+        for piece in pieces:
+            write(piece)
+        return 0
+    save_output(options.output, pieces, force=options.force)
+    shown = safe(str(options.output), 300)
+    if options.json:
+        data = {"calls": counted.count, "format": options.format, "file": str(options.output)}
+        write(envelope("export", datetime.now(UTC), data))
+    else:
+        write(f"{plural(counted.count, 'call')} written to {shown}\n")
+    return 0
+
+
+class _Counted:
+    """Passes calls on and counts them."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self._entries = entries
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Entry]:
+        for entry in self._entries:
+            self.count += 1
+            yield entry
+
+
+def _csv(entries: Iterable[Entry]) -> Iterator[str]:
+    return csv_pieces(entries, as_csv.cell)
+
+
+def _markdown(entries: Iterable[Entry]) -> Iterator[str]:
+    rows = ([as_text(value) for value in exported(entry).values()] for entry in entries)
+    yield from (line + "\n" for line in as_markdown.table(tuple(COLUMNS), rows))
+
+
+_FORMATS = {"csv": _csv, "json": json_pieces, "markdown": _markdown}

@@ -1,0 +1,82 @@
+"""Read calls from an export (CSV or JSON) or another ledger into this one; calls already there are left out."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+from openrouter_usage.cli.books import open_ledger
+from openrouter_usage.cli.output import write
+from openrouter_usage.cli.parser import Parser
+from openrouter_usage.entry import Entry
+from openrouter_usage.errors import SettingsError
+from openrouter_usage.exchange import imported
+from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.period import UTC
+from openrouter_usage.render.as_json import envelope
+from openrouter_usage.text import plural, safe
+
+EXAMPLES = """examples:
+  cost_tracker.py import report.csv
+  cost_tracker.py import old-usage.jsonl
+  cat report.json | cost_tracker.py import -
+"""
+_LARGEST_FILE = 1024 * 1024 * 1024
+
+
+def describe(parser: Parser) -> None:
+    """Add the arguments of this verb."""
+    parser.add_argument("file", metavar="FILE", help="the file to read, - for standard input")
+
+
+def run(options: Namespace) -> int:
+    """Read the file whole, then write what is new at once: an error in it leaves the ledger as it was."""
+    entries = list(imported(_text(options.file)))
+    ledger = open_ledger("cost_tracker.py import")
+    added = ledger.append_all(_without_known(ledger, entries), durable=True)
+    left_out = len(entries) - added
+    if options.json:
+        write(envelope("import", datetime.now(UTC), {"added": added, "known": left_out}))
+    else:
+        write(f"{plural(added, 'call')} added, {left_out:,} already known\n")
+    return 0
+
+
+def _text(name: str) -> str:
+    shown = safe(name, 300)
+    try:
+        if name == "-":
+            raw = sys.stdin.buffer.read(_LARGEST_FILE + 1) if sys.stdin else b""
+        else:
+            with Path(name).open("rb") as file:
+                raw = file.read(_LARGEST_FILE + 1)
+    except OSError as error:
+        raise SettingsError(f"{shown} cannot be read: {error.strerror}", hint="name an export or a ledger") from None
+    if len(raw) > _LARGEST_FILE:
+        raise SettingsError(f"{shown} is larger than 1 GiB", hint="split it")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise SettingsError(f"{shown} is not UTF-8 text", hint="name an export or a ledger") from None
+
+
+def _without_known(ledger: Ledger, entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Leave out calls without an id that the ledger has already: nothing but their content tells them."""
+    wanted = list(entries)
+    known: Counter[tuple[object, ...]] = Counter()
+    if any(not entry.id for entry in wanted):
+        known.update(_content(entry) for entry in ledger.entries() if not entry.id)
+    for entry in wanted:
+        content = _content(entry)
+        if not entry.id and known[content]:
+            known[content] -= 1
+        else:
+            yield entry
+
+
+def _content(entry: Entry) -> tuple[object, ...]:
+    return (entry.ts, safe(entry.model), entry.prompt_tokens, entry.completion_tokens, entry.cost, safe(entry.session))

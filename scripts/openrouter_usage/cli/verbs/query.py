@@ -1,0 +1,107 @@
+"""Look up what one call was billed, waiting a little while OpenRouter does not know it yet."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import asdict
+from datetime import datetime
+from decimal import Decimal
+
+from openrouter_usage.answers.generation import Generation
+from openrouter_usage.cli.books import open_ledger
+from openrouter_usage.cli.output import write
+from openrouter_usage.cli.parser import Parser, checked, whole_number
+from openrouter_usage.errors import InvalidValue
+from openrouter_usage.exactjson import Json
+from openrouter_usage.money import format_usd
+from openrouter_usage.period import UTC, iso, spoken
+from openrouter_usage.render.as_json import envelope
+from openrouter_usage.text import named, safe
+
+EXAMPLES = """examples:
+  cost_tracker.py query --id gen-...
+  cost_tracker.py query --id gen-... --record     also writes it to the ledger, once
+"""
+
+
+def describe(parser: Parser) -> None:
+    """Add the arguments of this verb."""
+    parser.add_argument(
+        "--id", required=True, type=checked(_identity), help="the generation's id, as the answer carries it"
+    )
+    parser.add_argument("--record", action="store_true", help="write the call to the ledger, unless it is there")
+    parser.add_argument(
+        "--retries", type=whole_number(0, 20), default=4, metavar="N", help="more tries while it is unknown (4)"
+    )
+    parser.add_argument(
+        "--timeout", type=whole_number(1, 600), default=30, metavar="S", help="seconds to wait for an answer (30)"
+    )
+
+
+def _identity(text: str) -> str:
+    if not text.strip() or len(text) > 200 or not text.isprintable():
+        raise InvalidValue("a generation's id looks like gen-1700000000-abc")
+    return text.strip()
+
+
+def run(options: Namespace) -> int:
+    """Print the call's figures, and record it if asked to."""
+    from openrouter_usage.tracker.lookup import look_up
+
+    now = datetime.now(UTC)
+    generation = look_up(options.id, retries=options.retries, timeout_s=options.timeout)
+    recorded: bool | None = None
+    if options.record:
+        recorded = open_ledger("cost_tracker.py query").append(generation.entry(now), durable=True)
+    if options.json:
+        write(envelope("generation", now, {**_data(generation), "recorded": recorded}))
+    else:
+        write("\n".join([*_lines(generation), *_recorded(recorded)]) + "\n")
+    return 0
+
+
+def _data(generation: Generation) -> dict[str, Json]:
+    data: dict[str, Json] = {}
+    for name, value in asdict(generation).items():
+        is_money = isinstance(value, Decimal) or name in ("usage", "upstream_cost", "cache_discount")
+        data[f"{name}_usd" if is_money else name] = iso(value) if isinstance(value, datetime) else value
+    return data
+
+
+def _lines(generation: Generation) -> list[str]:
+    lines = [
+        f"🔎 {named(generation.id)}",
+        f"Model: {named(generation.model)} via {named(generation.provider or 'unknown')}",
+    ]
+    if generation.created_at:
+        lines.append(f"Made: {spoken(generation.created_at)}")
+    lines.append(f"Cost: {format_usd(generation.total_cost)} (billed by OpenRouter)")
+    if generation.is_byok:
+        upstream = generation.upstream_cost
+        lines.append(
+            f"BYOK: {'unknown' if upstream is None else format_usd(upstream)} paid to the provider, not in the cost"
+        )
+    if generation.cache_discount:
+        lines.append(f"Cache discount: {format_usd(generation.cache_discount)}")
+    lines.append(
+        f"Tokens (native, billed): {_count(generation.prompt_tokens)} in, {_count(generation.completion_tokens)} out"
+    )
+    lines.append(f"  cached {_count(generation.cached_tokens)}, reasoning {_count(generation.reasoning_tokens)}")
+    normalized = (
+        f"{_count(generation.normalized_prompt_tokens)} in, {_count(generation.normalized_completion_tokens)} out"
+    )
+    lines.append(f"Tokens (normalized): {normalized}")
+    lines.append(f"Latency: {_count(generation.latency_ms)} ms, generation: {_count(generation.generation_time_ms)} ms")
+    if generation.cancelled:
+        lines.append("Cancelled: yes")
+    return lines + ([f"Finish: {safe(generation.finish_reason)}"] if generation.finish_reason else [])
+
+
+def _count(value: int | None) -> str:
+    return "unknown" if value is None else f"{value:,}"
+
+
+def _recorded(recorded: bool | None) -> list[str]:
+    if recorded is None:
+        return []
+    return ["Recorded in the ledger." if recorded else "The ledger has this call already."]

@@ -1,0 +1,65 @@
+"""Writes a file whole or not at all: into a temporary one beside it, which then takes its name."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from openrouter_usage.errors import SettingsError
+from openrouter_usage.text import safe
+
+
+def replace_file(path: Path, pieces: Iterable[str], *, durable: bool = False) -> None:
+    """Write text to a file readable by its owner alone; OSError leaves what was there as it was."""
+    import tempfile  # late: whoever only reads a kept answer never needs it, and it is slow to load
+
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix="." + path.name[:40])
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.writelines(pieces)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+    if durable:
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a new name last through a power cut, where the system has a way to ask for it."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder and its parent if they are missing, for the owner alone whatever the umask."""
+    for each in (folder.parent, folder):
+        each.mkdir(mode=0o700, exist_ok=True)
+
+
+def save_output(path: Path, pieces: Iterable[str], *, force: bool) -> None:
+    """Write a file that the user asked for; SettingsError when it exists, unless forced, or cannot be written."""
+    shown = safe(str(path), 300)
+    try:
+        status = path.lstat()
+    except OSError:
+        status = None
+    if status is not None and not stat.S_ISREG(status.st_mode):
+        raise SettingsError(f"{shown} is not written: it is no regular file", hint="name another file")
+    if status is not None and not force:
+        raise SettingsError(f"{shown} is there already", hint="name another file, or replace it with --force")
+    try:
+        replace_file(path, pieces, durable=True)
+    except OSError as error:
+        raise SettingsError(f"{shown} cannot be written: {error.strerror or error}", hint="name another file") from None

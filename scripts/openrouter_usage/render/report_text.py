@@ -1,0 +1,101 @@
+"""The ledger's report as text: totals, groups with their shares, and a bar for each day."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from openrouter_usage.money import format_usd, share
+from openrouter_usage.period import Period, spoken
+from openrouter_usage.report import Report
+from openrouter_usage.text import named, plural
+from openrouter_usage.usage import Usage
+
+_HEADINGS = {"model": "By Model", "day": "By Day", "session": "By Session", "provider": "By Provider", "tag": "By Tag"}
+_MOST_BAR = 40
+
+
+def render(report: Report, width: int) -> str:
+    """Write the report for a terminal of `width` columns; amounts in USD."""
+    title = f"OpenRouter Cost Statistics ({report.title})"
+    lines = [title, "=" * (len(title) - 3), *_totals(report.total), *_beside(report)]
+    if report.rows or report.more_count:
+        lines += ["", f"{_HEADINGS[report.by]}:", *_groups(report)]
+    if report.trend:
+        lines += ["", *_trend(report, width)]
+    lines += ["", f"Source: local ledger {report.source}; days of {report.zone}"]
+    return "\n".join([*lines, *(f"⚠ {note}" for note in report.notes)]) + "\n"
+
+
+def _totals(usage: Usage) -> list[str]:
+    lines = [
+        f"Total Calls: {usage.requests:,}",
+        f"Total Tokens: {usage.total_tokens:,}",
+        f"  - Input: {usage.prompt_tokens:,}",
+        f"  - Output: {usage.completion_tokens:,}",
+    ]
+    parts = (
+        ("Cached", usage.cached_tokens),
+        ("Cache Writes", usage.cache_write_tokens),
+        ("Reasoning", usage.reasoning_tokens),
+    )
+    lines += [f"  - {name}: {count:,} (part of these)" for name, count in parts if count]
+    lines.append(f"Total Cost: {format_usd(usage.cost)}")
+    if usage.byok_cost:
+        lines.append(f"BYOK Cost: {format_usd(usage.byok_cost)} (paid to providers, not in the total)")
+    if usage.estimated:
+        lines.append(f"Estimated Cost: {plural(usage.estimated, 'call')} (in the total, not billed figures)")
+    if usage.unknown:
+        lines.append(f"Unknown Cost: {plural(usage.unknown, 'call')} (not in the total)")
+    return lines
+
+
+def _beside(report: Report) -> list[str]:
+    """Name both boundaries where the user's own day and OpenRouter's are shown."""
+    if report.beside is None or report.period is None:
+        return []
+    beside = report.beside
+    return [
+        f"Period in {report.zone}: {_boundaries(report.period)}",
+        f"By OpenRouter's UTC {_unit(beside.period)}, {_boundaries(beside.period)}: "
+        f"{format_usd(beside.total.cost)} ({plural(beside.total.requests, 'call')})",
+    ]
+
+
+def _boundaries(period: Period) -> str:
+    return f"{spoken(period.start)} to {spoken(period.end)}"
+
+
+def _unit(period: Period) -> str:
+    return "day" if period.label == "today" else period.label
+
+
+def _groups(report: Report) -> list[str]:
+    lines = [
+        f"  {named(row.name)}: {_cost(row.usage)} ({share(row.usage.cost, report.total.cost)})" for row in report.rows
+    ]
+    if report.more_count:
+        lines.append(f"  ... and {report.more_count:,} more ({_cost(report.more)})")
+    return lines
+
+
+def _cost(usage: Usage) -> str:
+    byok = f" + {format_usd(usage.byok_cost)} BYOK" if usage.byok_cost else ""
+    unknown = f" + {usage.unknown:,} unknown" if usage.unknown else ""
+    return format_usd(usage.cost) + byok + unknown
+
+
+def _trend(report: Report, width: int) -> list[str]:
+    heading = "Monthly Cost Trend" if report.period and report.period.label == "month" else "Cost Trend"
+    lines = [heading, "=" * len(heading)]
+    if report.earlier_days:
+        lines.append(f"... {plural(report.earlier_days, 'earlier day')} with calls ({_cost(report.earlier)})")
+    labels = [f"{row.name}: {_cost(row.usage)}" for row in report.trend]
+    room = max(1, min(_MOST_BAR, width - max(map(len, labels)) - 1))
+    most = max(row.usage.cost for row in report.trend)
+    bars = ("█" * _length(row.usage.cost, most, room) for row in report.trend)
+    return lines + [f"{label} {bar}".rstrip() for label, bar in zip(labels, bars, strict=True)]
+
+
+def _length(cost: Decimal, most: Decimal, room: int) -> int:
+    """Give a bar's length: at least one for any cost at all."""
+    return max(1, int(cost * room / most)) if cost and most else 0

@@ -1,0 +1,71 @@
+"""Makes a report of the ledger's sums: the total, its groups by cost, and the days as a trend; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from openrouter_usage.money import add
+from openrouter_usage.period import Period
+from openrouter_usage.summary.model import Share
+from openrouter_usage.usage import NOTHING, Usage
+
+DEFAULT_TOP = 20
+MOST_BARS = 31
+_NAMELESS = {"session": "(no session)", "provider": "(unknown provider)", "tag": "(no tags)"}
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """The same span by OpenRouter's UTC days, shown beside the user's own."""
+
+    period: Period
+    total: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The calls of a period; `rows` and `more` add up to `total`, and so does the trend with `earlier`."""
+
+    title: str
+    period: Period | None
+    zone: str
+    by: str
+    total: Usage
+    rows: tuple[Share, ...]
+    more_count: int = 0
+    more: Usage = NOTHING
+    trend: tuple[Share, ...] = ()
+    earlier_days: int = 0
+    earlier: Usage = NOTHING
+    beside: Beside | None = None
+    source: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def ranked(groups: Mapping[str, Usage], by: str) -> list[Share]:
+    """Order groups: days by date, everything else by cost, and give the nameless one a name."""
+    shares = [Share(name or _NAMELESS.get(by, name), usage) for name, usage in groups.items()]
+    if by == "day":
+        return sorted(shares, key=lambda share: share.name)
+    return sorted(
+        shares, key=lambda share: (-add(share.usage.cost, share.usage.byok_cost), -share.usage.requests, share.name)
+    )
+
+
+def cut(shares: list[Share], top: int) -> tuple[tuple[Share, ...], int, Usage]:
+    """Give the first `top` groups, how many more there are, and what those add up to."""
+    rest = shares[top:]
+    return tuple(shares[:top]), len(rest), sum((share.usage for share in rest), NOTHING)
+
+
+def every_day(groups: Mapping[str, Usage], most: int = MOST_BARS) -> tuple[tuple[Share, ...], int, Usage]:
+    """Give the last days with calls and those between them, the quiet ones too; then what came earlier."""
+    if not groups:
+        return (), 0, NOTHING
+    last, first = date.fromisoformat(max(groups)), date.fromisoformat(min(groups))
+    first = max(first, last - timedelta(days=most - 1))
+    names = [(first + timedelta(days=number)).isoformat() for number in range((last - first).days + 1)]
+    earlier = [usage for name, usage in groups.items() if name < names[0]]
+    return tuple(Share(name, groups.get(name, NOTHING)) for name in names), len(earlier), sum(earlier, NOTHING)

@@ -1,0 +1,1 @@
+"""The library: what `from cost_tracker import ...` gives."""

@@ -1,0 +1,124 @@
+"""CostTracker: logs calls into the ledger and answers what they cost."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from openrouter_usage.entry import Entry, checked_entry
+from openrouter_usage.errors import InvalidValue
+from openrouter_usage.exchange import json_pieces
+from openrouter_usage.files import save_output
+from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.period import UTC
+from openrouter_usage.render.cost_summary import render_cost_summary
+from openrouter_usage.settings import ledger_file
+
+if TYPE_CHECKING:
+    from openrouter_usage.answers.generation import Generation
+
+Clock = Callable[[], datetime]
+
+
+def _now() -> datetime:
+    # Whole seconds, as the file format has them; the day, which is what counts, stays the same.
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+class CostTracker:
+    """Keeps the cost of calls in the ledger; amounts are exact USD, times UTC.
+
+    Raises InvalidValue for a value that cannot be, and LedgerError when the ledger cannot be read or written.
+    """
+
+    def __init__(
+        self, api_key: str | None = None, *, usage_file: str | Path | None = None, clock: Clock = _now
+    ) -> None:
+        """Use the key given, else the one `stats.py` would find, and only when a call needs it."""
+        self._api_key = api_key
+        self._clock = clock
+        self.ledger = Ledger(Path(usage_file).expanduser() if usage_file else ledger_file())
+
+    def log_usage(
+        self,
+        model: str,
+        prompt_tokens: int,
+        completion_tokens: int,
+        cost: object = None,
+        generation_id: str | None = None,
+        *,
+        ts: datetime | str | None = None,
+        tags: Mapping[str, str] | None = None,
+        **optional: Any,
+    ) -> Entry:
+        """Write one call to the ledger and give it back; the same `generation_id` counts once.
+
+        `cost` in USD is a Decimal, a number or its text; None is unknown. `optional` takes the other fields of
+        an Entry: cached_tokens, cache_write_tokens, reasoning_tokens, byok_cost, cost_source, cache_discount,
+        provider, session, streamed, latency_ms, finish_reason.
+        """
+        unknown = optional.keys() - _OPTIONAL
+        if unknown:
+            raise InvalidValue(f"log_usage knows no {', '.join(sorted(unknown))}")
+        named = {"model": model, "prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens, "cost": cost}
+        entry = checked_entry({**named, "id": generation_id, "ts": ts or self._clock(), "tags": tags, **optional})
+        self.ledger.append(entry)
+        return entry
+
+    def get_total_cost(self) -> Decimal:
+        """Sum all calls of the ledger in USD; calls of unknown cost are not in it, see `summary`."""
+        return self.ledger.totals().total.cost
+
+    def get_cost_by_model(self) -> dict[str, Decimal]:
+        """Sum all calls of the ledger in USD by model, the dearest first."""
+        groups = self.ledger.totals(by="model").groups
+        return {name: groups[name].cost for name in sorted(groups, key=lambda name: (-groups[name].cost, name))}
+
+    def summary(self) -> str:
+        """Write what all calls of the ledger cost, in total and by model."""
+        totals = self.ledger.totals(by="model")
+        return render_cost_summary(totals.total, totals.groups)
+
+    def print_summary(self, file: TextIO | None = None) -> None:
+        """Print `summary` to standard output, or to `file`."""
+        (file or sys.stdout).write(f"\n{self.summary()}\n")
+
+    def export_history(self, filepath: str | Path, *, force: bool = True) -> None:
+        """Write all calls of the ledger to a file as a JSON list; amounts are exact numbers in USD."""
+        save_output(Path(filepath), json_pieces(self.ledger.entries()), force=force)
+
+    def get_generation_stats(self, generation_id: str, retries: int = 4) -> Generation:
+        """Ask GET /generation what a call was billed, again while it is not known yet (404).
+
+        Raises NotFound when it stays unknown, and Denied or Unreachable as every request does.
+        """
+        from openrouter_usage.tracker.lookup import look_up
+
+        return look_up(generation_id, api_key=self._api_key, retries=retries)
+
+    def record_from_generation(self, generation_id: str) -> Entry:
+        """Write a call to the ledger as GET /generation tells it, and give it back; twice counts once."""
+        entry = self.get_generation_stats(generation_id).entry(self._clock())
+        self.ledger.append(entry)
+        return entry
+
+
+_OPTIONAL = frozenset(
+    (
+        "cached_tokens",
+        "cache_write_tokens",
+        "reasoning_tokens",
+        "byok_cost",
+        "cost_source",
+        "cache_discount",
+        "provider",
+        "session",
+        "streamed",
+        "latency_ms",
+        "finish_reason",
+    )
+)

@@ -1,0 +1,47 @@
+"""Looks a generation up, patiently: OpenRouter knows it some seconds after the call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from openrouter_usage.answers.generation import Generation
+from openrouter_usage.collect import connect
+from openrouter_usage.credentials import ApiKey
+from openrouter_usage.errors import NotFound
+from openrouter_usage.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from openrouter_usage.client.openrouter import OpenRouter
+
+FIRST_WAIT_S = 0.5
+LONGEST_WAIT_S = 8.0
+
+
+def look_up(
+    generation: str,
+    *,
+    api_key: str | None = None,
+    retries: int = 4,
+    timeout_s: float = 30.0,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Generation:
+    """Ask for a generation up to `retries` times more while the answer is 404; NotFound when it stays that."""
+    client = open_client(load_settings(), api_key, timeout_s=timeout_s)
+    wait_s = FIRST_WAIT_S
+    for attempt in range(retries + 1):
+        try:
+            return client.generation(generation)
+        except NotFound:
+            if attempt == retries:
+                raise
+        sleep(min(wait_s, LONGEST_WAIT_S))
+        wait_s *= 2
+    raise AssertionError("the last attempt returns or raises")
+
+
+def open_client(settings: Settings, api_key: str | None, *, timeout_s: float) -> OpenRouter:
+    """Give a client with the key of the caller, or the one that the settings found."""
+    key = ApiKey.checked(api_key, "api_key", "the caller") if api_key else settings.require_key()
+    return connect(settings, timeout_s=timeout_s)(key)
