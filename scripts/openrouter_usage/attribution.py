@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 
 from openrouter_usage.errors import OpenRouterUsageError
@@ -29,4 +28,4 @@ def local_breakdown(now: datetime, *, top: int | None, by: str) -> tuple[Breakdo
         return None, f"the local ledger does not help: {error.message}"
     if not totals.total.requests:
         return None, ""
-    return replace(share_out(totals.groups, period, days=7, top=top, by=by), source=SOURCE), ""
+    return share_out(totals.groups, period, days=7, top=top, by=by)._replace(source=SOURCE), ""

@@ -8,14 +8,13 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from openrouter_usage.answers.account import ActivityRow
-from openrouter_usage.answers.key import KeyInfo
-from openrouter_usage.answers.parts import Gap, Parts
 from openrouter_usage.credentials import ApiKey
 from openrouter_usage.errors import OpenRouterUsageError, TimedOut
 from openrouter_usage.settings import Settings
 
 if TYPE_CHECKING:
+    from openrouter_usage.answers.account import ActivityRow
+    from openrouter_usage.answers.parts import Parts
     from openrouter_usage.client.openrouter import OpenRouter
 
 Connect = Callable[[ApiKey], "OpenRouter"]
@@ -33,8 +32,17 @@ def connect(settings: Settings, *, timeout_s: float) -> Connect:
     return lambda key: OpenRouter(transport, key)
 
 
-def collect(settings: Settings, now: datetime, *, timeout_s: float = 30.0) -> Parts:
-    """Ask for every part that the keys allow; what fails becomes a Gap and leaves the others alone."""
+def nothing() -> None:
+    """Do nothing."""
+
+
+def collect(
+    settings: Settings, now: datetime, *, timeout_s: float = 30.0, meanwhile: Callable[[], None] = nothing
+) -> Parts:
+    """Ask for every part that the keys allow; what fails becomes a Gap and leaves the others alone.
+
+    `meanwhile` is done once while the answers are awaited.
+    """
     first_key = settings.require_key()
     mgmt_key = settings.mgmt_key
     client = connect(settings, timeout_s=timeout_s)
@@ -44,15 +52,19 @@ def collect(settings: Settings, now: datetime, *, timeout_s: float = 30.0) -> Pa
         tasks["activity"] = _activity(client(mgmt_key))
     if mgmt_key is first_key:
         tasks["today"] = lambda: client(first_key).today(now)
-    answers = at_once(tasks, timeout_s=timeout_s)
+    answers = at_once(tasks, timeout_s=timeout_s, meanwhile=meanwhile)
     mgmt_key = mgmt_key or _turned_out_to_manage(answers["key"], first_key, settings)
     missing = _account_tasks(answers, mgmt_key, client, now)
     answers |= at_once(missing, timeout_s=timeout_s) if missing else {}
+    from openrouter_usage.answers.parts import Parts
+
     return Parts(now, **answers, managed=mgmt_key is not None, clock_ahead_s=asked.clock_ahead_s)
 
 
 def _turned_out_to_manage(key: object, asked_with: ApiKey, settings: Settings) -> ApiKey | None:
     """Give the ordinary key when OpenRouter says that it is a management key: no string shows that."""
+    from openrouter_usage.answers.key import KeyInfo
+
     manages = isinstance(key, KeyInfo) and key.is_management_key
     return asked_with if manages and settings.base_url.may_see_mgmt_key else None
 
@@ -61,8 +73,7 @@ def _account_tasks(
     answers: Mapping[str, object], mgmt_key: ApiKey | None, client: Connect, now: datetime
 ) -> dict[str, Callable[[], Any]]:
     """Give what is still to be asked when the only usable totals are the account's."""
-    key = answers["key"]
-    if mgmt_key is None or not isinstance(key, KeyInfo) or not key.is_management_key:
+    if mgmt_key is None or not getattr(answers["key"], "is_management_key", False):
         return {}
     wanted = {"activity": _activity(client(mgmt_key)), "today": lambda: client(mgmt_key).today(now)}
     return {part: task for part, task in wanted.items() if part not in answers}
@@ -72,15 +83,15 @@ def _activity(client: OpenRouter) -> Callable[[], tuple[ActivityRow, ...]]:
     return lambda: tuple(client.activity())
 
 
-def at_once(tasks: Mapping[str, Callable[[], Any]], *, timeout_s: float) -> dict[str, Any]:
+def at_once(
+    tasks: Mapping[str, Callable[[], Any]], *, timeout_s: float, meanwhile: Callable[[], None] = nothing
+) -> dict[str, Any]:
     """Run tasks in threads and give each one's result, or the Gap it left; bugs are raised."""
     results: dict[str, Any] = {}
 
     def run(part: str, task: Callable[[], Any]) -> None:
         try:
             results[part] = task()
-        except OpenRouterUsageError as error:
-            results[part] = Gap.of(part, error)
         except BaseException as error:  # handed to the caller, who is in the other thread
             results[part] = error
 
@@ -88,13 +99,21 @@ def at_once(tasks: Mapping[str, Callable[[], Any]], *, timeout_s: float) -> dict
     for thread in threads:
         thread.start()
     deadline = time.monotonic() + timeout_s + 1
+    meanwhile()
     for thread in threads:
         # A name look-up cannot be cut short, so the wait for it is bounded here as well.
         thread.join(max(0.0, deadline - time.monotonic()))
-    for part in tasks:
-        found = results.setdefault(
-            part, Gap.of(part, TimedOut("no answer in time", hint="check the network connection"))
-        )
-        if isinstance(found, BaseException):
-            raise found
-    return results
+    return {part: _found(part, results.get(part)) for part in tasks}
+
+
+def _found(part: str, result: object) -> object:
+    """Turn what a task left behind into a result or a Gap."""
+    from openrouter_usage.answers.parts import Gap
+
+    if result is None:
+        result = TimedOut("no answer in time", hint="check the network connection")
+    if isinstance(result, OpenRouterUsageError):
+        return Gap.of(part, result)
+    if isinstance(result, BaseException):
+        raise result
+    return result

@@ -10,8 +10,8 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.text import safe
@@ -24,13 +24,16 @@ _WELL_FORMED = re.compile(r"[A-Za-z0-9._~+/=-]{8,512}", re.ASCII)
 _PLACEHOLDER = re.compile(r"your[-_].*|sk-or-v1-(x+|\.\.\.|…)", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
 class ApiKey:
     """A key, the variable it was given as, and where it was found; only its last four characters show."""
 
-    secret: str
-    name: str
-    source: str
+    __slots__ = ("name", "secret", "source")
+
+    def __init__(self, secret: str, name: str, source: str) -> None:
+        """Keep the key, so that no repr, no traceback and no dump shows it."""
+        self.secret = secret
+        self.name = name
+        self.source = source
 
     @classmethod
     def checked(cls, raw: str, name: str, source: str) -> ApiKey:
@@ -52,8 +55,7 @@ class ApiKey:
     __str__ = __repr__
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(NamedTuple):
     """The keys that were found, and what is worth telling about where they lie."""
 
     api_key: ApiKey | None

@@ -2,43 +2,61 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
 
-from openrouter_usage.answers.parts import Gap, Parts
-from openrouter_usage.collect import collect
+from openrouter_usage.collect import collect, nothing
 from openrouter_usage.errors import Denied, OpenRouterUsageError, SettingsError, Unreachable
 from openrouter_usage.settings import Settings
-from openrouter_usage.snapshot import is_fresh, load_snapshot, save_snapshot, snapshot_file
+
+if TYPE_CHECKING:
+    from openrouter_usage.answers.parts import Gap, Parts
 
 
-@dataclass(frozen=True, slots=True)
-class Latest:
-    """Answers, and the error that made older ones take the place of new ones."""
+class Latest(NamedTuple):
+    """Answers, whether they are kept ones, and the error that made those take the place of new ones."""
 
     parts: Parts
+    is_kept: bool = False
     error: OpenRouterUsageError | None = None
 
 
-def latest(settings: Settings, now: datetime, *, max_age_s: float = 0, timeout_s: float = 30.0) -> Latest:
-    """Give answers at most `max_age_s` seconds old without asking, else ask.
+def latest(
+    settings: Settings,
+    now: datetime,
+    *,
+    max_age_s: float = 0,
+    timeout_s: float = 30.0,
+    meanwhile: Callable[[], None] = nothing,
+) -> Latest:
+    """Give answers at most `max_age_s` seconds old without asking, else ask and do `meanwhile` while waiting.
 
     Raises Denied when OpenRouter says no, and Unreachable when it cannot be reached and nothing is kept.
     """
+    if max_age_s:
+        kept = _kept(settings, now, max_age_s)
+        if kept:
+            return Latest(kept, True)
+    parts = collect(settings, now, timeout_s=timeout_s, meanwhile=meanwhile)
+    from openrouter_usage.snapshot import load_snapshot, save_snapshot, snapshot_file
+
     path = snapshot_file(settings)
-    kept = load_snapshot(path) if max_age_s else None
-    if kept and is_fresh(kept, now, max_age_s):
-        return Latest(kept)
-    parts = collect(settings, now, timeout_s=timeout_s)
     if not parts.is_empty:
         save_snapshot(path, parts)
         return Latest(parts)
     error = _error(parts.gaps[0])
-    if isinstance(error, Unreachable):
-        kept = kept or load_snapshot(path)
-        if kept:
-            return Latest(kept, error)
-    raise error
+    kept = load_snapshot(path) if isinstance(error, Unreachable) else None
+    if kept is None:
+        raise error
+    return Latest(kept, True, error)
+
+
+def _kept(settings: Settings, now: datetime, max_age_s: float) -> Parts | None:
+    from openrouter_usage.snapshot import is_fresh, load_snapshot, snapshot_file
+
+    kept = load_snapshot(snapshot_file(settings))
+    return kept if is_fresh(kept, now, max_age_s) else None
 
 
 def _error(gap: Gap) -> OpenRouterUsageError:

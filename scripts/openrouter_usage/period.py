@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
+from typing import NamedTuple
 
 from openrouter_usage.errors import InvalidValue
 
@@ -11,17 +11,12 @@ UTC = timezone.utc
 DAY = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Period:
+class Period(NamedTuple):
     """The time from `start` up to, but not including, `end`."""
 
     start: datetime
     end: datetime
     label: str
-
-    def __contains__(self, moment: datetime) -> bool:
-        """Tell whether a moment lies within."""
-        return self.start <= moment < self.end
 
     @property
     def first_day(self) -> date:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from openrouter_usage.credentials import SKILL_FOLDER, ApiKey, Credentials, find_credentials
@@ -16,8 +16,7 @@ DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
 OFFICIAL_HOST = "openrouter.ai"
 
 
-@dataclass(frozen=True, slots=True)
-class BaseUrl:
+class BaseUrl(NamedTuple):
     """Where OpenRouter is asked, checked: https, or http on this machine alone."""
 
     url: str
@@ -34,8 +33,7 @@ class BaseUrl:
         return self.host == OFFICIAL_HOST or self.host.endswith("." + OFFICIAL_HOST) or self.is_loopback
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """Everything a command needs to know about its surroundings; the repr shows no key."""
 
     credentials: Credentials

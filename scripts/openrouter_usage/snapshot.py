@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from datetime import datetime
-from hashlib import sha256
 from pathlib import Path
+from zlib import adler32, crc32
 
 from openrouter_usage.answers.account import (
     ActivityRow,
@@ -34,8 +34,9 @@ def snapshot_file(settings: Settings) -> Path | None:
     if folder is None:
         return None
     secrets = [key.secret if key else "" for key in (credentials.api_key, settings.mgmt_key)]
-    mark = sha256("\n".join([settings.base_url.url, *secrets]).encode()).hexdigest()[:16]
-    return folder / f"summary-{mark}.json"
+    # Two checksums tell a user's few keys apart, say nothing of use about them, and need no slow import.
+    whose = "\n".join([settings.base_url.url, *secrets]).encode()
+    return folder / f"summary-{crc32(whose):08x}{adler32(whose):08x}.json"
 
 
 def save_snapshot(path: Path | None, parts: Parts) -> None:
@@ -65,7 +66,7 @@ def _written(parts: Parts) -> Json:
         answers["key"] = write_key(parts.key)
     if not isinstance(parts.credits, Gap):
         answers["credits"] = write_credits(parts.credits)
-    if isinstance(parts.activity, tuple):
+    if parts.activity is not None and not isinstance(parts.activity, Gap):
         answers["activity"] = write_activity(parts.activity)
     if parts.today is not None and not isinstance(parts.today, Gap):
         answers["today"] = write_today(parts.today)

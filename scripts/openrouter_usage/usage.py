@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from openrouter_usage.money import EXACT, ZERO
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Counts and sums of some calls: tokens, and exact USD in credits and in BYOK.
 
     `unknown` calls have no known cost and are in `requests` but not in `cost`; `estimated` ones are in both.
@@ -27,7 +26,7 @@ class Usage:
     unknown: int = 0
     estimated: int = 0
 
-    def __add__(self, other: Usage) -> Usage:
+    def __add__(self, other: Usage) -> Usage:  # type: ignore[override]  # amounts add up; tuples would be joined
         """Add two usages, money exactly."""
         return Usage(
             self.requests + other.requests,

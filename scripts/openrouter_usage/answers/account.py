@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from typing import NamedTuple
 
 from openrouter_usage.answers.fields import Fields
 from openrouter_usage.errors import BadAnswer, InvalidValue
@@ -15,8 +15,7 @@ from openrouter_usage.period import parse_day
 from openrouter_usage.usage import Usage
 
 
-@dataclass(frozen=True, slots=True)
-class Credits:
+class Credits(NamedTuple):
     """The account's prepaid credits in USD: bought and used, ever."""
 
     purchased: Decimal
@@ -33,8 +32,7 @@ class Credits:
         return not self.purchased and not self.used
 
 
-@dataclass(frozen=True, slots=True)
-class ActivityRow:
+class ActivityRow(NamedTuple):
     """What one model used on one UTC day through one provider."""
 
     day: date
@@ -43,8 +41,7 @@ class ActivityRow:
     usage: Usage
 
 
-@dataclass(frozen=True, slots=True)
-class TodaySpend:
+class TodaySpend(NamedTuple):
     """The account's spend of the running UTC day, from the analytics API."""
 
     usage: Usage

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from openrouter_usage.answers.fields import Fields
 from openrouter_usage.errors import BadAnswer
@@ -13,16 +13,14 @@ from openrouter_usage.exactjson import Json
 _WINDOWS = ("", "_daily", "_weekly", "_monthly")
 
 
-@dataclass(frozen=True, slots=True)
-class Spend:
+class Spend(NamedTuple):
     """Money spent in one window: credits, and BYOK paid to providers directly; None is unknown."""
 
     usage: Decimal | None
     byok: Decimal | None
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(NamedTuple):
     """A cap on spending in USD; `amount` None means no cap, `remaining` None means not known."""
 
     amount: Decimal | None
@@ -32,8 +30,7 @@ class Limit:
     scope: str = "key_limit"
 
 
-@dataclass(frozen=True, slots=True)
-class FreeQuota:
+class FreeQuota(NamedTuple):
     """The account's daily quota of requests to `:free` models."""
 
     used: int
@@ -41,8 +38,7 @@ class FreeQuota:
     remaining: int
 
 
-@dataclass(frozen=True, slots=True)
-class KeyInfo:
+class KeyInfo(NamedTuple):
     """One key as GET /key describes it; the windows are the running UTC day, week and month."""
 
     label: str

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from openrouter_usage.answers.account import ActivityRow, Credits, TodaySpend
 from openrouter_usage.answers.key import KeyInfo
 from openrouter_usage.errors import OpenRouterUsageError
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(NamedTuple):
     """A part that is missing, why, and what would fill it; `passing` when a later try may succeed."""
 
     part: str
@@ -31,8 +30,7 @@ class Gap:
         return self.exit_code == 5 and self.code not in ("not_found", "bad_answer")
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(NamedTuple):
     """What OpenRouter answered at one time; None for a part that was not asked for.
 
     `managed` tells that a management key was asked, whose /credits can be believed.

@@ -49,10 +49,14 @@ def shown(text: str, encoding: str | None) -> str:
 
 
 def terminal_width() -> int:
-    """Give the number of columns that a line may have: the terminal's, 80 where there is none."""
-    import shutil
-
-    return min(shutil.get_terminal_size((80, 24)).columns, 200)
+    """Give the number of columns that a line may have: COLUMNS, or the terminal's, or 80."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and 0 < int(columns) < 10_000:
+        return min(int(columns), 200)
+    try:
+        return min(os.get_terminal_size(sys.__stdout__.fileno() if sys.__stdout__ else 1).columns or 80, 200)
+    except (OSError, ValueError):
+        return 80
 
 
 def complain(program: str, message: str, hint: str = "") -> None:

@@ -6,7 +6,7 @@ import argparse
 import re
 from typing import Any, NoReturn
 
-from openrouter_usage.cli.output import write
+from openrouter_usage.cli.output import terminal_width, write
 from openrouter_usage.errors import InvalidValue, OpenRouterUsageError, SettingsError
 from openrouter_usage.text import safe
 from openrouter_usage.version import VERSION
@@ -19,12 +19,19 @@ EXIT_CODES = """exit codes:
 """
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Help as wide as the terminal; argparse would import shutil to find that out, on every run."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=terminal_width() - 2)
+
+
 class Parser(argparse.ArgumentParser):
     """argparse without abbreviations, without exits, and with a guess at what was meant."""
 
     def __init__(self, **kwargs: Any) -> None:
         """Make a parser that shows its epilog as it is written."""
-        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
+        super().__init__(allow_abbrev=False, formatter_class=_Formatter, **kwargs)
 
     def error(self, message: str) -> NoReturn:
         """Raise SettingsError with the nearest known word."""

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
+from typing import NoReturn
 
 from openrouter_usage.cli.output import OutputClosed, complain, write
 from openrouter_usage.errors import OpenRouterUsageError, SettingsError
@@ -32,6 +33,15 @@ def run(name: str, program: Program, argv: Sequence[str] | None = None) -> int:
         return _interrupted(name)
     except Exception:
         return _bug(name, argv)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process at once with an exit code: taking a whole interpreter down takes a tenth of the time of a run."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+    os._exit(code)
 
 
 def _failed(name: str, argv: Sequence[str], error: OpenRouterUsageError) -> int:

@@ -6,6 +6,7 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from openrouter_usage.cli.output import complain, write
 from openrouter_usage.cli.parser import EXIT_CODES, Parser, whole_number, with_version
@@ -13,9 +14,10 @@ from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.latest import latest
 from openrouter_usage.period import UTC
 from openrouter_usage.settings import load_settings
-from openrouter_usage.summary.breakdown import DEFAULT_TOP, GROUPS, MOST_DAYS
-from openrouter_usage.summary.build import build_summary
-from openrouter_usage.summary.model import Breakdown, Summary
+from openrouter_usage.summary.options import DEFAULT_DAYS, DEFAULT_TOP, GROUPINGS, MOST_DAYS
+
+if TYPE_CHECKING:
+    from openrouter_usage.summary.model import Breakdown, Summary
 
 PROGRAM = "stats.py"
 LINE_MAX_AGE_S = 60
@@ -56,12 +58,16 @@ def parser() -> Parser:
     )
     number = whole_number(1, MOST_DAYS)
     parser.add_argument(
-        "--days", type=number, default=7, metavar="N", help="completed UTC days to break down (7, at most 30)"
+        "--days",
+        type=number,
+        default=DEFAULT_DAYS,
+        metavar="N",
+        help="completed UTC days to break down (7, at most 30)",
     )
     parser.add_argument(
         "--top", type=whole_number(0, 10_000), metavar="N", help=f"lines of the breakdown ({DEFAULT_TOP})"
     )
-    parser.add_argument("--by", choices=tuple(GROUPS), default="model", help="what to break down by (model)")
+    parser.add_argument("--by", choices=GROUPINGS, default="model", help="what to break down by (model)")
     seconds = whole_number(0, 86_400)
     parser.add_argument(
         "--max-age", type=seconds, metavar="S", help="answer from figures up to S seconds old, without network"
@@ -81,17 +87,28 @@ def main(argv: Sequence[str], *, clock: Callable[[], datetime] = _now) -> int:
     for warning in settings.warnings:
         complain(PROGRAM, warning)
     max_age_s = LINE_MAX_AGE_S if options.max_age is None and options.face == "line" else options.max_age or 0
-    found = latest(settings, clock(), max_age_s=max_age_s, timeout_s=options.timeout)
-    local_day = found.parts.taken_at.astimezone().date()
-    local = _from_ledger(options, found.parts.taken_at) if found.parts.activity is None else None
+    found = latest(
+        settings, clock(), max_age_s=max_age_s, timeout_s=options.timeout, meanwhile=lambda: _load(options.face)
+    )
+    taken_at = found.parts.taken_at
+    from openrouter_usage.summary.build import build_summary
+
+    local = _from_ledger(options, taken_at) if found.parts.activity is None else None
+    local_day = taken_at.astimezone().date()
     summary = build_summary(
         found.parts, days=options.days, top=options.top, by=options.by, local_day=local_day, local=local
     )
-    write(_rendered(options.face, summary, clock(), found.error))
+    write(_rendered(options.face, summary, clock() if found.is_kept else taken_at, found.error))
     if found.error:
         complain(PROGRAM, f"these figures are old: {found.error.message}", found.error.hint)
         return found.error.exit_code
     return 0
+
+
+def _load(face: str) -> None:
+    """Import what the answers will be needed for, while they are on their way."""
+    for module in ("answers.key", "answers.account", "summary.build", "snapshot", f"render.as_{face}"):
+        import_module(f"openrouter_usage.{module}")
 
 
 def _from_ledger(options: Namespace, now: datetime) -> Breakdown | None:

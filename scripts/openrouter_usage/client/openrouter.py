@@ -1,19 +1,24 @@
-"""The endpoints of OpenRouter that are asked for figures, one method each, under their own names."""
+"""The endpoints of OpenRouter that are asked for figures, one method each, under their own names.
+
+What reads an answer is imported after the request has been sent: it is loaded while OpenRouter thinks.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
-from openrouter_usage.answers.account import ActivityRow, Credits, TodaySpend, read_activity, read_credits, read_today
-from openrouter_usage.answers.generation import Generation, read_generation
-from openrouter_usage.answers.key import KeyInfo, read_key
-from openrouter_usage.client.refusals import complaint_in, refusal
 from openrouter_usage.client.transport import Answer, Request, Transport
 from openrouter_usage.credentials import ApiKey
 from openrouter_usage.errors import BadAnswer, NotFound, Unreachable
 from openrouter_usage.exactjson import Json, dumps, loads
 from openrouter_usage.period import iso, today
 from openrouter_usage.text import quoted, safe
+
+if TYPE_CHECKING:
+    from openrouter_usage.answers.account import ActivityRow, Credits, TodaySpend
+    from openrouter_usage.answers.generation import Generation
+    from openrouter_usage.answers.key import KeyInfo
 
 _SHORTEST = timedelta(seconds=1)  # at midnight the day is empty, and a range that is empty is refused
 
@@ -34,21 +39,33 @@ class OpenRouter:
     def key(self) -> KeyInfo:
         """Ask GET /key about the key itself; its older name /auth/key where that is not known."""
         try:
-            return read_key(self._get("/key"))
+            answer = self._get("/key")
         except NotFound:
-            return read_key(self._get("/auth/key"))
+            answer = self._get("/auth/key")
+        from openrouter_usage.answers.key import read_key
+
+        return read_key(answer)
 
     def credits(self) -> Credits:
         """Ask GET /credits for what the account has bought and used; documented for management keys."""
-        return read_credits(self._get("/credits"))
+        answer = self._get("/credits")
+        from openrouter_usage.answers.account import read_credits
+
+        return read_credits(answer)
 
     def activity(self) -> list[ActivityRow]:
         """Ask GET /activity for the last 30 completed UTC days; needs a management key."""
-        return read_activity(self._get("/activity"))
+        answer = self._get("/activity")
+        from openrouter_usage.answers.account import read_activity
+
+        return read_activity(answer)
 
     def generation(self, identity: str) -> Generation:
         """Ask GET /generation for one call; NotFound while OpenRouter does not know it yet."""
-        return read_generation(self._get("/generation", ("id", identity)), identity)
+        answer = self._get("/generation", ("id", identity))
+        from openrouter_usage.answers.generation import read_generation
+
+        return read_generation(answer, identity)
 
     def today(self, now: datetime) -> TodaySpend:
         """Ask POST /analytics/query for the account's spend since midnight UTC; needs a management key."""
@@ -59,7 +76,10 @@ class OpenRouter:
             "granularity": "day",
         }
         # A query changes nothing, so it is retried like a GET.
-        return read_today(self._ask(Request("POST", "/analytics/query", self._key, body=dumps(question))))
+        answer = self._ask(Request("POST", "/analytics/query", self._key, body=dumps(question)))
+        from openrouter_usage.answers.account import read_today
+
+        return read_today(answer)
 
     def _get(self, path: str, *params: tuple[str, str]) -> Json:
         return self._ask(Request("GET", path, self._key, params))
@@ -68,6 +88,8 @@ class OpenRouter:
         answer = self._transport.get(request)
         self.clock_ahead_s = answer.clock_ahead_s
         if answer.status >= 300:
+            from openrouter_usage.client.refusals import refusal
+
             raise refusal(answer.status, answer.body, request.path, self._key)
         return _parsed(answer, request.path)
 
@@ -82,6 +104,8 @@ def _parsed(answer: Answer, what: str) -> Json:
             f"the answer to {what} is not JSON: {safe(found)}",
             hint="a proxy or a login page may stand in between; check OPENROUTER_BASE_URL",
         ) from None
+    from openrouter_usage.client.refusals import complaint_in
+
     complaint = complaint_in(value)
     if complaint.message:
         raise Unreachable(f"{what}: OpenRouter said {quoted(complaint.message)}", hint="try again later")

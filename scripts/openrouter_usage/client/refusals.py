@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from openrouter_usage.answers.fields import Fields
 from openrouter_usage.credentials import ApiKey
@@ -13,8 +13,7 @@ from openrouter_usage.text import quoted
 _MGMT_KEYS_PAGE = "openrouter.ai/settings/management-keys"
 
 
-@dataclass(frozen=True, slots=True)
-class Complaint:
+class Complaint(NamedTuple):
     """What an error body says: the message, and where a limit was hit; "" where it says nothing."""
 
     message: str = ""

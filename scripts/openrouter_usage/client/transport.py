@@ -6,9 +6,9 @@ import random
 import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from http.cookiejar import DefaultCookiePolicy
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import requests
@@ -31,8 +31,7 @@ CONNECT_S = 5.0
 READ_S = 20.0
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What is asked of OpenRouter; `path` begins with a slash, `body` is JSON text."""
 
     method: str
@@ -42,8 +41,7 @@ class Request:
     body: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What came back, whole; `clock_ahead_s` is how far the server's clock is before ours, in seconds."""
 
     status: int

@@ -24,7 +24,8 @@ _COUNT = rb"(0|[1-9]\d{0,11})"
 # A call of known cost exactly as write_line writes it, without the rarest fields. Matching it takes a
 # fifth of the time of reading JSON into an Entry; a test holds that both ways give the same sums.
 _USUAL = re.compile(
-    rb'^(\{"ts":"(\d{4}-\d\d-\d\dT\d\d):([0-5]\d):[0-5]\d(?:\.\d{1,6})?Z","model":' + _NAME + rb',"prompt_tokens":' + _COUNT
+    rb'^(\{"ts":"(\d{4}-\d\d-\d\dT\d\d):([0-5]\d):[0-5]\d(?:\.\d{1,6})?Z","model":' + _NAME
+    + rb',"prompt_tokens":' + _COUNT
     + rb',"completion_tokens":' + _COUNT + rb',"cost":(0|[1-9]\d{0,5})(?:\.(\d{1,27}))?(?:,"id":' + _NAME + rb")?"
     + rb'((?:,"(?:cached|cache_write|reasoning)_tokens":(?:0|[1-9]\d{0,11})){0,3})'
     + rb'(?:,"cost_source":"(?:billed|late)")?(?:,"provider":' + _NAME + rb")?"

@@ -57,7 +57,9 @@ def _totals(summary: Summary) -> list[str]:
 def _footnote(summary: Summary) -> str:
     whose = "this key" if summary.scope == "key" else "the account"
     if summary.breakdown and not summary.breakdown.is_local:
-        return f"live totals of {whose}; not yet in the model breakdown, which covers completed UTC days"
+        return (
+            f"live totals of {whose}; not yet in the {summary.breakdown.by} breakdown, which covers completed UTC days"
+        )
     return f"live totals of {whose}, by UTC day, week (from Monday) and month"
 
 

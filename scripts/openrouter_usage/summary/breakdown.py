@@ -9,10 +9,9 @@ from openrouter_usage.answers.account import ActivityRow
 from openrouter_usage.money import add
 from openrouter_usage.period import Period, completed_days
 from openrouter_usage.summary.model import Breakdown, Share
+from openrouter_usage.summary.options import DEFAULT_TOP
 from openrouter_usage.usage import NOTHING, Usage
 
-DEFAULT_TOP = 5
-MOST_DAYS = 30
 GROUPS: dict[str, Callable[[ActivityRow], str]] = {
     "model": lambda row: row.model,
     "provider": lambda row: row.provider,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -40,7 +39,7 @@ def build_summary(
     budget = _tighter_budget(key, limit, now) if key and not whole_account else None
     spendable, bound_by = _spendable(balance, limit, budget)
     windows = _account_windows(parts, now) if whole_account else _key_windows(key, now)
-    rows = parts.activity if isinstance(parts.activity, tuple) else None
+    rows = None if isinstance(parts.activity, Gap) else parts.activity
     return Summary(
         "account" if whole_account else "key",
         key.label if key else "",
@@ -78,7 +77,7 @@ def _account_window(period: Period, parts: Parts) -> Window:
     running, this_day = parts.today, parts.taken_at.date()
     source = "/analytics/query" if period.first_day == this_day else "/activity + /analytics/query"
     rows = () if period.first_day == this_day else parts.activity
-    if not isinstance(running, TodaySpend) or running.truncated or not isinstance(rows, tuple):
+    if not isinstance(running, TodaySpend) or running.truncated or rows is None or isinstance(rows, Gap):
         return Window(period, None, None, source)
     completed = (row.usage for row in rows if period.first_day <= row.day < this_day)
     usage = sum(completed, NOTHING) + running.usage
@@ -142,7 +141,7 @@ def _stand_in(local: Breakdown | None, week: Window) -> Breakdown | None:
     """Say how much of the key's week the ledger has not seen; less than nothing when it saw other keys' calls."""
     if local is None or week.usage is None:
         return local
-    return replace(local, unattributed=subtract(week.usage, local.total.cost))
+    return local._replace(unattributed=subtract(week.usage, local.total.cost))
 
 
 def _notes(parts: Parts, local_day: date | None) -> list[str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from openrouter_usage.answers.account import Credits
 from openrouter_usage.answers.key import FreeQuota, Limit
@@ -13,8 +13,7 @@ from openrouter_usage.period import Period
 from openrouter_usage.usage import Usage
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """Money spent in a running UTC window; `source` names the endpoint the figure comes from."""
 
     period: Period
@@ -23,16 +22,14 @@ class Window:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(NamedTuple):
     """One line of the breakdown."""
 
     name: str
     usage: Usage
 
 
-@dataclass(frozen=True, slots=True)
-class Breakdown:
+class Breakdown(NamedTuple):
     """Who or what spent the money of a period; `rows` and `more` add up to `total`.
 
     `unattributed` is what the key spent in the period beyond that, where the rows come from the local ledger.
@@ -54,8 +51,7 @@ class Breakdown:
         return self.source != "/activity"
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(NamedTuple):
     """What `stats.py` shows; `scope` tells whether Today, Week and Month are of one key or the account."""
 
     scope: str
