@@ -13,12 +13,28 @@ if sys.version_info < (3, 10):
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
-from openrouter_usage.tracker.cost_tracker import CostTracker  # the path has to be set first
-
-__all__ = ["CostTracker"]
-
 if __name__ == "__main__":
-    from openrouter_usage.cli.run import run
+    from openrouter_usage.cli.run import leave, run
     from openrouter_usage.cli.tracker import main
 
-    sys.exit(run("cost_tracker.py", main))
+    leave(run("cost_tracker.py", main))
+
+from openrouter_usage.errors import BudgetExceeded, OpenRouterUsageError
+from openrouter_usage.tracker.balance import check_credits, get_key_balance
+from openrouter_usage.tracker.cost_tracker import CostTracker
+from openrouter_usage.tracker.decorator import track_cost
+from openrouter_usage.tracker.enforcer import BudgetEnforcer
+from openrouter_usage.tracker.estimate import estimate_cost
+from openrouter_usage.tracker.session import CostSession
+
+__all__ = [
+    "BudgetEnforcer",
+    "BudgetExceeded",
+    "CostSession",
+    "CostTracker",
+    "OpenRouterUsageError",
+    "check_credits",
+    "estimate_cost",
+    "get_key_balance",
+    "track_cost",
+]

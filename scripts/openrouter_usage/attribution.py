@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 
 from openrouter_usage.errors import OpenRouterUsageError
-from openrouter_usage.ledger.books import Ledger
 from openrouter_usage.period import week
 from openrouter_usage.settings import ledger_file
 from openrouter_usage.summary.breakdown import share_out
@@ -21,6 +20,8 @@ def local_breakdown(now: datetime, *, top: int | None, by: str) -> tuple[Breakdo
         path = ledger_file()
         if not path.exists():
             return None, ""
+        from openrouter_usage.ledger.books import Ledger  # late: without a ledger no database has to be loaded
+
         ledger = Ledger(path, lock_timeout_s=2.0)
         totals = ledger.totals(period, by)
         ledger.close()

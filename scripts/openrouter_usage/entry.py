@@ -73,12 +73,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Money set aside before a call: `max_cost` in USD is the most that the call can be billed."""
+    """Money set aside before a call: `max_cost` in USD is the most it can be billed, None where nobody asked."""
 
     id: str
     ts: datetime
     model: str
-    max_cost: Decimal
+    max_cost: Decimal | None
     generation: str = ""
     session: str = ""
 
@@ -131,8 +131,6 @@ def checked_entry(values: Mapping[str, object]) -> Entry:
 def checked_hold(values: Mapping[str, object]) -> Hold:
     """Make a Hold of named values; InvalidValue names the wrong one."""
     amount = _amount(values, "max_cost")
-    if amount is None:
-        raise InvalidValue("a hold has a max_cost")
     names = (_name(values, name) for name in ("generation", "session"))
     return Hold(
         _name(values, "hold") or _missing("hold"), _moment(values.get("ts")), _name(values, "model"), amount, *names
@@ -144,10 +142,10 @@ def record_values(record: Entry | Hold | Release) -> dict[str, Json]:
     if isinstance(record, Release):
         return {"kind": "release", "hold": record.hold, "ts": _written(record.ts)}
     if isinstance(record, Hold):
-        values: dict[str, Json] = {"kind": "hold", "hold": record.id, "ts": _written(record.ts)}
-        values |= {"model": record.model, "max_cost": record.max_cost}
-        extra: dict[str, Json] = {"generation": record.generation, "session": record.session}
-        return values | {name: value for name, value in extra.items() if value}
+        values: dict[str, Json] = {"kind": "hold", "hold": record.id, "ts": _written(record.ts), "model": record.model}
+        extra: dict[str, Json] = {"generation": record.generation or None, "session": record.session or None}
+        extra = {"max_cost": record.max_cost, **extra}
+        return values | {name: value for name, value in extra.items() if value is not None}
     values = {"ts": _written(record.ts)}
     for name in _ENTRY_FIELDS:
         value = getattr(record, name)

@@ -16,12 +16,19 @@ OpenRouterUsageError            the root; catch it to catch them all
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from decimal import Decimal
+
 
 class OpenRouterUsageError(Exception):
     """Anything that went wrong and is not a bug: a message, a way out, and an exit code."""
 
     exit_code = 1
     code = "error"
+    arrives = False
 
     def __init__(self, message: str, *, hint: str = "", code: str = "") -> None:
         """Hold one line on what happened, one on what to try, and the slug that `--json` shows."""
@@ -29,6 +36,9 @@ class OpenRouterUsageError(Exception):
         self.message = message
         self.hint = hint
         self.code = code or type(self).code
+        # Of a call that failed: whether it may be billed all the same, and its generation where that is known.
+        self.may_have_arrived = type(self).arrives
+        self.generation = ""
 
 
 class SettingsError(OpenRouterUsageError):
@@ -63,6 +73,33 @@ class Refused(OpenRouterUsageError):
     code = "refused"
 
 
+class BudgetExceeded(Refused, ValueError):
+    """A call may cost more than a cap leaves; nothing was sent. Amounts are USD, `resets_at` is UTC."""
+
+    code = "over_budget"
+
+    def __init__(
+        self, *, scope: str, spent: Decimal, held: Decimal, asked: Decimal, cap: Decimal, resets_at: datetime | None
+    ) -> None:
+        """Name the cap, what stands against it, and when it starts anew."""
+        against = f"{_usd(spent)} spent + {_usd(held)} held + " if resets_at else ""
+        until = f"; it starts anew {resets_at:%Y-%m-%d} at midnight UTC" if resets_at else ""
+        super().__init__(
+            f"the {scope} budget of {_usd(cap)} does not allow this call: {against}{_usd(asked)} asked{until}",
+            hint="nothing was sent; a shorter answer (--max-tokens) or a cheaper model costs less, or raise the budget",
+        )
+        self.scope = scope
+        self.spent = spent
+        self.held = held
+        self.asked = asked
+        self.cap = cap
+        self.resets_at = resets_at
+
+
+def _usd(amount: Decimal) -> str:
+    return f"${amount:f}"
+
+
 class Denied(OpenRouterUsageError):
     """OpenRouter refuses: the key, the credits or the permission does not suffice."""
 
@@ -75,6 +112,7 @@ class Unreachable(OpenRouterUsageError):
 
     exit_code = 5
     code = "unreachable"
+    arrives = True
 
 
 class TimedOut(Unreachable):

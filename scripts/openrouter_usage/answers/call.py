@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from openrouter_usage.answers.fields import Fields
-from openrouter_usage.entry import Entry
+from openrouter_usage.entry import LARGEST_COST, LARGEST_TOKENS, LONGEST_NAME, Entry
 from openrouter_usage.errors import BadAnswer
 from openrouter_usage.exactjson import Json
 
@@ -37,6 +37,10 @@ class CallUsage:
             id=self.id or later.id,
             model=later.model or self.model,
             provider=later.provider or self.provider,
+            # /messages names the prompt in its first chunk, and may leave it out of the last.
+            prompt_tokens=base.prompt_tokens or self.prompt_tokens,
+            cached_tokens=_either(base.cached_tokens, self.cached_tokens),
+            cache_write_tokens=_either(base.cache_write_tokens, self.cache_write_tokens),
             finish_reason=later.finish_reason or self.finish_reason,
             has_usage=self.has_usage or later.has_usage,
         )
@@ -45,7 +49,7 @@ class CallUsage:
         """Give the call as a ledger entry made at `now`."""
         return Entry(
             ts=now,
-            model=self.model or requested or "unknown model",
+            model=self.model or _name(requested) or "unknown model",
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self.completion_tokens,
             cost=self.cost,
@@ -56,7 +60,7 @@ class CallUsage:
             byok_cost=self.byok_cost,
             cost_source="billed" if self.cost is not None else "",
             provider=self.provider,
-            session=session,
+            session=_name(session),
             finish_reason=self.finish_reason,
             hold=hold,
         )
@@ -67,40 +71,40 @@ def read_call(answer: Json) -> CallUsage:
     if not isinstance(answer, dict):
         return CallUsage()
     data = Fields(answer, "a call")
-    # /responses wraps its answer in stream events, /messages its first chunk.
-    for name in ("response", "message"):
-        if "usage" not in data and isinstance(data.get(name), dict):
+    # /responses wraps its answer in stream events, /messages its first chunk, the openai package any chunk.
+    for name in ("response", "message", "chunk"):
+        if "usage" not in data and "id" not in data and isinstance(data.get(name), dict):
             data = data.within(name)
     named = CallUsage(
-        id=data.text("id")[:200],
-        model=data.text("model")[:1_000],
-        provider=data.text("provider")[:1_000],
+        id=_name(data.text("id"), 200),
+        model=_name(data.text("model")),
+        provider=_name(data.text("provider")),
         finish_reason=_finish_reason(data),
     )
-    try:
-        return _with_usage(named, data.within("usage")) if isinstance(data.get("usage"), dict) else named
-    except BadAnswer:
-        return named  # a usage that is no usage: the cost is unknown, and can be looked up
+    return _with_usage(named, data.within("usage")) if isinstance(data.get("usage"), dict) else named
 
 
 def _with_usage(named: CallUsage, usage: Fields) -> CallUsage:
     """Read a usage object; the endpoints name the same figures differently."""
-    upstream = _details(usage, "cost_details").optional_usd("upstream_inference_cost")
     prompt = _details(usage, "prompt_tokens_details", "input_tokens_details")
     completion = _details(usage, "completion_tokens_details", "output_tokens_details")
+    read, written = _count(usage, "cache_read_input_tokens"), _count(usage, "cache_creation_input_tokens")
+    sent, received = _count(usage, "prompt_tokens", "input_tokens"), _count(usage, "completion_tokens", "output_tokens")
+    cost, upstream = _amount(usage, "cost"), _amount(_details(usage, "cost_details"), "upstream_inference_cost")
     return replace(
         named,
-        prompt_tokens=_first(usage, "prompt_tokens", "input_tokens") or 0,
-        completion_tokens=_first(usage, "completion_tokens", "output_tokens") or 0,
-        cached_tokens=_either(prompt.optional_count("cached_tokens"), usage.optional_count("cache_read_input_tokens")),
-        cache_write_tokens=_either(
-            prompt.optional_count("cache_write_tokens"), usage.optional_count("cache_creation_input_tokens")
-        ),
-        reasoning_tokens=completion.optional_count("reasoning_tokens"),
-        cost=_not_negative(usage.optional_usd("cost")),
+        # Only /messages names cached tokens beside the others; everywhere else they are part of the prompt.
+        prompt_tokens=(sent or 0) + (read or 0) + (written or 0),
+        completion_tokens=received or 0,
+        cached_tokens=_either(_count(prompt, "cached_tokens"), read),
+        cache_write_tokens=_either(_count(prompt, "cache_write_tokens"), written),
+        reasoning_tokens=_count(completion, "reasoning_tokens"),
+        cost=cost,
         # For any other call the upstream cost is the same money as `cost`, and adding it would double it.
-        byok_cost=upstream if usage.flag("is_byok") else None,
-        has_usage=True,
+        byok_cost=_amount(_details(usage, "cost_details"), "upstream_inference_cost")
+        if usage.flag("is_byok")
+        else None,
+        has_usage=any(figure is not None for figure in (sent, received, cost)),
     )
 
 
@@ -109,20 +113,37 @@ def _details(usage: Fields, *names: str) -> Fields:
     return usage.within(found) if found else Fields({}, usage.where)
 
 
-def _first(usage: Fields, *names: str) -> int | None:
-    return next((usage.optional_count(name) for name in names if name in usage), None)
+def _count(fields: Fields, *names: str) -> int | None:
+    """Give the first of the figures that is there; None when it is no count that a ledger can hold."""
+    name = next((name for name in names if name in fields), "")
+    try:
+        count = fields.optional_count(name)
+    except BadAnswer:
+        return None
+    return count if count is not None and 0 <= count <= LARGEST_TOKENS else None
+
+
+def _amount(fields: Fields, name: str) -> Decimal | None:
+    """Give an amount; None when it is no amount that a ledger can hold: unknown, and it can be looked up."""
+    try:
+        amount = fields.optional_usd(name)
+    except BadAnswer:
+        return None
+    return amount if amount is not None and 0 <= amount <= LARGEST_COST else None
 
 
 def _either(first: int | None, second: int | None) -> int | None:
     return second if first is None else first
 
 
-def _not_negative(cost: Decimal | None) -> Decimal | None:
-    return None if cost is not None and cost < 0 else cost
+def _name(text: str, limit: int = LONGEST_NAME) -> str:
+    """Cut a name to what a ledger can hold; half a surrogate pair cannot be written as UTF-8."""
+    return text[:limit].encode("utf-8", "replace").decode("utf-8")
 
 
 def _finish_reason(data: Fields) -> str:
-    choices = data.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else None
-    reason = first.get("finish_reason") if isinstance(first, dict) else data.get("stop_reason")
-    return reason[:200] if isinstance(reason, str) else ""
+    choices, delta = data.get("choices"), data.get("delta")
+    first = choices[0] if isinstance(choices, list) and choices else delta
+    names = [first.get("finish_reason"), first.get("stop_reason")] if isinstance(first, dict) else []
+    reason = next((name for name in (*names, data.get("stop_reason")) if isinstance(name, str)), "")
+    return _name(reason, 200)

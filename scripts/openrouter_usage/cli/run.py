@@ -22,6 +22,13 @@ def run(name: str, program: Program, argv: Sequence[str] | None = None) -> int:
     """Run a program with its arguments and give its exit code; errors become one line on stderr."""
     argv = sys.argv[1:] if argv is None else argv
     try:
+        return _ended(name, program, argv)
+    except KeyboardInterrupt:  # a second ^C, in the midst of dealing with an error or with the first
+        return _interrupted(name, argv)
+
+
+def _ended(name: str, program: Program, argv: Sequence[str]) -> int:
+    try:
         return program(argv)
     except OpenRouterUsageError as error:
         return _failed(name, argv, error)
@@ -30,7 +37,7 @@ def run(name: str, program: Program, argv: Sequence[str] | None = None) -> int:
             return _bug(name, argv)
         return _failed(name, argv, _missing_package(error.name or ""))
     except KeyboardInterrupt:
-        return _interrupted(name)
+        return _interrupted(name, argv)
     except Exception:
         return _bug(name, argv)
 
@@ -73,12 +80,17 @@ def _missing_package(package: str) -> SettingsError:
     )
 
 
-def _interrupted(name: str) -> int:
-    # A second ^C must not tear the first one's farewell apart.
-    import signal
+def _interrupted(name: str, argv: Sequence[str]) -> int:
+    # A second ^C must not tear the first one's farewell apart, even while `signal` is being imported.
+    while True:
+        try:
+            import signal
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    complain(name, "interrupted")
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            break
+        except KeyboardInterrupt:
+            continue
+    _failed(name, argv, OpenRouterUsageError("interrupted", code="interrupted"))
     return INTERRUPTED
 
 

@@ -17,6 +17,9 @@ VERBS = {
     "export": "write the tracked calls as CSV, JSON or Markdown",
     "import": "read an export, or another ledger, into this one",
     "query": "look up what one call was billed",
+    "call": "make a chat call and write down what it cost",
+    "budget": "set, show or clear what calls may cost at most",
+    "settle": "find out what unsettled calls cost",
     "clean": "take old calls out of the ledger",
 }
 _EXAMPLES = """examples:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from openrouter_usage.errors import BadAnswer
 
@@ -33,6 +33,18 @@ def read_body(raw: _Raw, encoding: str, *, largest: int = LARGEST_BODY) -> bytes
             raise BadAnswer(f"the answer is larger than {largest // 1024 // 1024} MiB and was not read to its end")
         parts.append(part)
     return b"".join(parts)
+
+
+def read_pieces(raw: Any, *, largest: int = LARGEST_BODY) -> Iterator[bytes]:
+    """Read a body as it arrives; BadAnswer when it is larger than the cap."""
+    size = 0
+    # read1 gives what is there; urllib3 before 2 has only chunks, which of a stream are as good.
+    pieces = iter(lambda: raw.read1(_CHUNK, decode_content=False), b"") if hasattr(raw, "read1") else raw.read_chunked()
+    for piece in pieces:
+        size += len(piece)
+        if size > largest:
+            raise BadAnswer(f"the stream is longer than {largest // 1024 // 1024} MiB and was not read to its end")
+        yield piece
 
 
 class _Gzip:

@@ -17,30 +17,33 @@ _running = threading.local()
 
 
 class Lifeline:
-    """Cuts the connection of the current thread's request when its time is up.
+    """Cuts the connection of a request when its time is up.
 
     A timeout of the socket starts anew with every byte, so a server that drips could hold a reader
     for ever; only a watchdog outside the read ends that.
     """
 
     def __init__(self, seconds: float) -> None:
-        """Set the time until the cut."""
+        """Begin to count the time until the cut."""
         self.expired = False
         self._connections: list[_Cuttable] = []
         self._lock = threading.Lock()
-        self._timer = threading.Timer(max(0.0, seconds), self._expire)
+        self._timer = threading.Timer(max(0.0, seconds), self.cut)
         self._timer.daemon = True
+        self._timer.start()
 
     def __enter__(self) -> Lifeline:
         """Hold every connection that this thread opens or reuses from here on."""
         _running.lifeline = self
-        self._timer.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let go."""
-        self._timer.cancel()
+        """Hold no further connection; those that are held stay so until `release`."""
         _running.lifeline = None
+
+    def release(self) -> None:
+        """Let go: the answer is there, or nobody waits for it any more."""
+        self._timer.cancel()
 
     def hold(self, connection: _Cuttable) -> None:
         """Cut this connection too when the time comes, or at once when it has come already."""
@@ -49,7 +52,8 @@ class Lifeline:
         if self.expired:
             connection.cut()
 
-    def _expire(self) -> None:
+    def cut(self) -> None:
+        """Cut what is held, now; whoever reads from it is told that the time was up."""
         with self._lock:
             self.expired = True
         for connection in self._connections:

@@ -26,8 +26,8 @@ _SHORTEST = timedelta(seconds=1)  # at midnight the day is empty, and a range th
 class OpenRouter:
     """OpenRouter as one key sees it; every method raises Denied or Unreachable when there is no figure."""
 
-    def __init__(self, transport: Transport, key: ApiKey) -> None:
-        """Ask through `transport` with `key`."""
+    def __init__(self, transport: Transport, key: ApiKey | None) -> None:
+        """Ask through `transport` with `key`; what is public is asked without one."""
         self._transport = transport
         self._key = key
         self.clock_ahead_s: float | None = None
@@ -66,6 +66,10 @@ class OpenRouter:
         from openrouter_usage.answers.generation import read_generation
 
         return read_generation(answer, identity)
+
+    def models(self) -> Json:
+        """Ask GET /models for the price list, models of every kind of output included."""
+        return self._get("/models", ("output_modalities", "all"))
 
     def today(self, now: datetime) -> TodaySpend:
         """Ask POST /analytics/query for the account's spend since midnight UTC; needs a management key."""

@@ -25,6 +25,22 @@ def wait_before_retry(attempt: int, status: int | None, retry_after_s: float | N
     return _FIRST_WAIT_S * 2.0 ** (attempt - 1) * (1 + jitter)
 
 
+def wait_before_resend(attempt: int, status: int | None, retry_after_s: float | None, jitter: float) -> float | None:
+    """Give the seconds to wait before a call that was surely not billed is sent again; None means give up.
+
+    `status` None stands for a connection that was never made; a 402 is retried only because OpenRouter asked for it.
+    """
+    return wait_before_retry(attempt, 429 if status == 402 else status, retry_after_s, jitter)
+
+
+def may_be_billed(status: int, is_from_openrouter: bool) -> bool:
+    """Tell whether a call that ended with a status may have cost something.
+
+    A 503 in OpenRouter's own words says that no provider took the call; from anything in between it says nothing.
+    """
+    return status == 408 or (status >= 500 and not (status == 503 and is_from_openrouter))
+
+
 def parse_retry_after(header: str | None, now: datetime) -> float | None:
     """Read `Retry-After`, seconds or an HTTP date; None when absent or unreadable."""
     text = (header or "").strip()

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import random
-import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import requests
-from urllib3.exceptions import HTTPError, NewConnectionError
-from urllib3.exceptions import ProtocolError as BrokenConnection
-from urllib3.exceptions import TimeoutError as SocketTimeout
 
-from openrouter_usage.client.body import read_body
+from openrouter_usage.client.body import read_body, read_pieces
 from openrouter_usage.client.connection import Adapter, Lifeline
+from openrouter_usage.client.failures import RAISED, ConnectionFailed, failure
 from openrouter_usage.client.retry import RETRIED_STATUSES, parse_http_date, parse_retry_after, wait_before_retry
 from openrouter_usage.client.tls import SharedContext
 from openrouter_usage.credentials import ApiKey
-from openrouter_usage.errors import TimedOut, Unreachable
+from openrouter_usage.errors import TimedOut
 from openrouter_usage.period import UTC
 from openrouter_usage.settings import BaseUrl
 from openrouter_usage.text import safe
@@ -46,12 +44,60 @@ class Answer(NamedTuple):
 
     status: int
     body: bytes
-    retry_after_s: float | None
-    clock_ahead_s: float | None
+    retry_after_s: float | None = None
+    clock_ahead_s: float | None = None
+    generation: str = ""
 
 
-class ConnectionFailed(Unreachable):
-    """A failure that may pass: nobody answered, or the answer broke off."""
+class OpenAnswer:
+    """An answer whose head is there; its body is read whole or piece by piece, and it has to be closed."""
+
+    def __init__(self, response: requests.Response, lifeline: Lifeline, translated: Callable[[Exception], Exception]):
+        """Hold an answer of requests, what cuts it off in time, and what turns its errors into ours."""
+        self._response = response
+        self._lifeline = lifeline
+        self._translated = translated
+        self.status = response.status_code
+        self.generation = safe(response.headers.get("X-Generation-Id", ""), 200)
+
+    def whole(self, key: ApiKey | None) -> Answer:
+        """Read the body to its end."""
+        headers = self._response.headers
+        with self._translating():
+            body = read_body(self._response.raw, headers.get("Content-Encoding", ""))
+        if key:  # a server that repeats it would have it shown, and kept
+            body = body.replace(key.secret.encode(), b"[key]")
+        now, served_at = datetime.now(UTC), parse_http_date(headers.get("Date"))
+        retry_after_s = parse_retry_after(headers.get("Retry-After"), now)
+        ahead_s = (served_at - now).total_seconds() if served_at else None
+        return Answer(self.status, body, retry_after_s, ahead_s, self.generation)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Read the body as it comes."""
+        pieces = read_pieces(self._response.raw)
+        while True:
+            with self._translating():
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            yield piece
+
+    def release(self) -> None:
+        """Give the connection back after the body was read to its end, or close it."""
+        self._lifeline.release()
+        self._response.close()
+
+    def close(self) -> None:
+        """Close the connection at once, whatever is still on its way, also from another thread."""
+        self._lifeline.cut()
+        self.release()
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        try:
+            yield
+        except (*RAISED, AttributeError, ValueError) as error:
+            raise self._translated(error) from None
 
 
 class Transport:
@@ -67,8 +113,8 @@ class Transport:
     ) -> None:
         """Prepare to talk to `base_url`; `timeout_s` bounds one call with its retries and waits."""
         self._base_url = base_url
-        self._timeout_s = timeout_s
-        self._sleep = sleep
+        self.timeout_s = timeout_s
+        self.sleep = sleep
         self._session = session = requests.Session()
         # With trust_env a ~/.netrc entry would replace the Bearer header; proxies are taken up below.
         session.trust_env = False
@@ -81,21 +127,21 @@ class Transport:
 
     def get(self, request: Request) -> Answer:
         """Send a request that changes nothing, again where that can help; Unreachable when no try was answered."""
-        deadline = time.monotonic() + self._timeout_s
+        deadline = time.monotonic() + self.timeout_s
         attempt = 1
         while True:
             # A wait may end late, and a socket takes no timeout of nothing.
-            answer, failure = self._attempt(request, max(0.001, deadline - time.monotonic()))
+            answer, failed = self._attempt(request, max(0.001, deadline - time.monotonic()))
             if answer and answer.status not in RETRIED_STATUSES:
                 return answer
             status, asked_s = (answer.status, answer.retry_after_s) if answer else (None, None)
             wait_s = wait_before_retry(attempt, status, asked_s, random.random())
             if wait_s is None or time.monotonic() + wait_s >= deadline:
                 break
-            self._sleep(wait_s)
+            self.sleep(wait_s)
             attempt += 1
         if answer is None:
-            raise failure or ConnectionFailed("no answer")
+            raise failed or ConnectionFailed("no answer")
         return answer
 
     def _attempt(self, request: Request, timeout_s: float) -> tuple[Answer | None, ConnectionFailed | None]:
@@ -106,100 +152,66 @@ class Transport:
 
     def send(self, request: Request, timeout_s: float) -> Answer:
         """Send a request once; ConnectionFailed, TimedOut or BadAnswer when no whole answer came."""
-        with Lifeline(timeout_s) as lifeline:
-            try:
-                return self._exchange(request, timeout_s)
-            except (requests.RequestException, HTTPError, OSError, AttributeError, ValueError) as error:
-                # A cut connection can fail in any of these ways, in the reader's hands.
-                if lifeline.expired:
-                    raise TimedOut(
-                        f"{self._host} sent no complete answer to {request.path} within {timeout_s:.0f} s",
-                        hint="try again, or give it longer with --timeout",
-                    ) from None
-                raise self._failure(request, error) from None
+        opened = self.open(request, timeout_s, read_s=READ_S)
+        try:
+            return opened.whole(request.key)
+        finally:
+            opened.release()
 
-    def _exchange(self, request: Request, timeout_s: float) -> Answer:
-        headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": f"openrouter-usage/{VERSION}"}
+    def open(self, request: Request, timeout_s: float, *, read_s: float, streamed: bool = False) -> OpenAnswer:
+        """Send a request and read the head of its answer; `timeout_s` bounds its body as well."""
+        lifeline = Lifeline(timeout_s)
+
+        def translated(error: Exception) -> Exception:
+            lifeline.release()
+            # A connection that was cut can fail in any way, in the reader's hands.
+            if lifeline.expired:
+                return TimedOut(
+                    f"{self._host} sent no complete answer to {request.path} within {timeout_s:.0f} s",
+                    hint="try again, or give it longer with --timeout",
+                )
+            if not isinstance(error, RAISED):
+                return error
+            return failure(error, host=self._host, proxy_host=self._proxy_host, path=request.path)
+
+        try:
+            with lifeline:
+                response = self._session.send(
+                    self._prepared(request, streamed=streamed),
+                    stream=True,
+                    allow_redirects=False,
+                    proxies=self._proxies,
+                    timeout=(min(CONNECT_S, timeout_s), min(read_s, timeout_s)),
+                )
+        except (*RAISED, AttributeError, ValueError) as error:
+            raise translated(error) from None
+        except BaseException:
+            lifeline.release()
+            raise
+        return OpenAnswer(response, lifeline, translated)
+
+    def _prepared(self, request: Request, *, streamed: bool) -> requests.PreparedRequest:
+        # A stream comes as it is: unpacking would hold back what has arrived.
+        encoding = "identity" if streamed else "gzip"
+        headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": encoding,
+            "User-Agent": f"openrouter-usage/{VERSION}",
+        }
         if request.key:
             headers["Authorization"] = f"Bearer {request.key.secret}"
         if request.body is not None:
             headers["Content-Type"] = "application/json"
-        prepared = requests.Request(
-            request.method, self._base_url.url + request.path, headers=headers, params=request.params, data=request.body
+        url = self._base_url.url + request.path
+        return requests.Request(
+            request.method, url, headers=headers, params=request.params, data=request.body
         ).prepare()
-        with self._session.send(
-            prepared,
-            stream=True,
-            allow_redirects=False,
-            proxies=self._proxies,
-            timeout=(min(CONNECT_S, timeout_s), min(READ_S, timeout_s)),
-        ) as response:
-            body = read_body(response.raw, response.headers.get("Content-Encoding", ""))
-            if request.key:  # a server that repeats it would have it shown, and kept
-                body = body.replace(request.key.secret.encode(), b"[key]")
-            now, served_at = datetime.now(UTC), parse_http_date(response.headers.get("Date"))
-            return Answer(
-                response.status_code,
-                body,
-                parse_retry_after(response.headers.get("Retry-After"), now),
-                (served_at - now).total_seconds() if served_at else None,
-            )
 
     @property
     def _host(self) -> str:
         return safe(self._base_url.host)
 
-    def _failure(self, request: Request, error: Exception) -> Exception:
-        """Say in our own words what went wrong; theirs may quote a proxy's password."""
-        if not isinstance(error, (requests.RequestException, HTTPError, OSError)):
-            return error
-        cause = _root(error)
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return Unreachable(
-                f"the TLS certificate of {self._host} is not trusted, so no key was sent",
-                hint="check the clock; behind a company proxy set REQUESTS_CA_BUNDLE to its certificate",
-                code="tls",
-            )
-        if isinstance(error, requests.exceptions.ProxyError):
-            return Unreachable(
-                f"the proxy {self._proxy_host} did not let the request through to {self._host}",
-                hint="check HTTPS_PROXY and NO_PROXY, and whether the proxy wants a login",
-                code="proxy",
-            )
-        return ConnectionFailed(f"{self._host}: {_told(cause)} ({request.path})", hint="check the network connection")
-
     @property
     def _proxy_host(self) -> str:
         parts = urlsplit(self._proxies.get("https") or self._proxies.get("http") or "")
         return safe(parts.hostname or "that is configured")
-
-
-def _root(error: BaseException) -> BaseException:
-    """Follow an error of requests down to the one that began it."""
-    for _ in range(8):
-        reason = getattr(error, "reason", None)
-        inner = next((arg for arg in error.args if isinstance(arg, BaseException)), None)
-        deeper = reason if isinstance(reason, BaseException) else inner or error.__cause__
-        if deeper is None:
-            break
-        error = deeper
-    return error
-
-
-def _told(cause: BaseException) -> str:
-    name = type(cause).__name__
-    if name in ("gaierror", "NameResolutionError"):
-        return "the name cannot be resolved"
-    if isinstance(cause, ssl.SSLError):
-        return "no TLS connection could be made"
-    if name == "IncompleteRead":  # there is one of http.client and one of urllib3
-        return "incomplete answer, the connection ended early"
-    if isinstance(cause, ConnectionRefusedError):
-        return "the connection was refused"
-    if isinstance(cause, (SocketTimeout, TimeoutError)):
-        return "no answer in time"
-    if isinstance(cause, NewConnectionError):
-        return "no connection could be made"
-    if isinstance(cause, (ConnectionError, BrokenConnection)):
-        return "the connection broke before the answer was complete"
-    return f"the connection failed ({name})"

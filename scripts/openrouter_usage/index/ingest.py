@@ -77,7 +77,7 @@ class Ingest:
                 record.id,
                 record.ts.isoformat(),
                 record.model,
-                str(record.max_cost),
+                "" if record.max_cost is None else str(record.max_cost),
                 record.generation,
                 record.session,
             )

@@ -94,7 +94,9 @@ def open_holds(connection: sqlite3.Connection) -> list[Hold]:
     """Give the holds that have not ended, oldest first."""
     rows = connection.execute("SELECT id, ts, model, max_cost, generation, session FROM holds ORDER BY ts, id")
     return [
-        Hold(identity, parse_moment(ts).astimezone(UTC), model, usd(max_cost), generation, session)
+        Hold(
+            identity, parse_moment(ts).astimezone(UTC), model, usd(max_cost) if max_cost else None, generation, session
+        )
         for identity, ts, model, max_cost, generation, session in rows
     ]
 

@@ -20,8 +20,12 @@ from openrouter_usage.settings import ledger_file
 
 if TYPE_CHECKING:
     from openrouter_usage.answers.generation import Generation
+    from openrouter_usage.budget import Caps
+    from openrouter_usage.tracker.chunks import ChunkStream
+    from openrouter_usage.tracker.prepared import PreparedCall
 
 Clock = Callable[[], datetime]
+DEFAULT_MODEL = "anthropic/claude-sonnet-4.5"
 
 
 def _now() -> datetime:
@@ -36,10 +40,19 @@ class CostTracker:
     """
 
     def __init__(
-        self, api_key: str | None = None, *, usage_file: str | Path | None = None, clock: Clock = _now
+        self,
+        api_key: str | None = None,
+        *,
+        usage_file: str | Path | None = None,
+        caps: Caps | None = None,
+        clock: Clock = _now,
     ) -> None:
-        """Use the key given, else the one `stats.py` would find, and only when a call needs it."""
+        """Use the key given, else the one `stats.py` would find, and only when a call needs it.
+
+        `caps` is a budget of this tracker's own; without it the one that the user has set holds.
+        """
         self._api_key = api_key
+        self._caps = caps
         self._clock = clock
         self.ledger = Ledger(Path(usage_file).expanduser() if usage_file else ledger_file())
 
@@ -90,6 +103,48 @@ class CostTracker:
     def export_history(self, filepath: str | Path, *, force: bool = True) -> None:
         """Write all calls of the ledger to a file as a JSON list; amounts are exact numbers in USD."""
         save_output(Path(filepath), json_pieces(self.ledger.entries()), force=force)
+
+    def chat(
+        self,
+        messages: object,
+        model: str = DEFAULT_MODEL,
+        *,
+        max_cost: object = None,
+        session: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        timeout_s: float = 300.0,
+        **params: Any,
+    ) -> dict[str, Any]:
+        """Make a chat call and give OpenRouter's answer; its cost is in the ledger, exactly once.
+
+        Under a budget, or with `max_cost` in USD, the most it can cost is held first: BudgetExceeded or Unbounded
+        mean that nothing was sent. Denied, BadRequest and Unreachable are OpenRouter's refusals and failures.
+        """
+        wishes = {"max_cost": max_cost, "session": session, "tags": tags, "timeout_s": timeout_s}
+        call = self._prepare(messages, model, params, **wishes)
+        return call.caller.chat(call.plan, call.booking)
+
+    def stream(
+        self,
+        messages: object,
+        model: str = DEFAULT_MODEL,
+        *,
+        max_cost: object = None,
+        session: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        timeout_s: float = 300.0,
+        **params: Any,
+    ) -> ChunkStream:
+        """Make a chat call and give the chunks as they come; booked as with `chat`, also when reading stops early."""
+        wishes = {"max_cost": max_cost, "session": session, "tags": tags, "timeout_s": timeout_s}
+        call = self._prepare(messages, model, params, **wishes)
+        return call.caller.stream(call.plan, call.booking)
+
+    def _prepare(self, messages: object, model: str, params: Mapping[str, object], **wishes: Any) -> PreparedCall:
+        from openrouter_usage.tracker.prepared import prepare
+
+        own: dict[str, Any] = {"api_key": self._api_key, "caps": self._caps, "clock": self._clock}
+        return prepare(self.ledger, messages, model, params, **own, **wishes)
 
     def get_generation_stats(self, generation_id: str, retries: int = 4) -> Generation:
         """Ask GET /generation what a call was billed, again while it is not known yet (404).

@@ -19,26 +19,24 @@ FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 8.0
 
 
-def look_up(
-    generation: str,
-    *,
-    api_key: str | None = None,
-    retries: int = 4,
-    timeout_s: float = 30.0,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Generation:
+def look_up(generation: str, *, api_key: str | None = None, retries: int = 4, timeout_s: float = 30.0) -> Generation:
     """Ask for a generation up to `retries` times more while the answer is 404; NotFound when it stays that."""
     client = open_client(load_settings(), api_key, timeout_s=timeout_s)
+    return patiently(lambda: client.generation(generation), retries=retries)
+
+
+def patiently(
+    ask: Callable[[], Generation], *, retries: int, sleep: Callable[[float], None] = time.sleep
+) -> Generation:
+    """Ask again while the answer is 404, after 0.5, 1, 2, ... seconds, at most 8 each time."""
     wait_s = FIRST_WAIT_S
-    for attempt in range(retries + 1):
+    for _ in range(retries):
         try:
-            return client.generation(generation)
+            return ask()
         except NotFound:
-            if attempt == retries:
-                raise
-        sleep(min(wait_s, LONGEST_WAIT_S))
-        wait_s *= 2
-    raise AssertionError("the last attempt returns or raises")
+            sleep(min(wait_s, LONGEST_WAIT_S))
+            wait_s *= 2
+    return ask()
 
 
 def open_client(settings: Settings, api_key: str | None, *, timeout_s: float) -> OpenRouter:

@@ -2,37 +2,44 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from decimal import Decimal
 
 from openrouter_usage.entry import Entry
 from openrouter_usage.usage import NOTHING, Usage
 
 _open: ContextVar[tuple[CostSession, ...]] = ContextVar("openrouter_usage_sessions", default=())
+_REMEMBERED = 10_000
 
 
 class CostSession:
     """Counts every tracked call made while it is open, nested, in tasks and in threads that inherit its context.
 
-    Its name is written to the ledger as the calls' `session`; amounts are exact USD.
+    Its name is written to the ledger as the calls' `session`; amounts are exact USD. It may be opened again, also
+    within itself and in several tasks at once; a call counts once.
     """
 
     def __init__(self, name: str) -> None:
         """Begin at nothing."""
         self.name = name
         self._usage = NOTHING
-        self._mutex = threading.Lock()
-        self._tokens: list[Token[tuple[CostSession, ...]]] = []
+        self._recent: dict[str, Entry] = {}
+        self._mutex, self._process = threading.Lock(), os.getpid()
 
     def __enter__(self) -> CostSession:
         """Open the session for the code that runs in this context."""
-        self._tokens.append(_open.set((*_open.get(), self)))
+        _open.set((*_open.get(), self))
         return self
 
     def __exit__(self, *_: object) -> None:
         """Close the session; its figures stay."""
-        _open.reset(self._tokens.pop())
+        # Not by a token: sessions may close in another order, or another context, than they were opened in.
+        sessions = _open.get()
+        last = max((at for at, session in enumerate(sessions) if session is self), default=None)
+        if last is not None:
+            _open.set(sessions[:last] + sessions[last + 1 :])
 
     async def __aenter__(self) -> CostSession:
         """Open the session, as `with` does."""
@@ -63,9 +70,27 @@ class CostSession:
         return self._usage.unknown
 
     def count(self, entry: Entry) -> None:
-        """Add a call."""
+        """Add a call; one that is known by its id is not added again, but gets the cost that was unknown."""
+        if self._process != os.getpid():
+            # A thread of the parent may have held the lock when this process was forked off.
+            self._mutex, self._process = threading.Lock(), os.getpid()
         with self._mutex:
+            if entry.id and not self._is_news(entry):
+                return
             self._usage += entry.usage
+
+    def _is_news(self, entry: Entry) -> bool:
+        known = self._recent.get(entry.id)
+        if known is not None:
+            # The ledger's own rule for the second report of a call.
+            if known.is_certain or not (entry.is_certain or (entry.cost is not None and known.cost is None)):
+                return False
+            self._usage -= known.usage
+        self._recent[entry.id] = entry
+        if len(self._recent) > _REMEMBERED:
+            # The ledger knows every id; this is only for calls that are reported twice in a short while.
+            del self._recent[next(iter(self._recent))]
+        return True
 
 
 def current_session() -> str:

@@ -1,0 +1,87 @@
+"""Decides whether a call fits: per request, per UTC day and per UTC month at once; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import NamedTuple, Protocol
+
+from openrouter_usage.entry import Hold
+from openrouter_usage.errors import BudgetExceeded
+from openrouter_usage.money import ZERO, add, total
+from openrouter_usage.period import Period, month, today
+from openrouter_usage.usage import Usage
+
+# A call begun before midnight may be billed after it; its hold counts in the day that follows as well.
+LONGEST_CALL = timedelta(hours=1)
+
+
+class Caps(NamedTuple):
+    """What may be spent at most, in USD; None is no cap, and zero means nothing."""
+
+    per_request: Decimal | None = None
+    daily: Decimal | None = None
+    monthly: Decimal | None = None
+
+    @property
+    def any(self) -> bool:
+        """Tell whether there is a cap at all."""
+        return any(cap is not None for cap in self)
+
+
+class Books(Protocol):
+    """What a decision has to know: settled calls of a period, and the holds that have not ended."""
+
+    def spent(self, period: Period) -> Usage:
+        """Sum the settled calls of whole UTC days."""
+
+    def holds(self) -> list[Hold]:
+        """Give the holds that have not ended."""
+
+
+class Scope(NamedTuple):
+    """How one cap stands: settled, held, and left, in USD; a request has no window."""
+
+    name: str
+    cap: Decimal
+    period: Period | None
+    spent: Decimal
+    held: Decimal
+    open_calls: int
+
+    @property
+    def left(self) -> Decimal:
+        """What may still be held; negative when more was billed than was held."""
+        return add(self.cap, -add(self.spent, self.held))
+
+
+def scopes(caps: Caps, books: Books, now: datetime) -> Iterator[Scope]:
+    """Give each cap with what is settled and held against it, the narrowest first."""
+    if caps.per_request is not None:
+        yield Scope("per-request", caps.per_request, None, ZERO, ZERO, 0)
+    holds = books.holds() if caps.daily is not None or caps.monthly is not None else []
+    for name, cap, period in (("daily", caps.daily, today(now)), ("monthly", caps.monthly, month(now))):
+        if cap is not None:
+            counted = [hold for hold in holds if counts_in(hold, period)]
+            held = total(hold.max_cost for hold in counted if hold.max_cost is not None)
+            yield Scope(name, cap, period, books.spent(period).cost, held, len(counted))
+
+
+def counts_in(hold: Hold, period: Period) -> bool:
+    """Tell whether a hold can become a charge of a period; an old one blocks its own day, not every later one."""
+    return hold.ts >= period.start - LONGEST_CALL
+
+
+def check(caps: Caps, asked: Decimal, books: Books, now: datetime) -> None:
+    """Raise BudgetExceeded when a call of at most `asked` USD does not fit one of the caps."""
+    for scope in scopes(caps, books, now):
+        if asked > scope.left and asked:
+            raise BudgetExceeded(
+                scope=scope.name,
+                spent=scope.spent,
+                held=scope.held,
+                asked=asked,
+                cap=scope.cap,
+                resets_at=scope.period.end if scope.period else None,
+            )

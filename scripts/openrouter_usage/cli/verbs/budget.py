@@ -1,0 +1,104 @@
+"""Set, show or clear the budget: what tracked calls may cost at most, held to for every process of this machine."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from datetime import datetime
+
+from openrouter_usage.budget import Caps, Scope, scopes
+from openrouter_usage.cli.books import open_ledger
+from openrouter_usage.cli.output import write
+from openrouter_usage.cli.parser import Parser, checked
+from openrouter_usage.entry import Hold
+from openrouter_usage.errors import SettingsError
+from openrouter_usage.exactjson import Json
+from openrouter_usage.ledger.books import Committed
+from openrouter_usage.money import add, format_usd, share
+from openrouter_usage.period import UTC, iso, spoken
+from openrouter_usage.preferences import VARIABLES, cap, load_caps, save_caps
+from openrouter_usage.render.as_json import envelope
+from openrouter_usage.text import plural
+
+EXAMPLES = """examples:
+  cost_tracker.py budget set --daily 10 --monthly 200 --per-request 0.50
+  cost_tracker.py budget show
+  cost_tracker.py budget clear
+
+windows are OpenRouter's: the UTC day and the UTC calendar month; 0 means that nothing may be spent
+"""
+PROGRAM = "cost_tracker.py budget"
+
+
+def describe(parser: Parser) -> None:
+    """Add the arguments of this verb."""
+    parser.add_argument("action", choices=("set", "show", "clear"), nargs="?", default="show", help="what to do (show)")
+    for name, unit in (("daily", "a UTC day"), ("monthly", "a UTC month"), ("per_request", "one call")):
+        flag = "--" + name.replace("_", "-")
+        parser.add_argument(
+            flag, type=checked(lambda text: cap(text, "the budget")), metavar="USD", help=f"most for {unit}"
+        )
+
+
+def run(options: Namespace) -> int:
+    """Change the budget if asked to, and print how it stands."""
+    given = {name: getattr(options, name) for name in VARIABLES if getattr(options, name) is not None}
+    if options.action != "set" and given:
+        raise SettingsError("amounts go with `budget set`", hint="budget set --daily 10", code="usage")
+    if options.action == "set":
+        if not given:
+            raise SettingsError("no amount was given", hint="budget set --daily 10 --monthly 200", code="usage")
+        save_caps(load_caps({})._replace(**given))
+    elif options.action == "clear":
+        save_caps(Caps())
+    now = datetime.now(UTC)
+    caps = load_caps()
+    found, holds = _standing(caps, now)
+    write(_as_json(caps, found, holds, now) if options.json else _as_text(caps, found, holds))
+    return 0
+
+
+def _standing(caps: Caps, now: datetime) -> tuple[list[Scope], list[Hold]]:
+    """Look at all caps and holds as of one moment."""
+    found: list[Scope] = []
+    holds: list[Hold] = []
+
+    def look(books: Committed) -> None:
+        found.extend(scopes(caps, books, now))
+        holds.extend(books.holds())
+
+    open_ledger(PROGRAM).committed(look)
+    return found, holds
+
+
+def _as_text(caps: Caps, found: list[Scope], holds: list[Hold]) -> str:
+    if not caps.any:
+        return "No budget is set: calls are not limited. To set one: cost_tracker.py budget set --daily 10\n"
+    lines = ["💵 Budget (tracked calls of this machine, from the local ledger)"]
+    for scope in found:
+        if scope.period is None:
+            lines.append(f"{scope.name}: at most {format_usd(scope.cap)} a call")
+            continue
+        used = share(add(scope.spent, scope.held), scope.cap)
+        lines.append(
+            f"{scope.name}: {format_usd(scope.spent)} spent + {format_usd(scope.held)} held of {format_usd(scope.cap)} "
+            f"({used}), {format_usd(scope.left)} left, starts anew {spoken(scope.period.end)}"
+        )
+    if holds:
+        lines.append(f"{plural(len(holds), 'call')} running or unsettled; `settle` looks up what they cost")
+    return "\n".join(lines) + "\n"
+
+
+def _as_json(caps: Caps, found: list[Scope], holds: list[Hold], now: datetime) -> str:
+    rows: list[Json] = [
+        {
+            "scope": scope.name,
+            "cap_usd": scope.cap,
+            "spent_usd": scope.spent if scope.period else None,
+            "held_usd": scope.held if scope.period else None,
+            "left_usd": scope.left if scope.period else None,
+            "start": iso(scope.period.start) if scope.period else None,
+            "resets_at": iso(scope.period.end) if scope.period else None,
+        }
+        for scope in found
+    ]
+    return envelope("budget", now, {"is_set": caps.any, "scopes": rows, "open_holds": len(holds)})

@@ -1,0 +1,67 @@
+"""POST /chat/completions, whole or streamed; sent again only when nothing can have been billed."""
+
+from __future__ import annotations
+
+import random
+import time
+
+from openrouter_usage.client.refusals import read_complaint, refusal
+from openrouter_usage.client.retry import may_be_billed, wait_before_resend
+from openrouter_usage.client.transport import Answer, OpenAnswer, Request, Transport
+from openrouter_usage.credentials import ApiKey
+from openrouter_usage.errors import OpenRouterUsageError, Unreachable
+
+CHAT = "/chat/completions"
+
+
+class Inference:
+    """Chat calls of one key; every failure tells through `may_have_arrived` whether it may have cost something."""
+
+    def __init__(self, transport: Transport, key: ApiKey) -> None:
+        """Send through `transport` with `key`; its `timeout_s` bounds one call, its retries included."""
+        self._transport = transport
+        self._key = key
+
+    def chat(self, body: str) -> Answer:
+        """Send a chat request and read the whole answer; Denied, BadRequest or Unreachable when there is none."""
+        opened = self.open(body, streamed=False)
+        try:
+            return opened.whole(self._key)
+        finally:
+            opened.release()
+
+    def open(self, body: str, *, streamed: bool) -> OpenAnswer:
+        """Send a chat request and give the answer that has begun; errors as with `chat`."""
+        deadline = time.monotonic() + self._transport.timeout_s
+        request = Request("POST", CHAT, self._key, body=body)
+        attempt = 1
+        while True:
+            left_s = max(0.001, deadline - time.monotonic())
+            try:
+                opened = self._transport.open(request, left_s, read_s=left_s, streamed=streamed)
+                if opened.status == 200:
+                    return opened
+                failed, wait_s = self._refused(opened, attempt)
+            except Unreachable as error:
+                failed = error
+                wait_s = None if error.may_have_arrived else wait_before_resend(attempt, None, None, random.random())
+            if wait_s is None or time.monotonic() + wait_s >= deadline:
+                raise failed
+            self._transport.sleep(wait_s)
+            attempt += 1
+
+    def _refused(self, opened: OpenAnswer, attempt: int) -> tuple[OpenRouterUsageError, float | None]:
+        """Read a refusal: the error it makes, and how long to wait before sending again, None for never."""
+        try:
+            answer = opened.whole(self._key)
+        finally:
+            opened.release()
+        complaint = read_complaint(answer.body)
+        error = refusal(answer.status, answer.body, CHAT, self._key)
+        error.generation = opened.generation
+        error.may_have_arrived = may_be_billed(answer.status, bool(complaint.message))
+        passes = answer.status == 429 or (answer.status == 503 and complaint.message)
+        passes = passes or (answer.status == 402 and complaint.limit_source == "openrouter_in_flight_budget")
+        if not passes:
+            return error, None
+        return error, wait_before_resend(attempt, answer.status, answer.retry_after_s, random.random())

@@ -1,0 +1,47 @@
+"""The block after a call: what it used, and how the key stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from openrouter_usage.entry import Entry
+from openrouter_usage.exactjson import Json
+from openrouter_usage.money import format_usd
+from openrouter_usage.text import safe
+
+
+def render_usage(entry: Entry | None) -> str:
+    """Write the tokens and the cost of a call in USD, and where the cost comes from when it is not the answer."""
+    lines = ["", "📊 API Usage:"]
+    if entry is None:
+        return "\n".join(
+            [*lines, "Tokens: unknown", "Cost: unknown (the call is held; run: cost_tracker.py settle)", ""]
+        )
+    total = entry.prompt_tokens + entry.completion_tokens
+    lines.append(f"Tokens: {total:,} (Prompt: {entry.prompt_tokens:,}, Completion: {entry.completion_tokens:,})")
+    cost = "unknown" if entry.cost is None else format_usd(entry.cost)
+    remark = {"late": " (looked up)", "estimated": " (at most; OpenRouter did not say)"}.get(entry.cost_source, "")
+    lines.append(f"Cost: {cost}{remark}")
+    if entry.byok_cost:
+        lines.append(f"BYOK: {format_usd(entry.byok_cost)} paid to the provider, not in the cost")
+    return "\n".join([*lines, ""])
+
+
+def render_balance(balance: Mapping[str, Json]) -> str:
+    """Write the four figures of the key's balance, as GET /key tells them."""
+    lines = ["💰 API Key Balance:"]
+    if "error" in balance:
+        return "\n".join([*lines, f"unknown: {safe(balance['error'], 300)}", ""])
+    limit = balance.get("limit")
+    lines.append(f"Credits Used: {_amount(balance.get('usage'))}")
+    lines.append(
+        f"Credits Remaining: {'unlimited by the key' if limit is None else _amount(balance.get('limit_remaining'))}"
+    )
+    lines.append(f"Credit Limit: {'none' if limit is None else _amount(limit)}")
+    lines.append(f"Free Tier: {'Yes' if balance.get('is_free_tier') else 'No'}")
+    return "\n".join([*lines, ""])
+
+
+def _amount(value: Json) -> str:
+    return format_usd(value) if isinstance(value, Decimal) else "unknown"

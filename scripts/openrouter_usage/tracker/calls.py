@@ -1,0 +1,200 @@
+"""Tracked chat calls, whole and streamed: bounded, held, sent, and settled with what was billed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from openrouter_usage.answers.call import CallUsage, read_call
+from openrouter_usage.answers.generation import Generation
+from openrouter_usage.budget import Caps
+from openrouter_usage.client.inference import Inference
+from openrouter_usage.client.openrouter import OpenRouter
+from openrouter_usage.client.refusals import complaint_in
+from openrouter_usage.client.tls import SharedContext
+from openrouter_usage.client.transport import Answer, Transport
+from openrouter_usage.credentials import ApiKey
+from openrouter_usage.errors import BadAnswer, InvalidValue, OpenRouterUsageError, Unreachable
+from openrouter_usage.exactjson import Json, dumps, loads
+from openrouter_usage.money import ZERO
+from openrouter_usage.prices import current_prices
+from openrouter_usage.pricing import (
+    DEFAULT_MAX_TOKENS,
+    PriceList,
+    Unbounded,
+    WorstCase,
+    fitted,
+    limited,
+    price_capped,
+    worst_case,
+)
+from openrouter_usage.settings import Settings
+from openrouter_usage.text import quoted
+from openrouter_usage.tracker.booking import Booking, looked_up
+from openrouter_usage.tracker.chunks import ChunkStream
+from openrouter_usage.tracker.lookup import patiently
+
+LOOK_UPS_AFTER_A_CALL = 2
+
+
+class Plan(NamedTuple):
+    """A request as it will be sent, and what it can cost at most in USD; None where nobody bounded it."""
+
+    body: dict[str, Json]
+    max_cost: Decimal | None
+    worst: WorstCase | None
+    prices_from: datetime | None
+
+
+class Caller:
+    """Makes chat calls with one key and books each of them."""
+
+    def __init__(self, settings: Settings, key: ApiKey, *, caps: Caps, timeout_s: float, clock: Callable[[], datetime]):
+        """Call with `key` under `caps`; `timeout_s` bounds one call, its retries included."""
+        self._settings = settings
+        self._caps = caps
+        self._clock = clock
+        tls = SharedContext()
+        self._asking = OpenRouter(Transport(settings.base_url, tls=tls), key)
+        self._inference = Inference(Transport(settings.base_url, timeout_s=timeout_s, tls=tls), key)
+
+    def plan(self, body: Mapping[str, Json], max_cost: Decimal | None) -> Plan:
+        """Bound a request where a budget or `max_cost` asks for it; Unbounded when that cannot be done."""
+        if not self._caps.any and max_cost is None:
+            return Plan(dict(body), None, None, None)
+        prices = self._prices(may_be_missing=max_cost is not None)
+        if prices is not None:
+            try:
+                worst = worst_case(body, prices)
+            except Unbounded:
+                if max_cost is None:
+                    raise
+            else:
+                if max_cost is not None and worst.cost > max_cost:
+                    worst = fitted(body, prices, max_cost)
+                return Plan(limited(body, worst), worst.cost, worst, prices.fetched_at)
+        return self._by_max_cost(body, max_cost or ZERO)
+
+    def _by_max_cost(self, body: Mapping[str, Json], max_cost: Decimal) -> Plan:
+        """Bound a request of unknown price by what the caller says that it may cost."""
+        try:
+            worst = price_capped(body, max_cost)
+        except Unbounded:
+            # Images, plugins: no limit on tokens or prices covers them, so the caller's word is what is held.
+            return Plan({"max_tokens": DEFAULT_MAX_TOKENS, **body}, max_cost, None, None)
+        return Plan(limited(body, worst), max_cost, worst, None)
+
+    def _prices(self, *, may_be_missing: bool) -> PriceList | None:
+        folder = self._settings.cache_folder
+        try:
+            return current_prices(folder / "models.json" if folder else None, self._asking.models, self._clock())
+        except Unreachable:
+            if may_be_missing:
+                return None
+            raise
+
+    def chat(self, plan: Plan, booking: Booking) -> dict[str, Any]:
+        """Send a planned call and give the answer as JSON; the booking is ended whatever happens."""
+        booking.open(plan.max_cost)
+        began = time.monotonic()
+        try:
+            answer = self._inference.chat(dumps(plan.body))
+            parsed = _checked(answer)
+        except OpenRouterUsageError as error:
+            self._end_failed(booking, error)
+            raise
+        usage = read_call(parsed)
+        usage = usage if usage.id else replace(usage, id=answer.generation)
+        self._settle(booking, usage, streamed=False, latency_ms=_since(began))
+        return json.loads(answer.body)  # type: ignore[no-any-return]  # an object, as _checked has seen
+
+    def stream(self, plan: Plan, booking: Booking) -> ChunkStream:
+        """Send a planned call and give the chunks as they come; the booking is ended when the stream is."""
+        booking.open(plan.max_cost)
+        began = time.monotonic()
+        try:
+            opened = self._inference.open(dumps({**plan.body, "stream": True}), streamed=True)
+        except OpenRouterUsageError as error:
+            self._end_failed(booking, error)
+            raise
+
+        def ended(usage: CallUsage) -> None:
+            self._settle(booking, usage, streamed=True, latency_ms=_since(began))
+
+        return ChunkStream(opened, named=booking.name_generation, ended=ended, complained=_raise_complaint)
+
+    def _end_failed(self, booking: Booking, error: OpenRouterUsageError) -> None:
+        booking.end_after(error)
+        if error.may_have_arrived and booking.hold is not None:
+            error.hint = f"{error.hint}; the call may have been billed, and is held until `settle` finds out"
+        if error.may_have_arrived and error.generation:
+            found = looked_up(self.look_up, error.generation)
+            if found is not None:
+                booking.settle_late(found)
+
+    def _settle(self, booking: Booking, usage: CallUsage, *, streamed: bool, latency_ms: int) -> None:
+        """End the hold by the answer's own cost, else by a look-up, else by what was held."""
+        if usage.cost is not None:
+            booking.settle(usage, streamed=streamed, latency_ms=latency_ms)
+            return
+        found = looked_up(self.look_up, usage.id)
+        if found is not None:
+            booking.settle_late(found)
+        elif usage.has_usage or (not streamed and usage.id):
+            booking.settle_estimated(usage, streamed=streamed, latency_ms=latency_ms)
+        # Else the stream was cut and nobody knows yet: the hold stays open, and `settle` asks again.
+
+    def look_up(self, generation: str) -> Generation:
+        """Ask what a call was billed, a few times while it is not known yet."""
+        return patiently(lambda: self._asking.generation(generation), retries=LOOK_UPS_AFTER_A_CALL)
+
+
+def _checked(answer: Answer) -> Json:
+    """Parse a good answer; an error inside a 200 is an error all the same."""
+    try:
+        parsed = loads(answer.body)
+    except ValueError:
+        error: OpenRouterUsageError = BadAnswer(
+            "the answer to the call is not JSON", hint="a proxy may stand in between"
+        )
+        error.generation = answer.generation
+        raise error from None
+    try:
+        _raise_complaint(parsed)
+    except Unreachable as error:
+        error.generation = answer.generation or read_call(parsed).id
+        raise
+    return parsed
+
+
+def _raise_complaint(answer: Json) -> None:
+    """Raise what an answer of status 200 says went wrong, at its top or in a choice."""
+    said = complaint_in(answer).message
+    choices = answer.get("choices") if isinstance(answer, dict) else None
+    first = choices[0] if isinstance(choices, list) and choices else None
+    if not said and isinstance(first, dict):
+        said = complaint_in(first).message
+    if said:
+        raise Unreachable(f"the call failed: OpenRouter said {quoted(said)}", hint="try again, or another model")
+
+
+def _since(began: float) -> int:
+    return int((time.monotonic() - began) * 1000)
+
+
+def request_body(messages: object, model: str, params: Mapping[str, object]) -> dict[str, Json]:
+    """Write a chat request; InvalidValue when it has no messages or cannot be written as JSON."""
+    if isinstance(messages, str):
+        messages = [{"role": "user", "content": messages}]
+    if not isinstance(messages, (list, tuple)) or not messages:
+        raise InvalidValue("messages is a list of {'role': ..., 'content': ...}")
+    body = {"model": model, "messages": list(messages), **params}
+    try:
+        return json.loads(json.dumps(body))  # type: ignore[no-any-return]  # an object, written above
+    except (TypeError, ValueError) as error:
+        raise InvalidValue(f"the request cannot be written as JSON: {error}") from None

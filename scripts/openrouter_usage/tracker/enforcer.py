@@ -1,0 +1,115 @@
+"""BudgetEnforcer: a budget for calls that are made by other means than CostTracker.chat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+
+from openrouter_usage.budget import Caps, check
+from openrouter_usage.client.retry import may_be_billed
+from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.money import usd
+from openrouter_usage.period import UTC
+from openrouter_usage.settings import ledger_file
+from openrouter_usage.tracker.booking import Booking
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+class BudgetEnforcer:
+    """Refuses calls that may cost more than is left, counting everything in the ledger, whoever made it.
+
+    Limits are USD per UTC day, per call, and per UTC month; None is no limit, zero means nothing.
+    """
+
+    def __init__(
+        self,
+        daily_limit: object = 10.0,
+        per_request_limit: object = 0.50,
+        monthly_limit: object = None,
+        *,
+        usage_file: str | Path | None = None,
+        api_key: str | None = None,
+        clock: Callable[[], datetime] = _now,
+    ) -> None:
+        """Set the limits; InvalidValue when one is no amount."""
+        limits = (per_request_limit, daily_limit, monthly_limit)
+        self.caps = Caps(*(None if limit is None else usd(limit) for limit in limits))
+        self.ledger = Ledger(Path(usage_file).expanduser() if usage_file else ledger_file())
+        self._api_key = api_key
+        self._clock = clock
+
+    def estimate_cost(self, model: str, prompt_tokens: int, max_tokens: int) -> Decimal:
+        """Give the most that so many tokens cost in USD, from OpenRouter's price list of at most a day's age.
+
+        Raises Unbounded for a model whose price is unknown or varies, and Unreachable without a price list.
+        """
+        from openrouter_usage.tracker.estimate import estimate_cost
+
+        return estimate_cost(model, prompt_tokens, max_tokens)
+
+    def check_budget(self, model: str, prompt_tokens: int, max_tokens: int) -> None:
+        """Raise BudgetExceeded when such a call does not fit now; only `hold` keeps others from taking the room."""
+        asked = self.estimate_cost(model, prompt_tokens, max_tokens)
+        self.ledger.committed(lambda books: check(self.caps, asked, books, self._clock()))
+
+    def record_cost(self, generation_id: str) -> Decimal:
+        """Look up what a call cost, write it to the ledger once, and give it in USD.
+
+        Raises NotFound while OpenRouter does not know it: an unknown cost is never taken for zero.
+        """
+        from openrouter_usage.tracker.lookup import look_up
+
+        entry = look_up(generation_id, api_key=self._api_key).entry(self._clock())
+        self.ledger.append(entry, durable=True)
+        return entry.usage.cost
+
+    @contextmanager
+    def hold(self, model: str, prompt_tokens: int, max_tokens: int, *, session: str = "") -> Iterator[HeldCall]:
+        """Hold the most a call can cost while it is made: `with enforcer.hold(...) as held: held.settle(call())`.
+
+        Raises BudgetExceeded, and nothing is held. A call that is neither settled nor released stays held until
+        `settle` finds out, for it may have been billed.
+        """
+        asked = self.estimate_cost(model, prompt_tokens, max_tokens)
+        booking = Booking(self.ledger, model=model, caps=self.caps, clock=self._clock, session=session)
+        booking.open(asked)
+        try:
+            yield HeldCall(booking)
+        except Exception as error:
+            # An HTTP client's own error: a status that says no was not billed, anything else may have been.
+            status = getattr(error, "status_code", None)
+            if isinstance(status, int) and status >= 400 and not may_be_billed(status, is_from_openrouter=False):
+                booking.release()
+            raise
+
+
+class HeldCall:
+    """Money held for one call that somebody else makes."""
+
+    def __init__(self, booking: Booking) -> None:
+        """Keep the booking."""
+        self._booking = booking
+
+    def settle(self, answer: object) -> object:
+        """End the hold with what the answer says it cost, and give the answer back.
+
+        Takes what `track_cost` understands; an answer of unknown cost counts with all that was held.
+        """
+        from openrouter_usage.tracker.observe import observe
+
+        usage = observe(answer)
+        if usage.cost is None:
+            self._booking.settle_estimated(usage, streamed=False, latency_ms=None)
+        else:
+            self._booking.settle(usage, streamed=False, latency_ms=None)
+        return answer
+
+    def release(self) -> None:
+        """End the hold of a call that surely was not billed."""
+        self._booking.release()

@@ -1,0 +1,31 @@
+"""What tokens cost at most, by OpenRouter's own price list."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+from openrouter_usage.errors import InvalidValue
+from openrouter_usage.period import UTC
+from openrouter_usage.prices import current_prices
+from openrouter_usage.pricing import PriceList, estimate
+from openrouter_usage.settings import load_settings
+
+
+def load_price_list() -> PriceList:
+    """Give the price list, at most a day old; it is public, so no key is sent for it."""
+    from openrouter_usage.client.openrouter import OpenRouter
+    from openrouter_usage.client.transport import Transport
+
+    settings = load_settings()
+    folder = settings.cache_folder
+    client = OpenRouter(Transport(settings.base_url), None)
+    return current_prices(folder / "models.json" if folder else None, client.models, datetime.now(UTC))
+
+
+def estimate_cost(model: str, prompt_tokens: int, max_tokens: int) -> Decimal:
+    """Give the most that so many tokens of a model cost in USD; Unbounded when its price is unknown or varies."""
+    for name, count in (("prompt_tokens", prompt_tokens), ("max_tokens", max_tokens)):
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            raise InvalidValue(f"{name} is a whole number, not below 0")
+    return estimate(load_price_list().find(model), model, prompt_tokens, max_tokens)

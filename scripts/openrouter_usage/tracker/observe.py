@@ -1,0 +1,137 @@
+"""Finds OpenRouter's answers in whatever a function returns, by their shape alone; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from openrouter_usage.answers.call import CallUsage, read_call
+from openrouter_usage.exactjson import Json
+
+MOST_ITEMS = 20
+GENERATION_PREFIX = "gen-"
+_OWN = "openrouter_usage."
+_MARKS = ("choices", "usage", "output", "object")
+_WHOLE = ("chat.completion", "response", "list", "message")
+_NAMES = ("id", "model", "provider", "object", "type", "stop_reason")
+_WRAPPED = ("response", "message", "chunk")
+_TOKENS = ("prompt_tokens", "completion_tokens", "input_tokens", "output_tokens", "total_tokens")
+_FIGURES = (*_TOKENS, "cost", "is_byok", "cache_read_input_tokens", "cache_creation_input_tokens")
+_DETAILS = {
+    "prompt_tokens_details": ("cached_tokens", "cache_write_tokens"),
+    "input_tokens_details": ("cached_tokens", "cache_write_tokens"),
+    "completion_tokens_details": ("reasoning_tokens",),
+    "output_tokens_details": ("reasoning_tokens",),
+    "cost_details": ("upstream_inference_cost",),
+}
+_PLAIN = (str, bytes, bytearray, int, float, type(None))
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An answer, or a piece of one: `is_whole` when it cannot be a piece, `is_bare` for a usage without its answer."""
+
+    call: CallUsage
+    is_whole: bool = False
+    is_bare: bool = False
+
+
+def answers_in(value: object) -> list[Seen]:
+    """Give the answers that a value is or, being a tuple or list of at most 20 items, has among its items."""
+    found = read_answer(value)
+    if found is not None or not isinstance(value, (tuple, list)) or len(value) > MOST_ITEMS:
+        return [found] if found else []
+    among = [seen for seen in map(read_answer, value) if seen]
+    # `return answer, answer.usage` tells of the same money twice.
+    return [seen for seen in among if not seen.is_bare] or among
+
+
+def read_answer(value: object) -> Seen | None:
+    """Read a dict or an object that looks like an answer, None for anything else."""
+    if isinstance(value, _PLAIN) or type(value).__module__.startswith(_OWN):
+        return None  # what this library returns, it has recorded
+    data = _shape(value)
+    call = read_call(data)
+    if _is_answer(call, value):
+        return Seen(call, is_whole=_is_whole(data, value))
+    figures = [name for name in _TOKENS if isinstance(data.get(name), int) and not isinstance(data[name], bool)]
+    if len(figures) < 2:
+        return None
+    call = read_call({"id": data.get("id"), "model": data.get("model"), "usage": data})
+    return Seen(call, is_bare=True) if call.has_usage else None
+
+
+def _shape(value: object) -> dict[str, Json]:
+    """Give what is read of an answer as the JSON it came from; what is absent or null is left out."""
+    data = _picked(value, (*_NAMES, *_FIGURES))
+    usage = _get(value, "usage")
+    if usage is not None:
+        data["usage"] = _usage(usage)
+    data |= _reasons(value)
+    if "usage" not in data and "id" not in data:
+        for name in _WRAPPED:
+            inner = _get(value, name)
+            if inner is not None and not isinstance(inner, _PLAIN):
+                data[name] = {**_picked(inner, _NAMES), **_reasons(inner), "usage": _usage(_get(inner, "usage"))}
+    return {**data, **_details(value)}
+
+
+def _usage(usage: object) -> Json:
+    return None if usage is None or isinstance(usage, _PLAIN) else {**_picked(usage, _FIGURES), **_details(usage)}
+
+
+def _details(usage: object) -> dict[str, Json]:
+    found = ((name, _get(usage, name), names) for name, names in _DETAILS.items())
+    return {name: _picked(part, names) for name, part, names in found if part is not None}
+
+
+def _reasons(value: object) -> dict[str, Json]:
+    choices, delta = _get(value, "choices"), _get(value, "delta")
+    data: dict[str, Json] = {}
+    if isinstance(choices, (list, tuple)) and choices:
+        data["choices"] = [_picked(choices[0], ("finish_reason",))]
+    if delta is not None:
+        data["delta"] = _picked(delta, ("stop_reason",))
+    return data
+
+
+def _picked(value: object, names: tuple[str, ...]) -> dict[str, Json]:
+    found = ((name, _get(value, name)) for name in names)
+    return {name: item for name, item in found if item is not None}
+
+
+def _get(value: object, name: str) -> Any:
+    """Read a key of a mapping, or an attribute; one that cannot be read is not there."""
+    try:
+        return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+    except Exception:
+        return None
+
+
+def _is_answer(call: CallUsage, value: object) -> bool:
+    """Tell an answer of unknown cost from any other thing that has an id or a model."""
+    if call.has_usage or call.id.startswith(GENERATION_PREFIX):
+        return True
+    if not call.model:
+        return False
+    marks = _MARKS if call.id else ("choices",)
+    parts = [value, *(_get(value, name) for name in _WRAPPED)]
+    return any(_has(part, mark) for part in parts if part is not None for mark in marks)
+
+
+def _has(value: object, name: str) -> bool:
+    if isinstance(value, Mapping):
+        return name in value
+    try:
+        return hasattr(value, name)
+    except Exception:
+        return False
+
+
+def _is_whole(data: Mapping[str, Json], value: object) -> bool:
+    if "usage" not in data and any(name in data for name in _WRAPPED):
+        return False
+    choices = _get(value, "choices")
+    first = choices[0] if isinstance(choices, (list, tuple)) and choices else None
+    return data.get("object") in _WHOLE or data.get("type") in _WHOLE or _get(first, "message") is not None

@@ -1,0 +1,78 @@
+"""Follows the pieces of one stream, and records each call in it once, however the stream ends."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+
+from openrouter_usage.answers.call import CallUsage
+from openrouter_usage.tracker.observe import Seen, answers_in
+from openrouter_usage.tracker.tracked import TrackedCall
+from openrouter_usage.tracker.written import complain
+
+
+class Watch:
+    """What is known of a stream so far; a stream may be of several calls, one after the other or mixed."""
+
+    def __init__(self, call: TrackedCall, *, generation: str = "") -> None:
+        """Begin with the generation id that came before the stream, if one did."""
+        self._call = call
+        self._generation = generation
+        self._current: CallUsage | None = None
+        self._others: dict[str, CallUsage] = {}
+        self._bare: CallUsage | None = None
+        self._has_recorded = False
+        self._since_s, self._until_s = call.began_s, 0.0
+        self._ending = threading.Lock()
+
+    def take(self, value: object, *, is_whole: bool = False) -> None:
+        """Look at a piece of the stream; one that is no answer, nor part of one, is passed over."""
+        try:
+            self._until_s = time.monotonic()
+            for seen in answers_in(value):
+                self._take(seen, is_whole=is_whole or seen.is_whole)
+        except Exception as error:
+            complain("an answer", f"an answer could not be read ({type(error).__name__}); its cost is not recorded")
+
+    def _take(self, seen: Seen, *, is_whole: bool) -> None:
+        call, current = seen.call, self._current
+        if seen.is_bare:
+            self._bare = call
+        elif is_whole:
+            self._record(call, streamed=None)
+        elif current is None or call.id in ("", current.id) or not current.id:
+            self._current = current.merged(call) if current else call
+        else:
+            if current.has_usage:
+                self._record(current)
+            else:
+                self._others[current.id] = current
+            before = self._others.pop(call.id, None)
+            self._current = before.merged(call) if before else call
+
+    def finish(self) -> None:
+        """Record what has not been, once; a call whose usage did not arrive has an unknown cost."""
+        if not self._ending.acquire(blocking=False):
+            return
+        try:
+            self._finish()
+        except Exception as error:
+            complain("a stream", f"the cost of a stream could not be recorded ({type(error).__name__})")
+
+    def _finish(self) -> None:
+        current, generation = self._current, self._generation
+        if current is not None and not current.id:
+            current = replace(current, id=generation)
+        elif current is None and generation and self._bare is None and not self._has_recorded:
+            current = CallUsage(id=generation)
+        for call in [*self._others.values(), *([current] if current else [])]:
+            self._record(call)
+        if self._bare is not None and not self._has_recorded:
+            self._record(replace(self._bare, id=self._bare.id or generation), is_bare=True)
+
+    def _record(self, call: CallUsage, *, streamed: bool | None = True, is_bare: bool = False) -> None:
+        self._has_recorded = True
+        until_s = self._until_s or None
+        self._call.record(call, is_bare=is_bare, streamed=streamed, since_s=self._since_s, until_s=until_s)
+        self._since_s = self._until_s or self._since_s
