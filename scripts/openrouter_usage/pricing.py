@@ -17,6 +17,9 @@ from openrouter_usage.text import named
 DEFAULT_MAX_TOKENS = 1024
 # Providers put instructions of their own around tools; what was measured stays below this.
 _TOKENS_FOR_TOOLS = 2_048
+_TOKENS_FOR_A_TEMPLATE = 64
+# These steer the call and are not put before the model.
+_NOT_SAID = frozenset(("model", "models", "max_tokens", "max_completion_tokens", "provider", "stream", "usage", "n"))
 _MILLION = Decimal(1_000_000)
 _FINEST_PRICE = Decimal("0.000001")
 _ANSWER_TO_PROMPT = 5
@@ -166,10 +169,11 @@ def _models(body: Mapping[str, Json]) -> list[str]:
 
 
 def _prompt_tokens(body: Mapping[str, Json]) -> int:
-    """Count the bytes of the request: no tokenizer makes more tokens than bytes, and a template's fit in the rest."""
-    text = json.dumps({**body, "model": ""}, ensure_ascii=False, default=str)
+    """Count the bytes of what is said: no tokenizer makes more tokens than bytes, and a template's fit in the rest."""
+    said = {name: value for name, value in body.items() if name not in _NOT_SAID}
+    text = json.dumps(said, ensure_ascii=False, default=str)
     tools = _TOKENS_FOR_TOOLS if body.get("tools") or body.get("functions") else 0
-    return len(text.encode("utf-8", "surrogatepass")) + tools
+    return len(text.encode("utf-8", "surrogatepass")) + _TOKENS_FOR_A_TEMPLATE + tools
 
 
 def _max_tokens(body: Mapping[str, Json]) -> int:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from openrouter_usage.answers.call import CallUsage, read_call
 from openrouter_usage.exactjson import Json
+from openrouter_usage.tracker.responses import GENERATION_PREFIX, Body, content_of, generation_of, look, response_of
 
 MOST_ITEMS = 20
-GENERATION_PREFIX = "gen-"
 _OWN = "openrouter_usage."
 _MARKS = ("choices", "usage", "output", "object")
 _WHOLE = ("chat.completion", "response", "list", "message")
@@ -37,6 +36,24 @@ class Seen:
     is_bare: bool = False
 
 
+def observe(answer: object) -> CallUsage:
+    """Give what an answer says was used; nothing at all when it is none, or a stream that is still to be read."""
+    response = response_of(answer)
+    if response is None:
+        return next((seen.call for seen in answers_in(answer)), CallUsage())
+    usage = CallUsage()
+
+    def take(value: object, is_whole: bool) -> None:
+        nonlocal usage
+        seen = read_answer(value)
+        usage = usage.merged(seen.call) if seen else usage
+
+    body = Body(response, take)
+    body.feed(content_of(response) or b"")
+    body.end()
+    return replace(usage, id=usage.id or generation_of(response))
+
+
 def answers_in(value: object) -> list[Seen]:
     """Give the answers that a value is or, being a tuple or list of at most 20 items, has among its items."""
     found = read_answer(value)
@@ -49,8 +66,8 @@ def answers_in(value: object) -> list[Seen]:
 
 def read_answer(value: object) -> Seen | None:
     """Read a dict or an object that looks like an answer, None for anything else."""
-    if isinstance(value, _PLAIN) or type(value).__module__.startswith(_OWN):
-        return None  # what this library returns, it has recorded
+    if isinstance(value, _PLAIN) or is_own(value):
+        return None
     data = _shape(value)
     call = read_call(data)
     if _is_answer(call, value):
@@ -65,15 +82,15 @@ def read_answer(value: object) -> Seen | None:
 def _shape(value: object) -> dict[str, Json]:
     """Give what is read of an answer as the JSON it came from; what is absent or null is left out."""
     data = _picked(value, (*_NAMES, *_FIGURES))
-    usage = _get(value, "usage")
+    usage = look(value, "usage")
     if usage is not None:
         data["usage"] = _usage(usage)
     data |= _reasons(value)
     if "usage" not in data and "id" not in data:
         for name in _WRAPPED:
-            inner = _get(value, name)
+            inner = look(value, name)
             if inner is not None and not isinstance(inner, _PLAIN):
-                data[name] = {**_picked(inner, _NAMES), **_reasons(inner), "usage": _usage(_get(inner, "usage"))}
+                data[name] = {**_picked(inner, _NAMES), **_reasons(inner), "usage": _usage(look(inner, "usage"))}
     return {**data, **_details(value)}
 
 
@@ -82,12 +99,12 @@ def _usage(usage: object) -> Json:
 
 
 def _details(usage: object) -> dict[str, Json]:
-    found = ((name, _get(usage, name), names) for name, names in _DETAILS.items())
+    found = ((name, look(usage, name), names) for name, names in _DETAILS.items())
     return {name: _picked(part, names) for name, part, names in found if part is not None}
 
 
 def _reasons(value: object) -> dict[str, Json]:
-    choices, delta = _get(value, "choices"), _get(value, "delta")
+    choices, delta = look(value, "choices"), look(value, "delta")
     data: dict[str, Json] = {}
     if isinstance(choices, (list, tuple)) and choices:
         data["choices"] = [_picked(choices[0], ("finish_reason",))]
@@ -97,16 +114,8 @@ def _reasons(value: object) -> dict[str, Json]:
 
 
 def _picked(value: object, names: tuple[str, ...]) -> dict[str, Json]:
-    found = ((name, _get(value, name)) for name in names)
+    found = ((name, look(value, name)) for name in names)
     return {name: item for name, item in found if item is not None}
-
-
-def _get(value: object, name: str) -> Any:
-    """Read a key of a mapping, or an attribute; one that cannot be read is not there."""
-    try:
-        return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
-    except Exception:
-        return None
 
 
 def _is_answer(call: CallUsage, value: object) -> bool:
@@ -116,7 +125,7 @@ def _is_answer(call: CallUsage, value: object) -> bool:
     if not call.model:
         return False
     marks = _MARKS if call.id else ("choices",)
-    parts = [value, *(_get(value, name) for name in _WRAPPED)]
+    parts = [value, *(look(value, name) for name in _WRAPPED)]
     return any(_has(part, mark) for part in parts if part is not None for mark in marks)
 
 
@@ -132,6 +141,11 @@ def _has(value: object, name: str) -> bool:
 def _is_whole(data: Mapping[str, Json], value: object) -> bool:
     if "usage" not in data and any(name in data for name in _WRAPPED):
         return False
-    choices = _get(value, "choices")
+    choices = look(value, "choices")
     first = choices[0] if isinstance(choices, (list, tuple)) and choices else None
-    return data.get("object") in _WHOLE or data.get("type") in _WHOLE or _get(first, "message") is not None
+    return data.get("object") in _WHOLE or data.get("type") in _WHOLE or look(first, "message") is not None
+
+
+def is_own(value: object) -> bool:
+    """Tell whether a value is of this library, which has recorded, or will, whatever it is about."""
+    return type(value).__module__.startswith(_OWN)

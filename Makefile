@@ -1,0 +1,84 @@
+# Needs Python 3.10 or newer, make and git; the rest goes into .venv, over the network once.
+# Paths are relative and quoted, and programs run as modules, so the folder may have a space in its
+# name and may be moved.
+
+ROUNDS ?= 15
+ARGS ?=
+
+ifeq ($(OS),Windows_NT)
+PY := .venv/Scripts/python.exe
+else
+PY := .venv/bin/python
+endif
+PIP := "$(PY)" -m pip install --quiet --no-input --disable-pip-version-check
+
+# `make PYTHON=/path/to/python3` chooses the interpreter for .venv; otherwise the first that is new enough.
+ifdef PYTHON
+CANDIDATES := "$(PYTHON)"
+else
+CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11 python3.10 python
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types bench docs sandbox clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/.run ## show the summary of an invented account; no key needed
+	@"$(PY)" -m tests.demo $(ARGS)
+
+test: .venv/.dev ## run the tests; ARGS="tests/test_docs.py" for some of them
+	@"$(PY)" -m pytest -n "$$("$(PY)" -c 'import os; print(min(4, os.cpu_count() or 1))')" $(ARGS)
+
+check: lint types test ## what CI runs: lint, types and tests
+
+lint: .venv/.dev ## ruff
+	@"$(PY)" -m ruff check scripts tests benchmarks
+	@"$(PY)" -m ruff format --check scripts benchmarks
+
+types: .venv/.dev ## mypy, strict, on scripts/
+	@"$(PY)" -m mypy
+
+bench: .venv/.dev ## time stats.py beside curl and the official SDK; ROUNDS=15
+	@"$(PY)" -m benchmarks.summary --rounds $(ROUNDS)
+
+docs: .venv/.run ## write the generated part of references/cli.md
+	@"$(PY)" -m tests.write_docs
+
+sandbox: .venv/.run ## serve the invented account until ^C
+	@"$(PY)" -m tests.sandbox
+
+clean: ## delete .venv and every cache
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* dist
+	find scripts tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A .venv that works is kept as it is; anything else is made anew.
+.venv/.made:
+	@for python in $(CANDIDATES); do \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && break; \
+	  python=; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  printf '%s\n' 'Python 3.10 or newer is needed and is none of these: $(CANDIDATES)' \
+	    "python3 says: $$(python3 --version 2>&1)" 'Name another: make PYTHON=/path/to/python3' >&2; \
+	  exit 1; \
+	fi; \
+	if ! "$(PY)" -c 'import pip, sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then \
+	  echo "Making .venv with $$("$$python" --version)"; \
+	  "$$python" -m venv --clear .venv || { \
+	    echo "The virtual environment could not be made; on Debian and Ubuntu: apt install python3-venv" >&2; \
+	    exit 1; \
+	  }; \
+	fi
+	@touch $@
+
+.venv/.run: requirements.txt .venv/.made
+	@echo "Installing requests and python-dotenv into .venv (once; some seconds)"
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+.venv/.dev: requirements-dev.txt .venv/.run
+	@echo "Installing the test tools into .venv (once; a minute or so)"
+	@$(PIP) -r requirements-dev.txt
+	@touch $@

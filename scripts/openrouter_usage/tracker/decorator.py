@@ -1,0 +1,137 @@
+"""track_cost: a decorator that writes what a function's calls cost to the ledger.
+
+It understands what the functions around OpenRouter return: the JSON of an answer as a dict; a response of `requests`
+or `httpx`, also one that is still to be read; the objects and streams of the `openai` and `openrouter` packages;
+iterators and generators of chunks; and all of these as items of a tuple or list of up to 20. Text is not guessed at.
+A call belongs to the sessions that are open when the function begins to run.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from openrouter_usage.entry import safe_tag
+from openrouter_usage.errors import InvalidValue
+from openrouter_usage.tracker.passing import failed, passed, relay, relay_async
+from openrouter_usage.tracker.session import CostSession
+from openrouter_usage.tracker.tracked import Options, TrackedCall
+
+if TYPE_CHECKING:
+    from openrouter_usage.tracker.cost_tracker import CostTracker
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Begin = Callable[..., TrackedCall]
+MOST_TAGS = 32
+
+
+@overload
+def track_cost(function: Function) -> Function: ...
+
+
+@overload
+def track_cost(
+    function: None = None,
+    *,
+    session: CostSession | str = "",
+    tags: Mapping[str, str] | None = None,
+    tracker: CostTracker | None = None,
+) -> Callable[[Function], Function]: ...
+
+
+def track_cost(
+    function: Callable[..., Any] | None = None,
+    *,
+    session: CostSession | str = "",
+    tags: Mapping[str, str] | None = None,
+    tracker: CostTracker | None = None,
+) -> Any:
+    """Write what each call of a function costs, in USD, to the ledger, and count it in the sessions open around it.
+
+    What the function returns, yields or raises passes through; a ledger that cannot be written is only logged.
+    `session` names the calls' session, or is one to count in as well; without a `tracker` they go to the default
+    ledger. Raises InvalidValue for anything that is no function, session or tags.
+    """
+    if not isinstance(session, (CostSession, str)):
+        raise InvalidValue("session is a CostSession or a name")
+    options = Options(session, _checked_tags(tags or {}), tracker.ledger if tracker is not None else None)
+    return functools.partial(_tracked, options) if function is None else _tracked(options, function)
+
+
+def _checked_tags(tags: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    if not isinstance(tags, Mapping) or len(tags) > MOST_TAGS:
+        raise InvalidValue(f"tags are at most {MOST_TAGS} names with a text each")
+    return tuple(sorted((safe_tag(name), safe_tag(text)) for name, text in tags.items()))
+
+
+def _tracked(options: Options, function: Callable[..., Any]) -> Callable[..., Any]:
+    if not callable(function):
+        raise InvalidValue(
+            "track_cost decorates a function", hint="write @track_cost(session=...), and under @classmethod"
+        )
+    model = _model_argument(function)
+
+    def begin(*args: Any, **kwargs: Any) -> TrackedCall:
+        return TrackedCall(options, model(args, kwargs))
+
+    kinds = {
+        inspect.isgeneratorfunction: _generator,
+        inspect.isasyncgenfunction: relay_async,
+        inspect.iscoroutinefunction: _coroutine,
+    }
+    wrap = next((wrap for is_kind, wrap in kinds.items() if is_kind(function)), _plain)
+    return functools.wraps(function)(wrap(begin, function))
+
+
+def _model_argument(function: Callable[..., Any]) -> Callable[[tuple[Any, ...], dict[str, Any]], str]:
+    """Give a function that reads the argument called `model`, for answers that do not name theirs."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []  # some functions in C have none
+    at, default = next(
+        ((at, known.default) for at, known in enumerate(parameters) if known.name == "model"), (-1, None)
+    )
+
+    def model(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        value = kwargs.get("model", args[at] if 0 <= at < len(args) else default)
+        return value if isinstance(value, str) else ""
+
+    return model
+
+
+def _plain(begin: Begin, function: Callable[..., Any]) -> Callable[..., Any]:
+    def tracked(*args: Any, **kwargs: Any) -> Any:
+        call = begin(*args, **kwargs)
+        with call.under_way():
+            try:
+                value = function(*args, **kwargs)
+            except BaseException as error:
+                failed(call, error)
+                raise
+        return passed(call, value)
+
+    return tracked
+
+
+def _coroutine(begin: Begin, function: Callable[..., Any]) -> Callable[..., Any]:
+    async def tracked(*args: Any, **kwargs: Any) -> Any:
+        call = begin(*args, **kwargs)
+        with call.under_way():
+            try:
+                value = await function(*args, **kwargs)
+            except BaseException as error:
+                failed(call, error)
+                raise
+        return passed(call, value)
+
+    return tracked
+
+
+def _generator(begin: Begin, function: Callable[..., Any]) -> Callable[..., Any]:
+    def tracked(*args: Any, **kwargs: Any) -> Any:
+        return (yield from relay(begin(*args, **kwargs), function(*args, **kwargs)))
+
+    return tracked

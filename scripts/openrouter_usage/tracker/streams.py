@@ -1,0 +1,167 @@
+"""Transparent proxies: a stream, or what opens one, passes through them and shows its pieces to a Watch."""
+
+from __future__ import annotations
+
+import inspect
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from openrouter_usage.tracker.watch import Watch
+
+_MANAGERS = ("StreamManager", "ResponseContextManager")
+
+
+class Proxy:
+    """Stands for another object: what is not said here, that object says itself."""
+
+    def __init__(self, stream: Any, watch: Watch) -> None:
+        """Watch a stream until it ends, is closed, raises, or is forgotten."""
+        self._tracked_stream = stream
+        self._tracked_watch = watch
+        # Also at the exit of the interpreter, and without holding the proxy.
+        weakref.finalize(self, watch.finish)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_tracked_"):  # asked before __init__, as copying does
+            raise AttributeError(name)
+        value = getattr(self._tracked_stream, name)
+        if name in ("close", "aclose"):
+            return _before(value, self._tracked_watch.finish)
+        # The openai package adds its streams up, and then reads them itself: get_final_completion and its like.
+        return _after(value, self._tracked_watch) if name.startswith("get_final_") else value
+
+    def __repr__(self) -> str:
+        return repr(self._tracked_stream)
+
+    @contextmanager
+    def _tracked_step(self) -> Iterator[None]:
+        """Finish when a step raises, be it for the end of the stream."""
+        try:
+            yield
+        except BaseException:
+            self._tracked_watch.finish()
+            raise
+
+    def _tracked_entered(self, entered: Any) -> Any:
+        return self if entered is self._tracked_stream else entered
+
+
+class SyncStream(Proxy):
+    """A stream for `for`, `next` and `with`."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        with self._tracked_step():
+            piece = next(self._tracked_stream)
+        self._tracked_watch.take(piece)
+        return piece
+
+    def __enter__(self) -> Any:
+        return self._tracked_entered(self._tracked_stream.__enter__())
+
+    def __exit__(self, *error: Any) -> Any:
+        self._tracked_watch.finish()
+        return self._tracked_stream.__exit__(*error)
+
+
+class AsyncStream(Proxy):
+    """A stream for `async for`, `anext` and `async with`."""
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        with self._tracked_step():
+            piece = await self._tracked_stream.__anext__()
+        self._tracked_watch.take(piece)
+        return piece
+
+    async def __aenter__(self) -> Any:
+        return self._tracked_entered(await self._tracked_stream.__aenter__())
+
+    async def __aexit__(self, *error: Any) -> Any:
+        self._tracked_watch.finish()
+        return await self._tracked_stream.__aexit__(*error)
+
+
+class EitherStream(SyncStream, AsyncStream):
+    """A stream that can be read both ways."""
+
+
+class Manager:
+    """Stands for a context manager of the openai package that makes its request when it is entered."""
+
+    def __init__(self, manager: Any, passed: Callable[[Any], Any]) -> None:
+        """Hand what the manager gives through `passed`."""
+        self._tracked_manager = manager
+        self._tracked_passed = passed
+        self._tracked_given: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_tracked_"):
+            raise AttributeError(name)
+        return getattr(self._tracked_manager, name)
+
+    def __enter__(self) -> Any:
+        self._tracked_given = self._tracked_passed(self._tracked_manager.__enter__())
+        return self._tracked_given
+
+    def __exit__(self, *error: Any) -> Any:
+        self._tracked_finish()
+        return self._tracked_manager.__exit__(*error)
+
+    async def __aenter__(self) -> Any:
+        self._tracked_given = self._tracked_passed(await self._tracked_manager.__aenter__())
+        return self._tracked_given
+
+    async def __aexit__(self, *error: Any) -> Any:
+        self._tracked_finish()
+        return await self._tracked_manager.__aexit__(*error)
+
+    def _tracked_finish(self) -> None:
+        # The manager closes its stream itself, and not by way of the proxy.
+        if isinstance(self._tracked_given, Proxy):
+            self._tracked_given._tracked_watch.finish()
+
+
+def proxy_of(stream: Any, watch: Callable[[], Watch]) -> Proxy | None:
+    """Give a proxy for an iterator, None for anything else; files and database cursors are none here."""
+    kind = type(stream)
+    if isinstance(stream, Proxy) or any(hasattr(kind, name) for name in ("readline", "fetchone")):
+        return None
+    ways = hasattr(kind, "__next__"), hasattr(kind, "__anext__")
+    proxies = {(True, False): SyncStream, (False, True): AsyncStream, (True, True): EitherStream}
+    return proxies[ways](stream, watch()) if ways in proxies else None
+
+
+def is_manager(value: object) -> bool:
+    """Tell whether a value is one of the openai package's context managers around a request."""
+    return type(value).__name__.endswith(_MANAGERS)
+
+
+def _before(method: Callable[..., Any], finish: Callable[[], None]) -> Callable[..., Any]:
+    def close(*args: Any, **kwargs: Any) -> Any:
+        finish()
+        return method(*args, **kwargs)
+
+    return close
+
+
+def _after(method: Callable[..., Any], watch: Watch) -> Callable[..., Any]:
+    def final(*args: Any, **kwargs: Any) -> Any:
+        result = method(*args, **kwargs)
+        return _later(result) if inspect.isawaitable(result) else _seen(result)
+
+    async def _later(result: Awaitable[Any]) -> Any:
+        return _seen(await result)
+
+    def _seen(result: Any) -> Any:
+        watch.take(result)
+        watch.finish()
+        return result
+
+    return final

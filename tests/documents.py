@@ -1,0 +1,217 @@
+"""Reads documents for what can be checked in them; every checker gives a list of what is wrong.
+
+A checker that found nothing to look at says so: it would otherwise pass for ever once its pattern no longer fits.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+OFFICIAL = "https://openrouter.ai/api/v1"
+Documents = Mapping[str, str]
+
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(r"`([^`\n]+)`")
+_LINK = re.compile(r"\[[^\]\n]*\]\(([^()\s]+)\)")
+_PATH = re.compile(
+    r"(?<![\w./~-])((?:scripts|references|tests|benchmarks|\.ci|\.github)/[\w./-]*"
+    r"|[A-Z]{3,}\.md|requirements(?:-dev)?\.txt|credentials\.env\.example)"
+)
+_HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
+_FIELD = re.compile(r"^\| `([^`]+)` \| ([^|]+) \| ([^|]+) \|", re.MULTILINE)
+
+
+# -- what a document holds --
+
+
+def fences(text: str, *languages: str) -> list[str]:
+    """The fenced blocks of these languages."""
+    return [body for language, body in _FENCE.findall(text) if language in languages]
+
+
+def code(text: str) -> list[str]:
+    """The code spans between the fenced blocks."""
+    return _CODE.findall(_FENCE.sub("", text))
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """Every single command of the shell blocks, and every code span that runs a Python file, as its words."""
+    for script in [*fences(text, "sh"), *(span for span in code(text) if ".py " in span + " ")]:
+        lexer = shlex.shlex(script.replace("\\\n", " "), posix=True, punctuation_chars="|;&\n")
+        lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, "#"
+        words: list[str] = []
+        for word in [*lexer, ";"]:
+            if word.strip("|;&\n"):
+                words.append(word)
+            elif words:
+                yield words
+                words = []
+
+
+def arguments(text: str, program: str) -> list[list[str]]:
+    """What follows a program's name, for every command that runs it."""
+    found = []
+    for words in commands(text):
+        at = [number for number, word in enumerate(words) if word.endswith("/" + program) or word == program]
+        found += [words[number + 1 :] for number in at[:1]]
+    return found
+
+
+def fallback_script(text: str, url: str = OFFICIAL, *, with_jq: bool = True) -> str:
+    """The document's curl commands, asking another address; without jq its filters are taken off."""
+    blocks = [block for block in fences(text, "sh") if OFFICIAL in block]
+    piped = [block for block in blocks if "| jq" in re.sub(r"\|\s+jq", "| jq", block)]
+    plain = [block for block in blocks if block not in piped]
+    if not with_jq and not plain:
+        plain = [re.sub(r"\s*\|\s+jq '[^']*'", "", block) for block in piped]
+    chosen = piped if with_jq else plain
+    if len(chosen) != 1 or chosen[0].count(OFFICIAL) != 2:
+        raise ValueError(f"one block with two curl commands was expected, not {chosen}")
+    return chosen[0].replace(OFFICIAL, url)
+
+
+# -- what can be wrong with it --
+
+
+def _checked(problems: list[str], looked_at: int, what: str) -> list[str]:
+    return problems if looked_at else [f"found no {what} to check"]
+
+
+def wrong_flags(documents: Documents, flags: set[str], program: str) -> list[str]:
+    """Options of a program that it does not have, and those that no document tells of."""
+    told: dict[str, str] = {}
+    for name, text in documents.items():
+        used = [word for words in arguments(text, program) for word in words]
+        alone = [span.split()[0] for span in code(text) if span.startswith("--")]
+        told |= {word.partition("=")[0]: name for word in [*used, *alone] if word.startswith("--")}
+    unknown = [f"{name}: {program} has no {flag}" for flag, name in told.items() if flag not in flags]
+    untold = [f"no document tells of {flag}" for flag in sorted(flags) if flag not in told]
+    return _checked(unknown + untold, len(told), "options")
+
+
+def wrong_commands(documents: Documents, parse: Callable[[list[str]], object], program: str) -> list[str]:
+    """Commands that the program's own parser turns down."""
+    problems, looked_at = [], 0
+    for name, text in documents.items():
+        for words in arguments(text, program):
+            looked_at += 1
+            try:
+                parse(words)
+            except Exception as error:
+                problems.append(f"{name}: {program} {' '.join(words)}: {error}")
+    return _checked(problems, looked_at, "commands")
+
+
+def wrong_scripts(documents: Documents, is_valid: Callable[[str], bool]) -> list[str]:
+    """Shell blocks that a shell cannot parse, and JSON blocks that are none."""
+    shell = [(name, block) for name, text in documents.items() for block in fences(text, "sh")]
+    problems = [f"{name}: no shell can read: {block[:60]}" for name, block in shell if not is_valid(block)]
+    for name, text in documents.items():
+        for block in fences(text, "json"):
+            try:
+                json.loads(block)
+            except ValueError as error:
+                problems.append(f"{name}: {error} in: {block[:60]}")
+    return _checked(problems, len(shell), "shell blocks")
+
+
+def wrong_paths(documents: Documents, root: Path) -> list[str]:
+    """Links and paths that lead nowhere; a link starts from its document, a path from the repository."""
+    problems, looked_at = [], 0
+    for name, text in documents.items():
+        links = [link for link in _LINK.findall(_FENCE.sub("", text)) if "://" not in link]
+        paths = _PATH.findall("\n".join([*code(text), *fences(text, "sh")]).replace("{baseDir}/", " "))
+        looked_at += len(links) + len(paths)
+        problems += [f"{name}: no {path}" for path in paths if not (root / path.rstrip(".")).exists()]
+        problems += [f"{name}: no {link}" for link in links if not _leads_somewhere(root / name, link)]
+    return _checked(problems, looked_at, "links or paths")
+
+
+def _leads_somewhere(document: Path, link: str) -> bool:
+    file, _, anchor = link.partition("#")
+    target = document.parent / file if file else document
+    if not target.exists():
+        return False
+    headings = _HEADING.findall(target.read_text(encoding="utf-8")) if anchor else []
+    return not anchor or anchor in [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
+def wrong_targets(documents: Documents, makefile: str) -> list[str]:
+    """Make targets that do not exist, and those that no document tells of."""
+    targets = set(re.findall(r"^(\w+):.*## ", makefile, re.MULTILINE))
+    told: dict[str, str] = {}
+    for name, text in documents.items():
+        for span in [*code(text), *"\n".join(fences(text, "sh")).splitlines()]:
+            told |= dict.fromkeys(re.findall(r"^make ([a-z]+)", span), name)
+    problems = [f"{name}: no target {target}" for target, name in told.items() if target not in targets]
+    problems += [f"no document tells of make {target}" for target in sorted(targets - set(told))]
+    return _checked(problems, len(told), "targets")
+
+
+def wrong_versions(version: str, changelog: str, skill: str) -> list[str]:
+    """Places that name another version than the program does."""
+    changes = re.findall(r"^## \[(\d[^\]]*)\]", changelog, re.MULTILINE)
+    problems = [] if changes[:1] == [version] else [f"CHANGELOG.md: the newest version is {changes[:1]}, not {version}"]
+    named = re.findall(r'^\s*version: "?([^"\n]+)"?$', skill, re.MULTILINE)
+    problems += [f"SKILL.md: version {other}, not {version}" for other in named if other != version]
+    return _checked(problems, len(changes), "versions")
+
+
+# -- the fields of the JSON answer --
+
+
+def documented_fields(text: str) -> dict[str, tuple[str, bool]]:
+    """Each field of the table with its type and whether it may be null."""
+    table = text.partition("<!-- fields: begin -->")[2].partition("<!-- fields: end -->")[0]
+    found = {}
+    for pattern, kind, null in _FIELD.findall(table):
+        pieces = [piece.split(",") for piece in re.split(r"[{}]", pattern)]
+        for name in map("".join, itertools.product(*pieces)):
+            if name in found:
+                raise ValueError(f"{name} stands twice in the table")
+            found[name] = (kind.strip(), null.strip() == "yes")
+    return found
+
+
+def fields_of(answer: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Every field of an answer with its value, lists as `name[]`."""
+    if name:
+        yield name, answer
+    if isinstance(answer, dict):
+        for member, value in answer.items():
+            yield from fields_of(value, f"{name}.{member}" if name else member)
+    for item in answer if isinstance(answer, list) else []:
+        yield from fields_of(item, f"{name}[]")
+
+
+def _is(kind: str, value: Any) -> bool:
+    if kind == "moment":
+        return isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", value) is not None
+    types = {"text": str, "object": dict, "list": list, "true/false": bool, "integer": int, "USD": (int, float)}
+    return isinstance(value, types[kind]) and (kind == "true/false" or not isinstance(value, bool))
+
+
+def wrong_fields(documented: Mapping[str, tuple[str, bool]], answers: Sequence[Any]) -> list[str]:
+    """Fields that only one side knows, or knows as something else; each null has to be seen once as well."""
+    problems: dict[str, None] = {}
+    seen, nulls = set(), set()
+    for name, value in itertools.chain.from_iterable(map(fields_of, answers)):
+        seen.add(name)
+        kind, may_be_null = documented.get(name, (None, True))
+        if kind is None:
+            problems[f"{name} is not documented"] = None
+        elif value is None:
+            nulls.add(name)
+            problems |= {} if may_be_null else {f"{name} can be null": None}
+        elif not _is(kind, value):
+            problems[f"{name} is no {kind}: {value!r}"] = None
+    nullable = {name for name, (_, may_be_null) in documented.items() if may_be_null}
+    problems |= {f"{name} is in no answer": None for name in documented if name not in seen}
+    problems |= {f"{name} was never null": None for name in sorted((nullable & seen) - nulls)}
+    return _checked(list(problems), len(documented), "documented fields")
