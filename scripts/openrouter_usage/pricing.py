@@ -76,6 +76,19 @@ def estimate(model: Model | None, name: str, prompt_tokens: int, max_tokens: int
     return _cost(prompt_tokens, prices.highest_prompt, max_tokens, prices.highest_completion, prices.request)
 
 
+def list_cost(model: Model | None, prompt_tokens: int, completion_tokens: int, *, requests: int = 1) -> Decimal | None:
+    """Give what so many tokens cost in USD at listed prices; None when a price is unknown or varies."""
+    if model is None or None in (model.prices.prompt, model.prices.completion, model.prices.request):
+        return None
+    prompt, completion, request = (price or ZERO for price in model.prices[:3])
+    return _cost(prompt_tokens, prompt, completion_tokens, completion, EXACT.multiply(request, Decimal(requests)))
+
+
+def per_million(price: Decimal) -> Decimal:
+    """Give a price in USD per million tokens."""
+    return EXACT.multiply(price, _MILLION)
+
+
 def _cost(prompt: int, prompt_price: Decimal, completion: int, completion_price: Decimal, request: Decimal) -> Decimal:
     spent = EXACT.add(
         EXACT.multiply(prompt_price, Decimal(prompt)), EXACT.multiply(completion_price, Decimal(completion))

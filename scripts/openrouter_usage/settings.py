@@ -114,6 +114,23 @@ def parse_base_url(text: str) -> BaseUrl:
     return BaseUrl(text.strip().rstrip("/"), host)
 
 
+def parse_webhook(text: str) -> BaseUrl:
+    """Check an address for alerts: https, or http on this machine; its path and query are its own secret."""
+    try:
+        parts = urlsplit(text.strip())
+        host, _port = (parts.hostname or "").rstrip("."), parts.port
+    except ValueError:
+        host, parts = "", urlsplit("")
+    safe_scheme = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
+    odd = not text.isascii() or any(c <= " " or c == "\\" for c in text.strip()) or "@" in parts.netloc
+    if not host or not safe_scheme or odd:
+        raise SettingsError(
+            "the webhook is not used: an https address is needed (http works on this machine alone)",
+            hint="--webhook https://hooks.slack.com/services/...",
+        )
+    return BaseUrl(text.strip(), host)
+
+
 def _is_address(host: str) -> bool:
     last = host.rpartition(".")[2]  # a name never ends in a number, and 1.0x7f is an address too
     return ":" in host or last.isdigit() or last.startswith("0x")

@@ -37,6 +37,7 @@ class Model(NamedTuple):
     context_length: int | None
     longest_answer: int | None
     supports: tuple[str, ...]
+    writes_text: bool = True
 
 
 _PROMPT_PRICES = ("prompt", "input_cache_write", "input_cache_write_1h")
@@ -65,8 +66,17 @@ def _model(data: Fields) -> Model:
         prices=_prices(data.within("pricing")),
         context_length=data.optional_count("context_length"),
         longest_answer=top.optional_count("max_completion_tokens"),
+        writes_text=_writes_text(data),
         supports=tuple(str(name) for name in supports) if isinstance(supports, list) else (),
     )
+
+
+def _writes_text(data: Fields) -> bool:
+    """Tell whether a model answers in text; one that does not say so is taken for one that does."""
+    if not isinstance(data.get("architecture"), dict):
+        return True
+    outputs = data.within("architecture").get("output_modalities")
+    return not isinstance(outputs, list) or "text" in outputs
 
 
 def _prices(pricing: Fields) -> Prices:
@@ -119,5 +129,6 @@ def compact(answer: Json) -> Json:
         top = data.get("top_provider")
         longest: Json = top.get("max_completion_tokens") if isinstance(top, dict) else None
         row: dict[str, Json] = {name: data.get(name) for name in names}
+        row["architecture"] = {"output_modalities": ["text"] if _writes_text(data) else []}
         kept.append(row | {"pricing": prices, "top_provider": {"max_completion_tokens": longest}})
     return {"data": kept}

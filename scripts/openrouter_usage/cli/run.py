@@ -81,17 +81,22 @@ def _missing_package(package: str) -> SettingsError:
 
 
 def _interrupted(name: str, argv: Sequence[str]) -> int:
-    # A second ^C must not tear the first one's farewell apart, even while `signal` is being imported.
+    # A second ^C must not tear the first one's farewell apart. `_signal` is what `signal` is made of, and is there
+    # from the start: a ^C in the midst of an import may be swallowed by it, with a complaint of Python's own.
     while True:
         try:
-            import signal
+            from _signal import SIGINT, signal  # type: ignore[import-not-found]  # the stubs know only `signal`
 
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal(SIGINT, _deaf)
             break
         except KeyboardInterrupt:
             continue
     _failed(name, argv, OpenRouterUsageError("interrupted", code="interrupted"))
     return INTERRUPTED
+
+
+def _deaf(number: int, frame: object) -> None:
+    pass
 
 
 def _bug(name: str, argv: Sequence[str]) -> int:

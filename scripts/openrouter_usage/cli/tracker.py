@@ -20,6 +20,12 @@ VERBS = {
     "call": "make a chat call and write down what it cost",
     "budget": "set, show or clear what calls may cost at most",
     "settle": "find out what unsettled calls cost",
+    "credits": "what is used and left, and how long it will last",
+    "keys": "list, create, change, disable and delete keys",
+    "cap": "set a key's own limit on OpenRouter",
+    "models": "find, sort and compare models by price",
+    "what-if": "what the ledger's calls would have cost on another model",
+    "alert": "tell when spending crosses a threshold, once",
     "clean": "take old calls out of the ledger",
 }
 _EXAMPLES = """examples:
@@ -57,7 +63,7 @@ def verb_parser(verb: str) -> Parser:
 
 
 def _module_name(verb: str) -> str:
-    return {"import": "import_calls"}.get(verb, verb)
+    return {"import": "import_calls"}.get(verb, verb.replace("-", "_"))
 
 
 def _without_verb(argv: Sequence[str]) -> int:

@@ -95,10 +95,10 @@ class OpenRouter:
             from openrouter_usage.client.refusals import refusal
 
             raise refusal(answer.status, answer.body, request.path, self._key)
-        return _parsed(answer, request.path)
+        return parsed(answer, request.path)
 
 
-def _parsed(answer: Answer, what: str) -> Json:
+def parsed(answer: Answer, what: str) -> Json:
     """Read a good answer; an error object inside a 200 is an error all the same."""
     try:
         value = loads(answer.body)

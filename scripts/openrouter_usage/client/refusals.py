@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from openrouter_usage.answers.fields import Fields
+from openrouter_usage.client.remedies import remedy
 from openrouter_usage.credentials import ApiKey
 from openrouter_usage.errors import BadAnswer, BadRequest, Denied, NotFound, OpenRouterUsageError, Unreachable
 from openrouter_usage.exactjson import Json, loads
 from openrouter_usage.text import quoted
-
-_MGMT_KEYS_PAGE = "openrouter.ai/settings/management-keys"
 
 
 class Complaint(NamedTuple):
@@ -50,7 +49,9 @@ def refusal(status: int, body: bytes, what: str, key: ApiKey | None) -> OpenRout
     if status == 401:
         return _unauthorized(said, key)
     if status in (402, 403):
-        return Denied(asked, hint=_remedy(status, complaint, key), code="payment" if status == 402 else "forbidden")
+        code = "payment" if status == 402 else "forbidden"
+        what_to_do = remedy(status, **complaint._asdict(), key_name=key.name if key else "")
+        return Denied(asked, hint=what_to_do, code=code)
     if status in (400, 409, 413, 422):
         return BadRequest(asked, hint="check the values that were given")
     if status in (404, 405, 410):
@@ -71,14 +72,3 @@ def _unauthorized(said: str, key: ApiKey | None) -> Denied:
         hint="it may be mistyped, disabled, expired or deleted: see https://openrouter.ai/settings/keys",
         code="unauthorized",
     )
-
-
-def _remedy(status: int, complaint: Complaint, key: ApiKey | None) -> str:
-    if "management key" in complaint.message.lower():
-        name = key.name if key else "the key"
-        if name == "OPENROUTER_MGMT_KEY":
-            return f"OPENROUTER_MGMT_KEY holds an ordinary key; management keys come from {_MGMT_KEYS_PAGE}"
-        return f"set OPENROUTER_MGMT_KEY to a management key from {_MGMT_KEYS_PAGE}"
-    if status == 402:
-        return "add credits at https://openrouter.ai/settings/credits, or raise the key's limit"
-    return "the key, its limit or a guardrail forbids this: see https://openrouter.ai/settings/keys"

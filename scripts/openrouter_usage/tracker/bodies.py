@@ -38,8 +38,9 @@ class _Recorded(Body):
     """A body whose answers are recorded; it does not hold the response."""
 
     def __init__(self, call: TrackedCall, response: Any) -> None:
-        self._watch = Watch(call, generation=generation_of(response) if may_be_billed(response) else "")
-        super().__init__(response, lambda value, is_whole: self._watch.take(value, is_whole=is_whole))
+        watch = Watch(call, generation=generation_of(response) if may_be_billed(response) else "")
+        super().__init__(response, lambda value, is_whole: watch.take(value, is_whole=is_whole))
+        self._watch = watch
 
     def end(self) -> None:
         super().end()
@@ -107,6 +108,6 @@ class _Tap:
     def _end(self) -> None:
         self._body.end()
         response = self._response()
-        for name in (*READERS, *_CLOSERS):
+        for name in (*READERS, *_CLOSERS) if response is not None else ():
             # Its own methods again; these here would keep it in memory until the garbage collector comes.
             vars(response).pop(name, None)

@@ -28,7 +28,13 @@ MOST_TAGS = 32
 
 
 @overload
-def track_cost(function: Function) -> Function: ...
+def track_cost(
+    function: Function,
+    *,
+    session: CostSession | str = "",
+    tags: Mapping[str, str] | None = None,
+    tracker: CostTracker | None = None,
+) -> Function: ...
 
 
 @overload

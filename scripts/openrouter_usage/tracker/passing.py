@@ -104,11 +104,13 @@ def _record_responses(call: TrackedCall, error: BaseException) -> None:
     known: list[Any] = []
     link: BaseException | None = error
     for _ in range(_LONGEST_CHAIN):
+        if link is None or link is call.handled:
+            break
         for response in (response_of(look(link, name)) for name in _RESPONSES):
             if response is not None and all(response is not other for other in known):
                 known.append(response)
                 read_response(call, response)
-        link = link and (link.__cause__ or link.__context__)
+        link = link.__context__ if link.__cause__ is None else link.__cause__
 
 
 class _Steps:
@@ -155,6 +157,8 @@ def relay(call: TrackedCall, generator: Generator[Any, Any, Any]) -> Generator[A
     try:
         returned = yield from _Steps(call, generator, watch)
         return seen(call, watch, returned)
+    except GeneratorExit:
+        raise
     except BaseException as error:
         failed(call, error)
         raise
@@ -186,6 +190,8 @@ def relay_async(
                     step = generator.asend(sent)
         except StopAsyncIteration:
             return
+        except GeneratorExit:
+            raise
         except BaseException as error:
             failed(call, error)
             raise

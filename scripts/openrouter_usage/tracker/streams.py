@@ -160,7 +160,7 @@ def _after(method: Callable[..., Any], watch: Watch) -> Callable[..., Any]:
         return _seen(await result)
 
     def _seen(result: Any) -> Any:
-        watch.take(result)
+        watch.take(result, is_sum=True)
         watch.finish()
         return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import deque
@@ -10,13 +11,16 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from openrouter_usage.answers.call import CallUsage
 from openrouter_usage.entry import Entry
-from openrouter_usage.ledger.books import Ledger
 from openrouter_usage.period import UTC
 from openrouter_usage.tracker.session import CostSession, count_in_sessions, current_session, open_sessions
 from openrouter_usage.tracker.written import is_locking, write
+
+if TYPE_CHECKING:
+    from openrouter_usage.ledger.books import Ledger
 
 _under_way: ContextVar[tuple[TrackedCall, ...]] = ContextVar("openrouter_usage_calls", default=())
 _REMEMBERED = 1_000
@@ -43,6 +47,8 @@ class TrackedCall:
         self._session = (session.name if isinstance(session, CostSession) else session) or current_session()
         self._outer = _under_way.get()
         self._within: deque[Entry] = deque(maxlen=_REMEMBERED)
+        # What is being handled already is no part of this call, though it will be the context of its exceptions.
+        self.handled = sys.exc_info()[1]
         self.began_s = time.monotonic()
 
     @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from dataclasses import replace
@@ -24,14 +25,14 @@ class Watch:
         self._bare: CallUsage | None = None
         self._has_recorded = False
         self._since_s, self._until_s = call.began_s, 0.0
-        self._ending = threading.Lock()
+        self._ending, self._process = threading.Lock(), os.getpid()
 
-    def take(self, value: object, *, is_whole: bool = False) -> None:
-        """Look at a piece of the stream; one that is no answer, nor part of one, is passed over."""
+    def take(self, value: object, *, is_whole: bool = False, is_sum: bool = False) -> None:
+        """Look at a piece of the stream, or at its sum; what is no answer, nor part of one, is passed over."""
         try:
             self._until_s = time.monotonic()
             for seen in answers_in(value):
-                self._take(seen, is_whole=is_whole or seen.is_whole)
+                self._take(seen, is_whole=(is_whole or seen.is_whole) and not is_sum)
         except Exception as error:
             complain("an answer", f"an answer could not be read ({type(error).__name__}); its cost is not recorded")
 
@@ -53,7 +54,8 @@ class Watch:
 
     def finish(self) -> None:
         """Record what has not been, once; a call whose usage did not arrive has an unknown cost."""
-        if not self._ending.acquire(blocking=False):
+        # A process that was forked off meanwhile ends its copy of the stream, not the call.
+        if self._process != os.getpid() or not self._ending.acquire(blocking=False):
             return
         try:
             self._finish()

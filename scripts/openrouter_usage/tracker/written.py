@@ -30,7 +30,8 @@ def shared_ledger() -> Ledger:
     path = ledger_file()
     # By process, because a lock of the parent may have been held when this process was forked off; without a
     # lock of its own for the same reason: of two ledgers made at once one is kept, and none was opened.
-    return _shared.setdefault((os.getpid(), path), Ledger(path, lock_timeout_s=LOCK_TIMEOUT_S))
+    owner = (os.getpid(), path)
+    return _shared.get(owner) or _shared.setdefault(owner, Ledger(path, lock_timeout_s=LOCK_TIMEOUT_S))
 
 
 def write(entry: Entry, ledger: Ledger | None) -> bool:

@@ -19,11 +19,14 @@ from openrouter_usage.money import usd
 from openrouter_usage.period import UTC
 from openrouter_usage.render.as_json import envelope
 from openrouter_usage.render.call_status import render_balance, render_usage
+from openrouter_usage.routing import TASKS, route
+from openrouter_usage.text import named
 from openrouter_usage.tracker.balance import get_key_balance
 
 EXAMPLES = """examples:
   cost_tracker.py call --model google/gemini-2.5-flash --prompt "Hello, world!"
   cost_tracker.py call --model anthropic/claude-sonnet-4.5:floor --prompt - --stream < question.txt
+  cost_tracker.py call --task summarization --prompt - < article.txt
   cost_tracker.py call --model openrouter/auto --prompt "Hi" --max-cost 0.05
 """
 PROGRAM = "cost_tracker.py call"
@@ -32,7 +35,9 @@ LARGEST_PROMPT = 8 * 1024 * 1024
 
 def describe(parser: Parser) -> None:
     """Add the arguments of this verb."""
-    parser.add_argument("--model", required=True, help="the model, with :floor, :free or :nitro if wanted")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--model", help="the model, with :floor, :free or :nitro if wanted")
+    which.add_argument("--task", choices=TASKS, help="let the kind of task choose the model")
     parser.add_argument(
         "--fallback", action="append", default=[], metavar="MODEL", help="a model to try next; again for more"
     )
@@ -64,6 +69,10 @@ def run(options: Namespace) -> int:
     """Make the call, print the answer, and then what it used; the answer goes to standard output alone."""
     from openrouter_usage.tracker.prepared import prepare
 
+    if options.task:
+        chosen = route(options.task)
+        options.model = chosen.model
+        complain(PROGRAM, f"{options.task}: {named(chosen.model)}, for {chosen.why}")
     # A polite end: whatever the signal, the connection is closed and the call booked.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     call = prepare(

@@ -1,0 +1,82 @@
+"""Set a key's own limit on OpenRouter: the only cap that also binds calls made elsewhere with it."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from datetime import datetime
+
+from openrouter_usage.cli.management import open_keyring
+from openrouter_usage.cli.output import write
+from openrouter_usage.cli.parser import Parser, checked, whole_number
+from openrouter_usage.collect import connect
+from openrouter_usage.errors import SettingsError
+from openrouter_usage.exactjson import Json
+from openrouter_usage.period import UTC
+from openrouter_usage.preferences import cap
+from openrouter_usage.render.as_json import envelope
+from openrouter_usage.render.keys import key_data, key_lines
+from openrouter_usage.settings import load_settings
+from openrouter_usage.text import named
+
+EXAMPLES = """examples:
+  cost_tracker.py cap --daily 5 --yes              the key of OPENROUTER_API_KEY
+  cost_tracker.py cap --monthly 50 --key ci --dry-run
+
+a request that is already running when the limit is reached may still be billed by OpenRouter
+"""
+PROGRAM = "cost_tracker.py cap"
+
+
+def describe(parser: Parser) -> None:
+    """Add the arguments of this verb."""
+    window = parser.add_mutually_exclusive_group(required=True)
+    for reset, unit in (("daily", "UTC day"), ("weekly", "UTC week"), ("monthly", "UTC month")):
+        amount = checked(lambda text: cap(text, "the cap"))
+        window.add_argument(f"--{reset}", type=amount, metavar="USD", help=f"most for a {unit}")
+    parser.add_argument("--key", metavar="NAME_OR_HASH", help="another key than that of OPENROUTER_API_KEY")
+    parser.add_argument("--yes", action="store_true", help="really set it")
+    parser.add_argument("--dry-run", action="store_true", help="show before and after, and send nothing")
+    parser.add_argument("--timeout", type=whole_number(1, 600), default=30, metavar="S", help="seconds to wait (30)")
+
+
+def run(options: Namespace) -> int:
+    """Set the limit, and print the key as it was and as it is."""
+    reset = next(name for name in ("daily", "weekly", "monthly") if getattr(options, name) is not None)
+    fields: dict[str, Json] = {"limit": getattr(options, reset), "limit_reset": reset}
+    if not options.yes and not options.dry_run:
+        raise SettingsError(
+            f"nothing was changed: this would cap {named(options.key or 'the key of OPENROUTER_API_KEY')} {reset}",
+            hint="add --yes to do it, or --dry-run to see it",
+            code="unconfirmed",
+        )
+    keyring = open_keyring(PROGRAM, options.timeout)
+    change = (
+        keyring.plan("update", options.key, fields)
+        if options.key
+        else keyring.plan_by_label(_own_label(options), fields)
+    )
+    after = None if options.dry_run else keyring.make(change)
+    now = datetime.now(UTC)
+    if options.json:
+        request: dict[str, Json] = {"dry_run": options.dry_run, "request": change.request}
+        before_after: dict[str, Json] = {
+            "before": key_data(change.key, now),
+            "after": key_data(after, now) if after else None,
+        }
+        write(envelope("cap", now, request | before_after))
+        return 0
+    lines = ["before:", *key_lines(change.key, now)]
+    lines += (
+        ["after:", *key_lines(after, now)] if after else [f"would set: {reset} limit of ${fields['limit']} (not sent)"]
+    )
+    write("\n".join(lines) + "\n")
+    return 0
+
+
+def _own_label(options: Namespace) -> str:
+    """Give the masked label of the inference key, by which it is found among the account's keys."""
+    settings = load_settings()
+    key = settings.credentials.api_key
+    if key is None:
+        raise SettingsError("OPENROUTER_API_KEY is not set", hint="name the key with --key", code="usage")
+    return connect(settings, timeout_s=options.timeout)(key).key().label

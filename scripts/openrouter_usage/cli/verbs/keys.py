@@ -1,0 +1,181 @@
+"""List, create, change, disable and delete the account's keys; needs the management key."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from datetime import datetime
+from pathlib import Path
+
+from openrouter_usage.answers.keys import KeyRecord
+from openrouter_usage.cli.management import open_keyring, open_management
+from openrouter_usage.cli.output import complain, write
+from openrouter_usage.cli.parser import Parser, checked, whole_number
+from openrouter_usage.errors import SettingsError
+from openrouter_usage.exactjson import Json, dumps
+from openrouter_usage.keyring.changes import file_name
+from openrouter_usage.keyring.listing import Listing, list_keys
+from openrouter_usage.period import UTC, iso, midnight, parse_day
+from openrouter_usage.preferences import cap
+from openrouter_usage.render.as_json import envelope
+from openrouter_usage.render.keys import key_data, key_lines
+from openrouter_usage.settings import find_home, load_settings
+from openrouter_usage.text import named, plural, safe
+
+EXAMPLES = """examples:
+  cost_tracker.py keys list
+  cost_tracker.py keys create --name ci --limit 50 --limit-reset monthly --yes
+  cost_tracker.py keys update ci --limit 20 --limit-reset weekly --dry-run
+  cost_tracker.py keys disable ci --yes              can be undone with: keys enable ci --yes
+  cost_tracker.py keys delete ci --yes               cannot be undone; the exact name or the full hash
+
+without --yes nothing is changed; a new key's secret goes to a file (0600) and is never shown
+"""
+PROGRAM = "cost_tracker.py keys"
+_ACTIONS = ("list", "create", "update", "disable", "enable", "delete")
+_RESETS = ("daily", "weekly", "monthly")
+
+
+def describe(parser: Parser) -> None:
+    """Add the arguments of this verb."""
+    parser.add_argument("action", choices=_ACTIONS, nargs="?", default="list", help="what to do (list)")
+    parser.add_argument("key", nargs="?", metavar="NAME_OR_HASH", help="the exact name or the full hash of a key")
+    parser.add_argument("--name", help="create: the new key's name; update: a new name")
+    parser.add_argument(
+        "--limit", type=checked(lambda text: cap(text, "--limit")), metavar="USD", help="most it may spend"
+    )
+    parser.add_argument("--unlimited", action="store_true", help="no limit at all")
+    parser.add_argument("--limit-reset", choices=(*_RESETS, "never"), help="when the limit starts anew, in UTC")
+    parser.add_argument(
+        "--expires", metavar="DATE", type=checked(parse_day), help="create: the first UTC day it is void"
+    )
+    parser.add_argument(
+        "--secret-file", metavar="FILE", type=Path, help="where the secret goes (~/.openrouter/keys/NAME.env)"
+    )
+    parser.add_argument("--yes", action="store_true", help="really change it")
+    parser.add_argument("--dry-run", action="store_true", help="show the request and send nothing")
+    parser.add_argument("--timeout", type=whole_number(1, 600), default=30, metavar="S", help="seconds to wait (30)")
+
+
+def run(options: Namespace) -> int:
+    """Do one action; a change without --yes sends nothing and ends with 2."""
+    if options.action == "list":
+        return _list(options)
+    if options.action == "create":
+        return _create(options)
+    return _change(options)
+
+
+def _list(options: Namespace) -> int:
+    listing = list_keys(open_management(load_settings(), options.timeout))
+    now = datetime.now(UTC)
+    if options.json:
+        data: dict[str, Json] = {"keys": [key_data(key, now) for key in listing.keys], "partial": bool(listing.gaps)}
+        write(envelope("keys", now, data, notes=listing.gaps))
+    else:
+        write(_listed(listing, now))
+    return 0
+
+
+def _listed(listing: Listing, now: datetime) -> str:
+    lines = [f"🔑 {plural(len(listing.keys), 'key')} (spent by each key; windows are UTC)"]
+    lines += [line for key in listing.keys for line in key_lines(key, now)]
+    return "\n".join([*lines, *(f"⚠ not read: {safe(gap, 300)}" for gap in listing.gaps)]) + "\n"
+
+
+def _create(options: Namespace) -> int:
+    if not options.name or options.key:
+        raise SettingsError("a new key needs a name", hint="keys create --name ci --limit 50", code="usage")
+    if options.limit is None and not options.unlimited:
+        raise SettingsError(
+            "a new key needs a limit",
+            hint="give it --limit 50 [--limit-reset monthly], or say --unlimited",
+            code="usage",
+        )
+    fields: dict[str, Json] = {"name": options.name, **_limit(options)}
+    if options.expires:
+        fields["expires_at"] = iso(midnight(options.expires))
+    secret_file = options.secret_file or _default_file(options.name)
+    if not _confirmed(options, {"method": "POST", "path": "/keys", "body": fields}):
+        return 0
+    created = open_keyring(PROGRAM, options.timeout).create(fields, secret_file)
+    _show(options, "created", created, str(secret_file))
+    return 0
+
+
+def _default_file(name: str) -> Path:
+    home = find_home()
+    if home is None:
+        raise SettingsError("there is no home folder for the secret", hint="name a file with --secret-file")
+    return home / ".openrouter" / "keys" / file_name(name)
+
+
+def _limit(options: Namespace) -> dict[str, Json]:
+    if options.unlimited:
+        if options.limit is not None or options.limit_reset:
+            raise SettingsError("--unlimited goes with no limit", hint="leave one of them out", code="usage")
+        return {"limit": None, "limit_reset": None}
+    fields: dict[str, Json] = {} if options.limit is None else {"limit": options.limit}
+    if options.limit_reset:
+        fields["limit_reset"] = None if options.limit_reset == "never" else options.limit_reset
+    return fields
+
+
+def _change(options: Namespace) -> int:
+    if not options.key:
+        raise SettingsError(f"which key to {options.action}?", hint="give its exact name or full hash", code="usage")
+    fields = _fields(options)
+    if not options.yes and not options.dry_run:
+        _refuse(f"{options.action} the key {named(options.key)}")
+    keyring = open_keyring(PROGRAM, options.timeout)
+    change = keyring.plan(options.action, options.key, fields)
+    if options.action == "delete":
+        complain(
+            PROGRAM, "deleting cannot be undone, and takes the key's usage out of every list; `disable` can be undone"
+        )
+    if not _confirmed(options, change.request):
+        return 0
+    after = keyring.make(change)
+    _show(options, {"update": "updated"}.get(options.action, options.action + "d"), after or change.key, None)
+    return 0
+
+
+def _fields(options: Namespace) -> dict[str, Json]:
+    if options.action in ("disable", "enable"):
+        return {"disabled": options.action == "disable"}
+    if options.action == "delete":
+        return {}
+    fields = _limit(options) | ({"name": options.name} if options.name else {})
+    if not fields:
+        raise SettingsError(
+            "nothing to update was given", hint="--limit, --limit-reset, --unlimited or --name", code="usage"
+        )
+    return fields
+
+
+def _confirmed(options: Namespace, request: dict[str, Json]) -> bool:
+    """Show the request of a dry run; SettingsError without --yes."""
+    if options.dry_run:
+        shown = {"request": request}
+        if options.json:
+            write(envelope("keys", datetime.now(UTC), {"dry_run": True, **shown}))
+        else:
+            write(f"would send {request['method']} {request['path']} {dumps(request['body'])}\n")
+        return False
+    if not options.yes:
+        _refuse(f"send {request['method']} {request['path']} {dumps(request['body'])}")
+    return True
+
+
+def _refuse(what: str) -> None:
+    raise SettingsError(f"nothing was changed: this would {what}", hint="add --yes to do it", code="unconfirmed")
+
+
+def _show(options: Namespace, done: str, key: KeyRecord, secret_file: str | None) -> None:
+    now = datetime.now(UTC)
+    if options.json:
+        write(envelope("keys", now, {"done": done, "key": key_data(key, now), "secret_file": secret_file}))
+        return
+    lines = [f"✔ {done}", *key_lines(key, now)]
+    if secret_file:
+        lines.append(f"The secret is in {safe(secret_file, 300)}; it is shown nowhere.")
+    write("\n".join(lines) + "\n")

@@ -1,0 +1,161 @@
+"""Find, sort and compare models by what OpenRouter lists as their price, in USD per million tokens."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from datetime import datetime
+from decimal import Decimal
+
+from openrouter_usage.answers.models import Model
+from openrouter_usage.cli.output import write
+from openrouter_usage.cli.parser import Parser, whole_number
+from openrouter_usage.errors import SettingsError
+from openrouter_usage.exactjson import Json
+from openrouter_usage.money import format_usd
+from openrouter_usage.period import UTC, iso
+from openrouter_usage.pricing import PriceList, list_cost, per_million
+from openrouter_usage.render.as_json import envelope
+from openrouter_usage.text import ago, named
+from openrouter_usage.tracker.estimate import load_price_list
+
+EXAMPLES = """examples:
+  cost_tracker.py models claude
+  cost_tracker.py models --cheapest 5 --context 128000 --supports tools
+  cost_tracker.py models --free
+  cost_tracker.py models compare openai/gpt-5.2 anthropic/claude-sonnet-4.5 --prompt-tokens 2000 --completion-tokens 500
+
+variants: :free costs nothing and has a daily quota; :floor takes the cheapest provider, :nitro the fastest,
+which can cost more; both have the listed prices of their model. A listed price is an estimate, a bill is not.
+"""
+_TOP = 20
+
+
+def describe(parser: Parser) -> None:
+    """Add the arguments of this verb."""
+    parser.add_argument("words", nargs="*", metavar="WORD", help="parts of a name; or: compare MODEL MODEL ...")
+    parser.add_argument("--sort", choices=("price", "name", "context"), default="name", help="in which order (name)")
+    parser.add_argument("--free", action="store_true", help="only models that cost nothing")
+    parser.add_argument("--cheapest", type=whole_number(1, 1_000), metavar="N", help="the N with the lowest prices")
+    parser.add_argument("--context", type=whole_number(1, 999_999_999), metavar="N", help="with room for N tokens")
+    parser.add_argument("--supports", default="", metavar="A,B", help="parameters it must take, such as tools")
+    parser.add_argument(
+        "--prompt-tokens", type=whole_number(0, 999_999_999), default=1_000, metavar="N", help="compare: (1000)"
+    )
+    parser.add_argument(
+        "--completion-tokens", type=whole_number(0, 999_999_999), default=1_000, metavar="M", help="(1000)"
+    )
+    parser.add_argument("--top", type=whole_number(1, 10_000), default=_TOP, metavar="N", help=f"lines shown ({_TOP})")
+
+
+def run(options: Namespace) -> int:
+    """Print the models that match."""
+    prices = load_price_list()
+    now = datetime.now(UTC)
+    if options.words[:1] == ["compare"]:
+        return _compare(options, prices, now)
+    found = _found(options, prices)
+    shown = found[: options.cheapest or options.top]
+    if options.json:
+        data: dict[str, Json] = {"models": [_data(model) for model in shown], "more": len(found) - len(shown)}
+        write(envelope("models", now, {**data, "prices_of": iso(prices.fetched_at)}))
+        return 0
+    lines = [_line(model) for model in shown] or ["No model matches."]
+    if not options.cheapest and len(found) > len(shown):
+        lines.append(f"... and {len(found) - len(shown):,} more")
+    write("\n".join([*lines, _age(prices, now)]) + "\n")
+    return 0
+
+
+def _found(options: Namespace, prices: PriceList) -> list[Model]:
+    wanted = [name.strip() for name in options.supports.split(",") if name.strip()]
+    words = [word.casefold() for word in options.words]
+    by_id = {model.id: model for model in prices.models.values()}
+    found = [
+        model
+        for model in by_id.values()
+        if all(word in f"{model.id} {model.name}".casefold() for word in words)
+        and (not options.free or (model.prices.prompt == 0 and model.prices.completion == 0))
+        and (not options.context or (model.context_length or 0) >= options.context)
+        and set(wanted) <= set(model.supports)
+        and model.writes_text
+    ]
+    if options.cheapest:
+        # What costs nothing has a daily quota, and --free to find it.
+        return sorted((m for m in found if _price(m)), key=lambda m: (_price(m) or 0, m.id))
+    if options.sort == "price":
+        return sorted(found, key=lambda m: (_price(m) is None, _price(m) or 0, m.id))
+    if options.sort == "context":
+        return sorted(found, key=lambda m: (-(m.context_length or 0), m.id))
+    return sorted(found, key=lambda m: m.id)
+
+
+def _price(model: Model) -> Decimal | None:
+    """Weigh a model by three prompt tokens for each answered one, which is what agents use."""
+    prompt, completion = model.prices.prompt, model.prices.completion
+    return None if prompt is None or completion is None else 3 * prompt + completion
+
+
+def _line(model: Model) -> str:
+    prices = model.prices
+    if prices.prompt is None or prices.completion is None:
+        cost = "price varies"
+    elif not prices.prompt and not prices.completion:
+        cost = "free"
+    else:
+        cost = (
+            f"{format_usd(per_million(prices.prompt))} in, {format_usd(per_million(prices.completion))} out per million"
+        )
+        if prices.cache_read is not None:
+            cost += f", cached {format_usd(per_million(prices.cache_read))}"
+    if prices.request:
+        cost += f", {format_usd(prices.request)} a request"
+    context = f"{model.context_length:,} tokens" if model.context_length else "unknown context"
+    return f"• {named(model.id)}: {cost} ({context})"
+
+
+def _data(model: Model) -> Json:
+    prices = model.prices
+
+    def million(price: Decimal | None) -> Decimal | None:
+        return None if price is None else per_million(price)
+
+    return {
+        "id": model.id,
+        "name": model.name,
+        "prompt_usd_per_million": million(prices.prompt),
+        "completion_usd_per_million": million(prices.completion),
+        "cache_read_usd_per_million": million(prices.cache_read),
+        "cache_write_usd_per_million": million(prices.cache_write),
+        "request_usd": prices.request,
+        "context_length": model.context_length,
+        "longest_answer": model.longest_answer,
+        "supports": list(model.supports),
+    }
+
+
+def _compare(options: Namespace, prices: PriceList, now: datetime) -> int:
+    names = options.words[1:]
+    if len(names) < 2:
+        raise SettingsError("compare needs two models or more", hint="models compare A B", code="usage")
+    tokens = options.prompt_tokens, options.completion_tokens
+    costs = [(name, list_cost(prices.find(name), *tokens)) for name in names]
+    if options.json:
+        rows: list[Json] = [{"model": name, "cost_usd": cost} for name, cost in costs]
+        counts: dict[str, Json] = {"prompt_tokens": tokens[0], "completion_tokens": tokens[1]}
+        write(envelope("comparison", now, {**counts, "models": rows, "prices_of": iso(prices.fetched_at)}))
+        return 0
+    known = [cost for _, cost in costs if cost is not None]
+    cheapest = min(known) if known else None
+    lines = [f"A call of {tokens[0]:,} tokens in and {tokens[1]:,} out, at listed prices:"]
+    for name, cost in costs:
+        if cost is None:
+            lines.append(f"• {named(name)}: unknown (the price varies, or OpenRouter does not list it)")
+        else:
+            times = f" ({cost / cheapest:.1f} x)" if cheapest and cost > cheapest else ""
+            lines.append(f"• {named(name)}: {format_usd(cost)}{times}")
+    write("\n".join([*lines, _age(prices, now)]) + "\n")
+    return 0
+
+
+def _age(prices: PriceList, now: datetime) -> str:
+    return f"Prices as OpenRouter listed them {ago((now - prices.fetched_at).total_seconds())} ago."

@@ -1,0 +1,70 @@
+"""The keys API: one method per endpoint; what changes something is sent once and never again."""
+
+from __future__ import annotations
+
+from openrouter_usage.answers.keys import (
+    CreatedKey,
+    KeyRecord,
+    read_created,
+    read_keys,
+    read_one,
+    read_workspaces,
+)
+from openrouter_usage.client.openrouter import parsed
+from openrouter_usage.client.refusals import refusal
+from openrouter_usage.client.transport import Request, Transport
+from openrouter_usage.credentials import ApiKey
+from openrouter_usage.exactjson import Json, dumps
+
+PAGE = 100
+
+
+class Management:
+    """The account's keys, as a management key sees and changes them."""
+
+    def __init__(self, transport: Transport, key: ApiKey) -> None:
+        """Ask through `transport` with a management key."""
+        self._transport = transport
+        self._key = key
+
+    def workspaces(self) -> list[str]:
+        """Ask GET /workspaces for the ids of all workspaces."""
+        return read_workspaces(self._read("/workspaces"))
+
+    def keys(self, workspace: str, offset: int) -> list[KeyRecord]:
+        """Ask GET /keys for one page of one workspace, "" for the default one; a short page is the last."""
+        params = [("include_disabled", "true"), ("include_expired", "true"), ("offset", str(offset))]
+        if workspace:
+            params.append(("workspace_id", workspace))
+        return read_keys(self._read("/keys", *params))
+
+    def create(self, fields: dict[str, Json]) -> CreatedKey:
+        """Send POST /keys, once; when it fails with `may_have_arrived`, the key may exist all the same."""
+        return read_created(self._change("POST", "/keys", fields))
+
+    def update(self, key_hash: str, fields: dict[str, Json]) -> KeyRecord:
+        """Send PATCH /keys/{hash}, once."""
+        return read_one(self._change("PATCH", f"/keys/{key_hash}", fields))
+
+    def get(self, key_hash: str) -> KeyRecord:
+        """Ask GET /keys/{hash}."""
+        return read_one(self._read(f"/keys/{key_hash}"))
+
+    def delete(self, key_hash: str) -> None:
+        """Send DELETE /keys/{hash}, once."""
+        self._change("DELETE", f"/keys/{key_hash}", None)
+
+    def _read(self, path: str, *params: tuple[str, str]) -> Json:
+        answer = self._transport.get(Request("GET", path, self._key, params))
+        if answer.status >= 300:
+            raise refusal(answer.status, answer.body, path, self._key)
+        return parsed(answer, path)
+
+    def _change(self, method: str, path: str, fields: dict[str, Json] | None) -> Json:
+        request = Request(method, path, self._key, body=None if fields is None else dumps(fields))
+        answer = self._transport.send(request, self._transport.timeout_s)
+        if answer.status >= 300:
+            error = refusal(answer.status, answer.body, path, self._key)
+            error.may_have_arrived = answer.status == 408 or answer.status >= 500
+            raise error
+        return parsed(answer, path)

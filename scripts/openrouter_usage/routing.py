@@ -1,0 +1,48 @@
+"""Picks a model for a kind of task: from the user's own table, else from the one beside the references."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from openrouter_usage.answers.fields import Fields
+from openrouter_usage.errors import BadAnswer, SettingsError
+from openrouter_usage.exactjson import Json, loads
+from openrouter_usage.preferences import load_preferences
+from openrouter_usage.text import safe
+
+TABLE = Path(__file__).resolve().parent.parent.parent / "references" / "routing.json"
+TASKS = ("classification", "summarization", "code_generation", "simple_qa")
+
+
+class Route(NamedTuple):
+    """The model for a task, and why it was taken. Prices come from OpenRouter, never from here."""
+
+    model: str
+    why: str
+
+
+def route(task: str) -> Route:
+    """Give the model for a task; SettingsError when no table has one.
+
+    The user's table is `"routing"` in settings.json: a model's name for each task.
+    """
+    own = load_preferences().get("routing")
+    if isinstance(own, dict) and own.get(task) is not None:
+        if not isinstance(own[task], str) or not own[task]:
+            raise SettingsError(f"routing of {task} in the settings is no model's name", hint="mend settings.json")
+        return Route(str(own[task]), "chosen in your settings.json")
+    try:
+        found = Fields(_table(), "references/routing.json").within(task)
+    except BadAnswer:
+        raise SettingsError(f"no model is set for {safe(task)}", hint="name one with --model") from None
+    return Route(found.text("model"), found.text("why"))
+
+
+def _table() -> Json:
+    try:
+        return loads(TABLE.read_bytes())
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"{safe(str(TABLE), 300)} cannot be read: {error}", hint="install the skill again"
+        ) from None
