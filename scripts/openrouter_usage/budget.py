@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple, Protocol
 
 from openrouter_usage.entry import Hold
 from openrouter_usage.errors import BudgetExceeded
 from openrouter_usage.money import ZERO, add, total
-from openrouter_usage.period import Period, month, today
+from openrouter_usage.period import Period, midnight, month, today
 from openrouter_usage.usage import Usage
 
 # A call begun before midnight may be billed after it; its hold counts in the day that follows as well.
 LONGEST_CALL = timedelta(hours=1)
+FOREVER = midnight(date(2200, 1, 1))
 
 
 class Caps(NamedTuple):
@@ -65,7 +66,9 @@ def scopes(caps: Caps, books: Books, now: datetime) -> Iterator[Scope]:
         if cap is not None:
             counted = [hold for hold in holds if counts_in(hold, period)]
             held = total(hold.max_cost for hold in counted if hold.max_cost is not None)
-            yield Scope(name, cap, period, books.spent(period).cost, held, len(counted))
+            # Without an end: what was booked before the clock was set back lies in the future, and is spent.
+            spent = books.spent(period._replace(end=FOREVER)).cost
+            yield Scope(name, cap, period, spent, held, len(counted))
 
 
 def counts_in(hold: Hold, period: Period) -> bool:

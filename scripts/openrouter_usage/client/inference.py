@@ -27,6 +27,9 @@ class Inference:
         opened = self.open(body, streamed=False)
         try:
             return opened.whole(self._key)
+        except OpenRouterUsageError as error:
+            error.generation = opened.generation  # its head told which call it was
+            raise
         finally:
             opened.release()
 
