@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from openrouter_usage.errors import InvalidValue
 
 UTC = timezone.utc
 DAY = timedelta(days=1)
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 class Period(NamedTuple):
@@ -95,13 +97,9 @@ def _six_decimals(text: str) -> str:
 def parse_day(text: str) -> date:
     """Read a day written YYYY-MM-DD, as the first ten characters; InvalidValue when it is none."""
     try:
-        return date(int(text[:4]), int(text[5:7]), int(text[8:10])) if text[4:5] + text[7:8] == "--" else _no_day()
+        return date.fromisoformat(text[:10] if _DAY.match(text) else "")
     except ValueError:
-        return _no_day()
-
-
-def _no_day() -> date:
-    raise InvalidValue("a day is written like 2026-11-22")
+        raise InvalidValue("a day is written like 2026-11-22") from None
 
 
 def iso(moment: datetime) -> str:

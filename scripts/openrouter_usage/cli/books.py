@@ -17,9 +17,20 @@ _WORTH_SHOWING = 16 * 1024 * 1024
 _MOMENT = "YYYY-MM-DD, or a moment such as 2026-11-22T10:30:00Z"
 
 
+_opened: list[Ledger] = []
+
+
 def open_ledger(program: str) -> Ledger:
-    """Open the ledger that the environment names."""
-    return Ledger(ledger_file(), notice=lambda text: complain(program, text), progress=_show_progress)
+    """Open the ledger that the environment names; `close_ledgers` has to follow."""
+    ledger = Ledger(ledger_file(), notice=lambda text: complain(program, text), progress=_show_progress)
+    _opened.append(ledger)
+    return ledger
+
+
+def close_ledgers() -> None:
+    """Close what was opened: a program leaves at once, and SQLite would leave its log behind unmerged."""
+    while _opened:
+        _opened.pop().close()
 
 
 def _show_progress(done: int, size: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import import_module
 
+from openrouter_usage.cli.books import close_ledgers
 from openrouter_usage.cli.output import write
 from openrouter_usage.cli.parser import EXIT_CODES, Parser, with_version
 from openrouter_usage.errors import SettingsError
@@ -45,9 +46,12 @@ def main(argv: Sequence[str]) -> int:
     if verb not in VERBS:
         return _without_verb(argv)
     module = import_module(f"openrouter_usage.cli.verbs.{_module_name(verb)}")
-    parser = verb_parser(verb)
-    code: int = module.run(parser.parse_args(list(argv[1:])))
-    return code
+    options = verb_parser(verb).parse_args(list(argv[1:]))
+    try:
+        code: int = module.run(options)
+        return code
+    finally:
+        close_ledgers()
 
 
 def verb_parser(verb: str) -> Parser:

@@ -10,7 +10,7 @@ from openrouter_usage.exactjson import Json
 from openrouter_usage.tracker.responses import GENERATION_PREFIX, Body, content_of, generation_of, look, response_of
 
 MOST_ITEMS = 20
-_OWN = "openrouter_usage."
+_APART = ("openrouter_usage.", "unittest.mock")
 _MARKS = ("choices", "usage", "output", "object")
 _WHOLE = ("chat.completion", "response", "list", "message")
 _NAMES = ("id", "model", "provider", "object", "type", "stop_reason")
@@ -66,17 +66,15 @@ def answers_in(value: object) -> list[Seen]:
 
 def read_answer(value: object) -> Seen | None:
     """Read a dict or an object that looks like an answer, None for anything else."""
-    if isinstance(value, _PLAIN) or is_own(value):
+    if isinstance(value, _PLAIN) or stands_apart(value):
         return None
     data = _shape(value)
     call = read_call(data)
-    if _is_answer(call, value):
-        return Seen(call, is_whole=_is_whole(data, value))
     figures = [name for name in _TOKENS if isinstance(data.get(name), int) and not isinstance(data[name], bool)]
-    if len(figures) < 2:
-        return None
-    call = read_call({"id": data.get("id"), "model": data.get("model"), "usage": data})
-    return Seen(call, is_bare=True) if call.has_usage else None
+    if not call.has_usage and len(figures) > 1:
+        call = read_call({"id": data.get("id"), "model": data.get("model"), "usage": data})
+        return Seen(call, is_bare=not call.id)
+    return Seen(call, is_whole=_is_whole(data, value)) if _is_answer(call, value) else None
 
 
 def _shape(value: object) -> dict[str, Json]:
@@ -146,6 +144,6 @@ def _is_whole(data: Mapping[str, Json], value: object) -> bool:
     return data.get("object") in _WHOLE or data.get("type") in _WHOLE or look(first, "message") is not None
 
 
-def is_own(value: object) -> bool:
-    """Tell whether a value is of this library, which has recorded, or will, whatever it is about."""
-    return type(value).__module__.startswith(_OWN)
+def stands_apart(value: object) -> bool:
+    """Tell whether a value is never looked into: this library records its own calls, and a mock is just anything."""
+    return type(value).__module__.startswith(_APART)

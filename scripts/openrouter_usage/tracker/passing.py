@@ -8,7 +8,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from openrouter_usage.tracker.bodies import read_response
-from openrouter_usage.tracker.observe import MOST_ITEMS, answers_in, is_own
+from openrouter_usage.tracker.observe import MOST_ITEMS, answers_in, stands_apart
 from openrouter_usage.tracker.responses import generation_of, look, response_of
 from openrouter_usage.tracker.streams import Manager, is_manager, proxy_of
 from openrouter_usage.tracker.tracked import TrackedCall
@@ -50,7 +50,7 @@ def _record(call: TrackedCall, value: Any) -> Any:
 
 def _stand_in(call: TrackedCall, value: Any) -> Any:
     """Give what is to be passed on for a value that has its answers later, or inside; None for any other."""
-    if is_own(value):
+    if stands_apart(value):
         return None
     if isinstance(value, GeneratorType):
         return relay(call, value)
