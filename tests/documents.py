@@ -24,7 +24,9 @@ _PATH = re.compile(
     r"|[A-Z]{3,}\.md|requirements(?:-dev)?\.txt|credentials\.env\.example)"
 )
 _HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
+_TABLE = re.compile(r"^<!-- fields: ([\w -]+) -->\n(.*?)^<!-- end -->$", re.MULTILINE | re.DOTALL)
 _FIELD = re.compile(r"^\| `([^`]+)` \| ([^|]+) \| ([^|]+) \|", re.MULTILINE)
+_REDIRECTION = re.compile(r"\d?(?:<|>>?)&?")
 
 
 # -- what a document holds --
@@ -40,9 +42,24 @@ def code(text: str) -> list[str]:
     return _CODE.findall(_FENCE.sub("", text))
 
 
+def transcripts(text: str) -> list[list[tuple[str, list[str]]]]:
+    """The console blocks: each command, which stands behind a dollar sign, with the lines it is said to print."""
+    found = []
+    for block in fences(text, "console"):
+        steps: list[tuple[str, list[str]]] = []
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                steps.append((line.removeprefix("$ "), []))
+            elif steps:
+                steps[-1][1].append(line)
+        found.append(steps)
+    return found
+
+
 def commands(text: str) -> Iterator[list[str]]:
-    """Every single command of the shell blocks, and every code span that runs a Python file, as its words."""
-    for script in [*fences(text, "sh"), *(span for span in code(text) if ".py " in span + " ")]:
+    """Every single command of the shell and console blocks, and every code span that runs a Python file, as words."""
+    typed = [command for steps in transcripts(text) for command, _ in steps]
+    for script in [*fences(text, "sh"), *typed, *(span for span in code(text) if ".py " in span + " ")]:
         lexer = shlex.shlex(script.replace("\\\n", " "), posix=True, punctuation_chars="|;&\n")
         lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, "#"
         words: list[str] = []
@@ -59,8 +76,22 @@ def arguments(text: str, program: str) -> list[list[str]]:
     found = []
     for words in commands(text):
         at = [number for number, word in enumerate(words) if word.endswith("/" + program) or word == program]
-        found += [words[number + 1 :] for number in at[:1]]
+        found += [list(_without_redirections(words[number + 1 :])) for number in at[:1]]
     return found
+
+
+def _without_redirections(words: list[str]) -> Iterator[str]:
+    following = iter(words)
+    for word in following:
+        if _REDIRECTION.fullmatch(word):
+            next(following, None)
+        elif not re.match(r"\d?[<>]", word):
+            yield word
+
+
+def first_cells(table: str) -> list[str]:
+    """The names in the first column of a table; a cell may hold several."""
+    return [name for cell in re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", table, re.MULTILINE) for name in code(cell)]
 
 
 def fallback_script(text: str, url: str = OFFICIAL, *, with_jq: bool = True) -> str:
@@ -83,14 +114,15 @@ def _checked(problems: list[str], looked_at: int, what: str) -> list[str]:
     return problems if looked_at else [f"found no {what} to check"]
 
 
-def wrong_flags(documents: Documents, flags: set[str], program: str) -> list[str]:
-    """Options of a program that it does not have, and those that no document tells of."""
+def wrong_flags(documents: Documents, flags: set[str], *programs: str) -> list[str]:
+    """Options that no program has, and those that no document tells of."""
     told: dict[str, str] = {}
     for name, text in documents.items():
-        used = [word for words in arguments(text, program) for word in words]
+        used = [word for program in programs for words in arguments(text, program) for word in words]
         alone = [span.split()[0] for span in code(text) if span.startswith("--")]
         told |= {word.partition("=")[0]: name for word in [*used, *alone] if word.startswith("--")}
-    unknown = [f"{name}: {program} has no {flag}" for flag, name in told.items() if flag not in flags]
+    who = " and ".join(programs)
+    unknown = [f"{name}: {who} has no {flag}" for flag, name in told.items() if flag not in flags]
     untold = [f"no document tells of {flag}" for flag in sorted(flags) if flag not in told]
     return _checked(unknown + untold, len(told), "options")
 
@@ -105,12 +137,13 @@ def wrong_commands(documents: Documents, parse: Callable[[list[str]], object], p
                 parse(words)
             except Exception as error:
                 problems.append(f"{name}: {program} {' '.join(words)}: {error}")
-    return _checked(problems, looked_at, "commands")
+    return _checked(problems, looked_at, f"commands of {program}")
 
 
 def wrong_scripts(documents: Documents, is_valid: Callable[[str], bool]) -> list[str]:
     """Shell blocks that a shell cannot parse, and JSON blocks that are none."""
     shell = [(name, block) for name, text in documents.items() for block in fences(text, "sh")]
+    shell += [(name, line) for name, text in documents.items() for steps in transcripts(text) for line, _ in steps]
     problems = [f"{name}: no shell can read: {block[:60]}" for name, block in shell if not is_valid(block)]
     for name, text in documents.items():
         for block in fences(text, "json"):
@@ -126,7 +159,7 @@ def wrong_paths(documents: Documents, root: Path) -> list[str]:
     problems, looked_at = [], 0
     for name, text in documents.items():
         links = [link for link in _LINK.findall(_FENCE.sub("", text)) if "://" not in link]
-        paths = _PATH.findall("\n".join([*code(text), *fences(text, "sh")]).replace("{baseDir}/", " "))
+        paths = _PATH.findall("\n".join([*code(text), *fences(text, "sh", "console")]).replace("{baseDir}/", " "))
         looked_at += len(links) + len(paths)
         problems += [f"{name}: no {path}" for path in paths if not (root / path.rstrip(".")).exists()]
         problems += [f"{name}: no {link}" for link in links if not _leads_somewhere(root / name, link)]
@@ -166,16 +199,33 @@ def wrong_versions(version: str, changelog: str, skill: str) -> list[str]:
 # -- the fields of the JSON answer --
 
 
-def documented_fields(text: str) -> dict[str, tuple[str, bool]]:
-    """Each field of the table with its type and whether it may be null."""
-    table = text.partition("<!-- fields: begin -->")[2].partition("<!-- fields: end -->")[0]
-    found = {}
-    for pattern, kind, null in _FIELD.findall(table):
+Fields = dict[str, tuple[str, bool]]
+
+
+def documented_fields(text: str, wanted: str) -> Fields:
+    """Each field of a table with its type and whether it may be null; a type may be another table of the document."""
+    return _fields(dict(_TABLE.findall(text)), wanted)
+
+
+def documented_kinds(text: str) -> list[str]:
+    """The names of the tables of fields; ValueError when one stands twice."""
+    names = [name for name, _ in _TABLE.findall(text)]
+    if len(set(names)) < len(names):
+        raise ValueError(f"a table stands twice among {names}")
+    return names
+
+
+def _fields(tables: Mapping[str, str], wanted: str) -> Fields:
+    found: Fields = {}
+    for pattern, kind, null in _FIELD.findall(tables.get(wanted, "")):
         pieces = [piece.split(",") for piece in re.split(r"[{}]", pattern)]
         for name in map("".join, itertools.product(*pieces)):
             if name in found:
-                raise ValueError(f"{name} stands twice in the table")
-            found[name] = (kind.strip(), null.strip() == "yes")
+                raise ValueError(f"{name} stands twice in the table of {wanted}")
+            is_table = kind.strip() in tables
+            found[name] = ("object" if is_table else kind.strip(), null.strip() == "yes")
+            members = _fields(tables, kind.strip()) if is_table else {}
+            found |= {f"{name}.{member}": told for member, told in members.items()}
     return found
 
 
@@ -193,7 +243,8 @@ def fields_of(answer: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 def _is(kind: str, value: Any) -> bool:
     if kind == "moment":
         return isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", value) is not None
-    types = {"text": str, "object": dict, "list": list, "true/false": bool, "integer": int, "USD": (int, float)}
+    numbers = {"integer": int, "number": (int, float), "USD": (int, float)}
+    types = {"text": str, "object": dict, "list": list, "true/false": bool, **numbers}
     return isinstance(value, types[kind]) and (kind == "true/false" or not isinstance(value, bool))
 
 

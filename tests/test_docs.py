@@ -1,52 +1,67 @@
-"""The documents say what the program does: options, fields, paths, commands and versions; each checker can fail."""
+"""The documents say what the programs do: options, fields, files, commands and versions; each checker can fail."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from datetime import datetime, timezone
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from openrouter_usage.cli.summary import parser
+from openrouter_usage.cli import summary, tracker
 from openrouter_usage.credentials import NAMES, find_credentials
-from openrouter_usage.render.table import COLUMNS
+from openrouter_usage.entry import Entry, Hold, Release
+from openrouter_usage.errors import OpenRouterUsageError
+from openrouter_usage.exchange import COLUMNS as EXPORT_COLUMNS
+from openrouter_usage.lines import read_line, write_line
+from openrouter_usage.preferences import load_caps
+from openrouter_usage.render.report_table import COLUMNS as REPORT_COLUMNS
+from openrouter_usage.render.table import COLUMNS as SUMMARY_COLUMNS
 from openrouter_usage.version import VERSION
 from tests import documents as docs
-from tests.sandbox import (
-    DEMO_KEY,
-    DEMO_MGMT_KEY,
-    INFERENCE_KEY,
-    MANAGEMENT_KEY,
-    Account,
-    Budget,
-    Fault,
-    Sandbox,
-    demo_account,
-)
-from tests.write_docs import BEGIN, END, PRINTS_THE_SAME, printed_help, with_help
+from tests.json_kinds import every_kind
+from tests.sandbox import DEMO_KEY, DEMO_MGMT_KEY, Sandbox, demo_account
+from tests.write_docs import END, PRINTS_THE_SAME, begin, printed_help, wanted, with_help
 
 ROOT = Path(__file__).resolve().parent.parent
-PROGRAM = "stats.py"
+PROGRAMS = ("stats.py", "cost_tracker.py")
 NAMED = ("README.md", "SKILL.md", "AGENTS.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
 TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in NAMED} | {
     f"references/{path.name}": path.read_text(encoding="utf-8") for path in (ROOT / "references").glob("*.md")
 }
 README, SKILL, CLI_TEXT = TEXTS["README.md"], TEXTS["SKILL.md"], TEXTS["references/cli.md"]
-FLAGS = {flag for action in parser()._actions for flag in action.option_strings if flag.startswith("--")}
+PARSERS = {"stats.py": summary.parser(), **{verb: tracker.verb_parser(verb) for verb in tracker.VERBS}}
+FLAGS = {
+    name: {flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")}
+    for name, parser in PARSERS.items()
+}
+ALL_FLAGS = set().union(*FLAGS.values())
 
 
 def parse(words: list[str]) -> object:
-    """Parses as the program does; `--help` and `--version` end it, which is no error."""
+    """Parse as stats.py does; `--help` and `--version` end it, which is no error."""
+    return _parsed("stats.py", words)
+
+
+def parse_verb(words: list[str]) -> object:
+    """Parse as cost_tracker.py does: first the verb, then what is its own."""
+    verb = words[0] if words else "--help"
+    if verb not in PARSERS:
+        return tracker.main(words)
+    return _parsed(verb, words[1:])
+
+
+def _parsed(name: str, words: list[str]) -> object:
     try:
-        return parser().parse_args(words)
+        return PARSERS[name].parse_args(words)
     except SystemExit as ended:
         assert not ended.code
         return None
@@ -56,30 +71,49 @@ def parse(words: list[str]) -> object:
 
 
 @pytest.mark.skipif(not PRINTS_THE_SAME, reason="Python 3.13 and newer wrap the usage line in another way")
-def test_the_help_in_the_reference_is_what_the_program_prints():
-    assert with_help(CLI_TEXT, printed_help()) == CLI_TEXT, "run: make docs"
+def test_the_help_in_the_reference_is_what_the_programs_print():
+    assert with_help(CLI_TEXT, wanted()) == CLI_TEXT, "run: make docs"
 
 
 def test_a_help_that_has_changed_is_noticed():
-    assert with_help(CLI_TEXT, "usage: stats.py [--other]") != CLI_TEXT
+    assert with_help(CLI_TEXT, wanted(), lambda command: f"usage: {command} [--other]") != CLI_TEXT
 
 
-@pytest.mark.parametrize("text", ["", BEGIN, END, BEGIN + BEGIN + END])
-def test_a_reference_without_both_markers_is_an_error(text):
+A, B = begin("a"), begin("b")
+
+
+@pytest.mark.parametrize("text", ["", A, END, A + A + END, A + END + A + END, A + B + END, B + END, A + END + B + END])
+def test_a_reference_without_its_markers_is_an_error(text):
     with pytest.raises(ValueError, match="both markers"):
-        with_help(text, "usage")
+        with_help(text, ["a"], str)
+
+
+def test_the_help_of_a_verb_leaves_out_the_exit_codes_that_are_the_same_for_all():
+    assert "\nexit codes:\n" in printed_help("cost_tracker.py")
+    assert "exit codes" not in printed_help("cost_tracker.py settle")
 
 
 # -- options and commands --
 
 
 def test_every_option_in_a_document_exists_and_every_option_is_documented():
-    assert docs.wrong_flags(TEXTS, FLAGS, PROGRAM) == []
+    assert docs.wrong_flags(TEXTS, ALL_FLAGS, *PROGRAMS) == []
 
 
-def test_the_readme_and_the_reference_each_tell_of_every_option():
-    for name in ("README.md", "references/cli.md"):
-        assert [flag for flag in sorted(FLAGS) if flag not in TEXTS[name]] == [], name
+def test_the_readme_tells_of_every_option_of_stats_py_and_of_every_verb():
+    assert [flag for flag in sorted(FLAGS["stats.py"]) if flag not in README] == []
+    assert [verb for verb in tracker.VERBS if f"`{verb}`" not in README] == []
+
+
+def test_the_reference_shows_the_help_of_every_verb_and_describes_every_kind_of_answer(answers):
+    assert [name for name in wanted() if begin(name) not in CLI_TEXT] == []
+    parts = {"envelope", "totals", "key", "request"}
+    assert {*docs.documented_kinds(CLI_TEXT)} - parts == answers.keys() - {"error"}
+
+
+@pytest.mark.parametrize("verb", ["budget", "settle", "call", "alert", "export", "keys", "cap", "clean", "credits"])
+def test_skill_md_says_what_to_run_for_each_verb_that_a_user_may_mean(verb):
+    assert [words for words in docs.arguments(SKILL, "cost_tracker.py") if words[:1] == [verb]]
 
 
 @pytest.mark.parametrize(
@@ -94,21 +128,46 @@ def test_the_readme_and_the_reference_each_tell_of_every_option():
     ],
 )
 def test_an_option_only_one_side_knows_is_noticed(text, problem):
-    assert problem in docs.wrong_flags({"a.md": text}, {"--json", "--days"}, PROGRAM)
+    assert problem in docs.wrong_flags({"a.md": text}, {"--json", "--days"}, "stats.py")
 
 
-def test_every_command_in_a_document_is_one_the_program_takes():
-    assert docs.wrong_commands(TEXTS, parse, PROGRAM) == []
+@pytest.mark.parametrize(("program", "read"), [("stats.py", parse), ("cost_tracker.py", parse_verb)])
+def test_every_command_in_a_document_is_one_the_program_takes(program, read):
+    assert docs.wrong_commands(TEXTS, read, program) == []
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_example_in_a_help_is_one_the_program_takes(program):
+    read = {"stats.py": parse, "cost_tracker.py": parse_verb}[program]
+    shown = {name: parser.epilog.partition("examples:\n")[2] for name, parser in PARSERS.items()}
+    examples = {
+        name: f"```sh\n{re.split(r'(?m)^$', text)[0]}\n```\n".replace("cost_tracker.py", "x/cost_tracker.py")
+        for name, text in shown.items()
+    }
+    examples = {name: re.sub(r" {3,}.*$", "", text, flags=re.MULTILINE) for name, text in examples.items()}
+    assert docs.wrong_commands(examples, read, program) == []
 
 
 @pytest.mark.parametrize("arguments", ["--days 31", "--by session", "--json --line", "--top", "today"])
-def test_a_command_that_the_program_turns_down_is_noticed(arguments):
+def test_a_command_that_stats_py_turns_down_is_noticed(arguments):
     text = f"```sh\npython3 scripts/stats.py {arguments}\n```\n"
-    assert len(docs.wrong_commands({"a.md": text}, parse, PROGRAM)) == 1
+    assert len(docs.wrong_commands({"a.md": text}, parse, "stats.py")) == 1
+
+
+@pytest.mark.parametrize("arguments", ["stat", "stats --by colour", "call --prompt x", "--colour", "clean > x"])
+@pytest.mark.parametrize("form", ["```sh\n{}\n```\n", "```console\n$ {}\nprinted\n```\n", "`{}`"])
+def test_a_command_that_cost_tracker_py_turns_down_is_noticed(arguments, form):
+    text = form.format(f"python3 scripts/cost_tracker.py {arguments}")
+    assert len(docs.wrong_commands({"a.md": text}, parse_verb, "cost_tracker.py")) == 1
+
+
+def test_a_redirection_is_no_argument():
+    text = "```sh\nx/a.py -p - < in.txt > out.txt 2>&1 2>/dev/null >>log\n```\n"
+    assert docs.arguments(text, "a.py") == [["-p", "-"]]
 
 
 def test_no_command_at_all_is_noticed():
-    assert docs.wrong_commands({"a.md": "none"}, parse, PROGRAM) == ["found no commands to check"]
+    assert docs.wrong_commands({"a.md": "none"}, parse, "stats.py") == ["found no commands of stats.py to check"]
 
 
 @pytest.fixture(scope="module")
@@ -198,18 +257,11 @@ def test_another_version_is_noticed(changelog, skill):
     assert docs.wrong_versions("1.2.0", changelog, skill)
 
 
-# Read by cost_tracker.py alone; from the day SKILL.md tells of it, they have to be declared as well.
-_NAMES = ("USAGE_FILE", "DAILY_LIMIT", "MONTHLY_LIMIT", "REQUEST_LIMIT", "ALERT_WEBHOOK", "PAGERDUTY_KEY")
-PREPARED = {f"OPENROUTER_{name}" for name in _NAMES}
-
-
 def test_skill_md_declares_exactly_the_variables_that_the_programs_read():
     sources = [path.read_text(encoding="utf-8") for path in (ROOT / "scripts").rglob("*.py")]
     read = set(re.findall(r"\bOPENROUTER_[A-Z_]+\b", "\n".join(sources)))
-    if "cost_tracker.py" not in SKILL:
-        read -= PREPARED
     declared = set(re.findall(r"^ +- name: (\w+)$", SKILL, re.MULTILINE))
-    assert len(read) >= 3
+    assert len(read) >= 9
     assert declared == read
     assert [name for name in sorted(read) if f"`{name}`" not in README] == []
 
@@ -230,54 +282,24 @@ def test_the_example_of_a_credentials_file_names_both_keys_and_holds_none(tmp_pa
     assert find_credentials({}, None, tmp_path).any is None
 
 
-# -- what the program prints --
-
-
-def stats(home: Path, url: str, *arguments: str, key: str = "", mgmt_key: str = "", then: str = "") -> str:
-    """What stats.py prints, run as a process; `then` runs another Python text in its place."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("OPENROUTER_")}
-    keys = {"OPENROUTER_BASE_URL": url, "OPENROUTER_API_KEY": key, "OPENROUTER_MGMT_KEY": mgmt_key}
-    environment = {**kept, **keys, "HOME": str(home), "USERPROFILE": str(home), "PYTHONIOENCODING": "utf-8"}
-    command = [sys.executable, "-c", then] if then else [sys.executable, "scripts/stats.py"]
-    ended = subprocess.run([*command, *arguments], cwd=ROOT, env=environment, capture_output=True, encoding="utf-8")
-    assert "Traceback" not in ended.stderr, ended.stderr
-    return ended.stdout
-
-
-def odd_account() -> Account:
-    """A key without a limit that expires, below a budget that never starts anew."""
-    account = Account(total_credits=Decimal(10), total_usage=Decimal(1))
-    account.budgets.append(Budget("workspace", Decimal(5), Decimal(1), reset_interval=None))
-    account.add_key(INFERENCE_KEY, usage=Decimal(1), expires_at=datetime(2099, 1, 1, tzinfo=timezone.utc))
-    account.add_key(MANAGEMENT_KEY, is_management_key=True)
-    return account
+# -- what the programs print --
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory) -> list[object]:
-    """Answers of every kind, from a local OpenRouter in different moods."""
-    home, told = tmp_path_factory.mktemp("home"), []
-    with Sandbox(demo_account()) as sandbox:
-        both = {"key": DEMO_KEY, "mgmt_key": DEMO_MGMT_KEY}
-        told.append(stats(home, sandbox.url, "--json", **both))
-        told.append(stats(home, sandbox.url, "--json", key=DEMO_KEY))
-        told.append(stats(home, sandbox.url, "--json", mgmt_key=DEMO_MGMT_KEY))
-        told.append(stats(home, sandbox.url, "--json"))
-        sandbox.misbehave("/key", Fault.status(403))
-        told.append(stats(home, sandbox.url, "--json", **both))
-        sandbox.misbehave("*", Fault.html())
-        told.append(stats(home, sandbox.url, "--json", **both))
-    account = odd_account()
-    with Sandbox(account) as sandbox:
-        both = {"key": INFERENCE_KEY, "mgmt_key": MANAGEMENT_KEY}
-        told.append(stats(home, sandbox.url, "--json", **both))
-        account.budgets[0].reset_interval = "weekly"
-        told.append(stats(home, sandbox.url, "--json", **both))
-    return [json.loads(text) for text in told]
+def answers(tmp_path_factory) -> dict[str, list[object]]:
+    """Envelopes of every kind, from a local OpenRouter in different moods."""
+    return every_kind(tmp_path_factory.mktemp("homes"))
 
 
-def test_every_documented_json_field_is_in_an_answer_and_the_reverse(answers):
-    assert docs.wrong_fields(docs.documented_fields(CLI_TEXT), answers) == []
+def test_every_answer_comes_in_the_documented_envelope(answers):
+    told = [answer for kind in answers.values() for answer in kind]
+    bare = [{**answer, "data": None if answer["data"] is None else {}} for answer in told]
+    assert docs.wrong_fields(docs.documented_fields(CLI_TEXT, "envelope"), bare) == []
+
+
+@pytest.mark.parametrize("kind", [kind for kind in docs.documented_kinds(CLI_TEXT) if f"\n### {kind}\n" in CLI_TEXT])
+def test_every_documented_json_field_is_in_an_answer_and_the_reverse(kind, answers):
+    assert docs.wrong_fields(docs.documented_fields(CLI_TEXT, kind), [told["data"] for told in answers[kind]]) == []
 
 
 @pytest.mark.parametrize(
@@ -288,18 +310,100 @@ def test_every_documented_json_field_is_in_an_answer_and_the_reverse(answers):
         ("| `a` | text | no | |", "a is no text: 1"),
         ("| `b[].c` | true/false | no | |", "b[].c can be null"),
         ("| `b[].{c,d}` | true/false | yes | |", "b[].d was never null"),
+        ("| `b[]` | other | no | |", "b[].e is in no answer"),
         ("", "found no documented fields to check"),
     ],
 )
 def test_a_field_only_one_side_knows_or_knows_otherwise_is_noticed(table, problem):
-    documented = docs.documented_fields(f"<!-- fields: begin -->\n{table}\n<!-- fields: end -->")
+    other = "<!-- fields: other -->\n| `e` | text | no | |\n<!-- end -->\n"
+    documented = docs.documented_fields(f"<!-- fields: x -->\n{table}\n<!-- end -->\n{other}", "x")
     assert problem in docs.wrong_fields(documented, [{"a": 1, "b": [{"c": None}, {"c": True, "d": False}]}])
 
 
-def test_the_csv_columns_in_the_reference_are_the_programs():
-    table = CLI_TEXT.partition("| column |")[2]
-    cells = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", table, re.MULTILINE)
-    assert tuple(name for cell in cells for name in docs.code(cell)) == COLUMNS
+def test_every_error_code_that_an_answer_has_is_documented(answers):
+    table = CLI_TEXT.partition("### errors\n")[2].partition("\n### ")[0]
+    told = {answer["error"]["code"] for kind in answers.values() for answer in kind if answer["error"]}
+    assert len(told) > 3
+    assert [code for code in told if f"`{code}`" not in table] == []
+
+
+def test_every_class_of_errors_has_its_code_in_the_reference():
+    classes, seen = [OpenRouterUsageError], set()
+    while classes:
+        above = classes.pop()
+        classes += above.__subclasses__()
+        seen |= {above.code} if above.__subclasses__() == [] or above.code in ("settings", "unreachable") else set()
+    table = CLI_TEXT.partition("### errors\n")[2].partition("\n### ")[0]
+    not_shown = {"output", "denied", "refused"}  # nobody can be told that; the others stand for their subclasses
+    assert [code for code in sorted(seen - not_shown) if f"`{code}`" not in table] == []
+
+
+@pytest.mark.parametrize(
+    ("number", "columns"), enumerate([SUMMARY_COLUMNS, REPORT_COLUMNS, tuple(EXPORT_COLUMNS)]), ids=["summary", "report", "export"]
+)
+def test_the_columns_in_the_reference_are_the_programs(number, columns):
+    table = CLI_TEXT.split("\n| column |")[1:][number].partition("\n\n")[0]
+    assert tuple(docs.first_cells(table)) == tuple(columns)
+
+
+# -- files --
+
+
+def test_the_fields_of_a_ledger_line_in_the_reference_are_the_programs():
+    table = CLI_TEXT.partition("\n### The ledger\n")[2].partition("| field |")[2].partition("\n\n")[0]
+    assert sorted(docs.first_cells(table)) == sorted(field.name for field in fields(Entry))
+
+
+def examples(heading: str) -> list[str]:
+    """The JSON blocks below a heading of the reference."""
+    return docs.fences(CLI_TEXT.partition(f"\n### {heading}\n")[2].partition("\n### ")[0], "json")
+
+
+def test_the_lines_of_a_ledger_in_the_reference_are_read_and_written_the_same():
+    lines = [block.encode() for block in examples("The ledger")]
+    records = [read_line(line.rstrip()) for line in lines]
+    assert [type(record) for record in records] == [Entry, Hold, Release]
+    assert [write_line(record) for record in records] == lines
+
+
+def test_the_settings_in_the_reference_are_a_budget_that_is_read(tmp_path, monkeypatch):
+    (tmp_path / ".openrouter").mkdir()
+    (tmp_path / ".openrouter" / "settings.json").write_text(examples("settings.json")[0], encoding="utf-8")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert [str(cap) for cap in load_caps({})] == ["0.5", "10", "200"]
+    assert parse_verb(["alert", "--list"]).list
+
+
+def test_the_audit_line_in_the_reference_has_the_members_of_a_real_one(answers, tmp_path_factory):
+    noted = sorted(tmp_path_factory.getbasetemp().glob("homes*/*/.openrouter/audit.jsonl"))
+    real = [json.loads(line) for path in noted for line in path.read_text().splitlines()]
+    (example,) = map(json.loads, examples("audit.jsonl"))
+    assert len(real) >= 3
+    assert {tuple(line) for line in real} == {tuple(example)}
+
+
+def test_every_file_that_the_programs_write_is_in_the_reference(answers, tmp_path_factory):
+    table = CLI_TEXT.partition("\n## Files\n")[2].partition("\n### ")[0]
+    folders = [*tmp_path_factory.getbasetemp().glob("homes*/*/.openrouter")]
+    written = {path.relative_to(folder).as_posix() for folder in folders for path in folder.rglob("*") if path.is_file()}
+    written = {re.sub(r"^cache/.*", "cache/", re.sub(r"^keys/.*", "keys/NAME.env", name)) for name in written}
+    assert len(written) >= 7
+    assert [name for name in sorted(written) if f"`{re.sub('-(wal|shm)$', '', name)}`" not in table] == []
+
+
+# -- real output --
+
+
+def printed(command: list[str], home: Path, url: str) -> str:
+    """What a program prints on both outputs, run as a process for the invented account."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OPENROUTER_")}
+    keys = {"OPENROUTER_BASE_URL": url, "OPENROUTER_API_KEY": DEMO_KEY, "OPENROUTER_MGMT_KEY": DEMO_MGMT_KEY}
+    environment = {**kept, **keys, "HOME": str(home), "USERPROFILE": str(home), "PYTHONIOENCODING": "utf-8"}
+    run = {"cwd": ROOT, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "utf-8"}
+    shown = subprocess.run([sys.executable, *command], check=False, **run).stdout
+    assert "Traceback" not in shown, shown
+    return shown
 
 
 @pytest.mark.parametrize("name", ["README.md", "SKILL.md"])
@@ -312,6 +416,27 @@ def test_the_output_shown_in_a_document_is_what_the_program_prints(name, tmp_pat
         f"sys.exit(main([], clock=lambda: datetime.fromtimestamp({now.timestamp()}, timezone.utc)))"
     )
     with Sandbox(demo_account(now)) as sandbox:
-        shown = stats(tmp_path, sandbox.url, key=DEMO_KEY, mgmt_key=DEMO_MGMT_KEY, then=program)
+        shown = printed(["-c", program], tmp_path, sandbox.url)
     assert len(sample) >= 3
     assert [line for line in sample if line not in shown.splitlines()] == []
+
+
+def undated(text: str) -> str:
+    """A text without its days, times and ids, which are others each time."""
+    return re.sub(r"\d{4}-\d\d-\d\d( \d\d:\d\d)?|[0-9a-f]{32}", "…", text)
+
+
+@pytest.mark.parametrize("name", [name for name, text in TEXTS.items() if docs.transcripts(text)])
+def test_what_a_console_shows_in_a_document_is_what_the_commands_print(name, tmp_path):
+    for number, steps in enumerate(docs.transcripts(TEXTS[name])):
+        home = tmp_path / str(number)
+        home.mkdir()
+        with Sandbox(demo_account()) as sandbox:
+            for command, lines in steps:
+                python, *words = shlex.split(command)
+                assert python == "python3"
+                assert undated(printed(words, home, sandbox.url)).splitlines() == undated("\n".join(lines)).splitlines()
+
+
+def test_the_readme_shows_a_refusal():
+    assert any("does not allow this call" in line for steps in docs.transcripts(README) for _, lines in steps for line in lines)

@@ -1,33 +1,51 @@
-"""Writes what `stats.py --help` prints into references/cli.md; `make docs`."""
+"""Writes what the programs and their verbs print for `--help` into references/cli.md; `make docs`."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CLI = ROOT / "references" / "cli.md"
-BEGIN, END = "<!-- begin: what stats.py --help prints; `make docs` writes it -->\n", "<!-- end -->\n"
+END = "<!-- end -->\n"
 # 3.13 wraps the usage line in another way, so one text can only be true for the Pythons before it.
 PRINTS_THE_SAME = sys.version_info < (3, 13)
+_BLOCK = re.compile(r"^<!-- help: ([\w. -]+) -->\n(.*?)^<!-- end -->\n", re.MULTILINE | re.DOTALL)
 
 
-def printed_help() -> str:
-    """What the program prints on a terminal of 80 columns."""
+def wanted() -> list[str]:
+    """Every program and verb that has a help of its own."""
+    sys.path.insert(0, str(ROOT / "scripts"))
+    from openrouter_usage.cli.tracker import PROGRAM, VERBS
+
+    return ["stats.py", PROGRAM, *(f"{PROGRAM} {verb}" for verb in VERBS)]
+
+
+def printed_help(command: str) -> str:
+    """What a program, or one of its verbs, prints on a terminal of 80 columns."""
+    program, *verb = command.split()
     environment = {**os.environ, "COLUMNS": "80", "PYTHONIOENCODING": "utf-8"}
-    command = [sys.executable, str(ROOT / "scripts" / "stats.py"), "--help"]
-    ended = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=True)
-    return ended.stdout
+    words = [sys.executable, str(ROOT / "scripts" / program), *verb, "--help"]
+    shown = subprocess.run(words, env=environment, capture_output=True, encoding="utf-8", check=True).stdout
+    # The exit codes are the same everywhere; the programs' own help is where the document shows them.
+    return shown.partition("\nexit codes:\n")[0] if verb else shown
 
 
-def with_help(document: str, shown: str) -> str:
-    """The document with this help between its markers; ValueError when a marker is missing or doubled."""
-    if document.count(BEGIN) != 1 or document.count(END) != 1:
-        raise ValueError("the document needs both markers, once each")
-    before, _, rest = document.partition(BEGIN)
-    return f"{before}{BEGIN}\n```text\n{shown.rstrip()}\n```\n\n{END}{rest.partition(END)[2]}"
+def begin(command: str) -> str:
+    """The marker before a help."""
+    return f"<!-- help: {command} -->\n"
+
+
+def with_help(document: str, commands: list[str], show: Callable[[str], str] = printed_help) -> str:
+    """The document with each help between its markers; ValueError when one is missing, doubled or unknown."""
+    found = [name for name, _ in _BLOCK.findall(document)]
+    if sorted(found) != sorted(commands) or document.count("<!-- help: ") != len(commands):
+        raise ValueError(f"the document needs both markers once for each of {commands}, and has {found}")
+    return _BLOCK.sub(lambda block: f"{begin(block[1])}\n```text\n{show(block[1]).rstrip()}\n```\n\n{END}", document)
 
 
 def main() -> int:
@@ -36,7 +54,7 @@ def main() -> int:
         sys.stderr.write("make docs: Python 3.13 and newer print the help in another way; use 3.10, 3.11 or 3.12\n")
         return 2
     document = CLI.read_text(encoding="utf-8")
-    written = with_help(document, printed_help())
+    written = with_help(document, wanted())
     CLI.write_text(written, encoding="utf-8", newline="\n")
     print(f"{CLI.relative_to(ROOT).as_posix()}: {'unchanged' if written == document else 'rewritten'}")
     return 0

@@ -3,71 +3,112 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
-from openrouter_usage.alerts import Alert, Rules, Spending, Verdict, judge
+from openrouter_usage.alerts import Alert, Rules, Spending, judge
+from openrouter_usage.answers.account import ActivityRow
 from openrouter_usage.answers.parts import Gap
-from openrouter_usage.errors import OpenRouterUsageError, SettingsError
+from openrouter_usage.errors import InvalidValue, OpenRouterUsageError, SettingsError
 from openrouter_usage.exactjson import Json, dumps, loads
 from openrouter_usage.files import locked, make_private_folder, replace_file
 from openrouter_usage.latest import latest
 from openrouter_usage.ledger.books import Ledger
-from openrouter_usage.period import completed_days, month, today, week
+from openrouter_usage.money import ZERO, add
+from openrouter_usage.period import UTC, Period, completed_days, month, parse_moment, today, week
 from openrouter_usage.settings import Settings, ledger_file
 from openrouter_usage.summary.build import build_summary
-from openrouter_usage.summary.pace import account_pace, days_left
+from openrouter_usage.summary.pace import PACE_DAYS, account_pace, days_left
 
 _MOST_KEPT = 1_000
+_FOR_EVER = Decimal("Infinity")
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+Fired = dict[str, datetime]
 
 
 class Outcome(NamedTuple):
-    """What was told, and what could not be judged."""
+    """What was told, what was due and could not be delivered, why, and what could not be judged."""
 
     told: tuple[Alert, ...]
+    undelivered: tuple[Alert, ...]
+    error: OpenRouterUsageError | None
     unknown: tuple[str, ...]
 
 
 def spending(settings: Settings, now: datetime, *, timeout_s: float) -> Spending:
-    """Ask OpenRouter how things stand; where it cannot be asked, the local ledger, and the source says so."""
+    """Ask OpenRouter how the account stands, or else this key; where it cannot be asked, the local ledger.
+
+    The source says which it was, and the remarks why it was not a better one.
+    """
+    remarks: list[str] = []
+    if settings.mgmt_key:
+        # Asked with the management key alone, the figures are the whole account's.
+        account = settings._replace(credentials=settings.credentials._replace(api_key=None))
+        found = _asked(account, now, timeout_s, remarks)
+        if found is not None and found.today is not None:
+            return found
+    if settings.credentials.api_key:
+        found = _asked(settings, now, timeout_s, remarks)
+        if found is not None:
+            return found._replace(remarks=(*remarks, *found.remarks))
+    elif not settings.mgmt_key:
+        remarks.append("no OpenRouter key is set")
+    return _from_ledger(now, remarks)
+
+
+def _asked(settings: Settings, now: datetime, timeout_s: float, remarks: list[str]) -> Spending | None:
+    """Give what OpenRouter says; None, with a remark, when it says nothing."""
     try:
-        settings.require_key()
         found = latest(settings, now, timeout_s=timeout_s)
         if found.error:
             raise found.error
     except OpenRouterUsageError as error:
-        return _from_ledger(now, error)
-    summary = build_summary(found.parts)
-    rows = (
-        found.parts.activity if found.parts.activity is not None and not isinstance(found.parts.activity, Gap) else ()
-    )
+        remarks.append(error.message)
+        return None
+    parts, summary = found.parts, build_summary(found.parts)
+    rows = None if isinstance(parts.activity, Gap) else parts.activity
     balance = summary.balance.balance if summary.balance else None
-    runway = days_left(balance, account_pace(rows, now)) if balance is not None and rows else None
-    period = completed_days(now, 7)
-    days = {row.day: Decimal(0) for row in rows if row.day >= period.first_day}
-    for row in rows:
-        if row.day in days:
-            days[row.day] += row.usage.cost
+    runway = None
+    if balance is not None and rows is not None:
+        left = days_left(balance, account_pace(rows, now))
+        runway = _FOR_EVER if left is None else left
+    spent = summary.today.usage, summary.week.usage, summary.month.usage
     whose = "the account" if summary.scope == "account" else "this key"
-    windows = (summary.today.usage, summary.week.usage, summary.month.usage)
-    return Spending(*windows, _starts(now), balance, runway, tuple(days.values()), f"{whose}, from OpenRouter")
+    why = (*summary.notes, *(gap.message for gap in summary.gaps))
+    past = () if rows is None else _by_day(rows, now)
+    return Spending(now, *spent, balance, runway, past, f"{whose}, from OpenRouter", why)
 
 
-def _starts(now: datetime) -> tuple[date, date, date]:
-    return today(now).first_day, week(now).first_day, month(now).first_day
+def _by_day(rows: tuple[ActivityRow, ...], now: datetime) -> tuple[Decimal, ...]:
+    """Give the spend of each of the last completed UTC days; zero for one without any."""
+    sums = _empty_days(completed_days(now, PACE_DAYS))
+    for row in rows:
+        day = row.day.isoformat()
+        if day in sums:
+            sums[day] = add(sums[day], row.usage.cost)
+    return tuple(sums.values())
 
 
-def _from_ledger(now: datetime, error: OpenRouterUsageError) -> Spending:
+def _empty_days(period: Period) -> dict[str, Decimal]:
+    first, count = period.first_day, (period.last_day - period.first_day).days + 1
+    return {(first + timedelta(days=number)).isoformat(): ZERO for number in range(count)}
+
+
+def _from_ledger(now: datetime, remarks: list[str]) -> Spending:
     ledger = Ledger(ledger_file())
     if not ledger.path.exists():
-        raise error
-    spent_today, spent_week, spent_month = (ledger.totals(window(now)).total.cost for window in (today, week, month))
-    past = ledger.totals(completed_days(now, 7), "day").groups
+        raise OpenRouterUsageError(remarks[-1])
+    try:
+        spent = [ledger.totals(window(now)).total.cost for window in (today, week, month)]
+        past = completed_days(now, PACE_DAYS)
+        groups = ledger.totals(past, "day").groups
+    finally:
+        ledger.close()
+    sums = _empty_days(past) | {str(day): usage.cost for day, usage in groups.items()}
     source = "tracked calls, from the local ledger, for OpenRouter could not be asked"
-    days = tuple(usage.cost for usage in past.values())
-    return Spending(spent_today, spent_week, spent_month, _starts(now), None, None, days, source)
+    return Spending(now, *spent, None, None, tuple(sums.values()), source, tuple(remarks))
 
 
 def check(folder: Path, rules: Rules, now: Spending, tell: Callable[[Alert], None]) -> Outcome:
@@ -79,31 +120,40 @@ def check(folder: Path, rules: Rules, now: Spending, tell: Callable[[Alert], Non
         with locked(folder / "alerts.lock"):
             fired = _load(path)
             verdict = judge(rules, now, fired)
-            return Outcome(_tell_all(path, verdict, fired, tell), verdict.unknown)
+            for mark in verdict.rearmed:
+                del fired[mark]
+            if verdict.rearmed:
+                _save(path, fired)
+            for number, alert in enumerate(verdict.due):
+                try:
+                    tell(alert)
+                except OpenRouterUsageError as error:
+                    return Outcome(verdict.due[:number], verdict.due[number:], error, verdict.unknown)
+                fired |= {mark: now.taken_at for mark in alert.marks if mark not in fired}
+                # After each one: should the next delivery fail, this one is not told again.
+                _save(path, fired)
+            return Outcome(verdict.due, (), None, verdict.unknown)
     except OSError as error:
         raise SettingsError(f"the alerts cannot be kept in {path}: {error.strerror}", hint="check the disk") from None
 
 
-def _tell_all(path: Path, verdict: Verdict, fired: list[str], tell: Callable[[Alert], None]) -> tuple[Alert, ...]:
-    fired = [mark for mark in fired if mark not in verdict.rearmed]
-    if verdict.rearmed:
-        _save(path, fired)
-    for alert in verdict.due:
-        tell(alert)
-        fired = [*fired, *(mark for mark in alert.marks if mark not in fired)]
-        # After each one: should the next delivery fail, this one is not told again.
-        _save(path, fired)
-    return verdict.due
-
-
-def _load(path: Path) -> list[str]:
+def _load(path: Path) -> Fired:
+    """Read what has fired and when; nothing of a file that is not understood, so that an alert is rather told twice."""
     try:
         kept = loads(path.read_bytes())
     except (FileNotFoundError, ValueError):
-        return []
-    marks: Json = kept.get("fired") if isinstance(kept, dict) else []
-    return [mark for mark in marks if isinstance(mark, str)] if isinstance(marks, list) else []
+        return {}
+    marks: Json = kept.get("fired") if isinstance(kept, dict) else None
+    return {mark: _moment(when) for mark, when in marks.items()} if isinstance(marks, dict) else {}
 
 
-def _save(path: Path, fired: list[str]) -> None:
-    replace_file(path, [dumps({"fired": fired[-_MOST_KEPT:]}) + "\n"])
+def _moment(text: Json) -> datetime:
+    try:
+        return parse_moment(str(text))
+    except InvalidValue:
+        return _LONG_AGO
+
+
+def _save(path: Path, fired: Fired) -> None:
+    newest = list(fired.items())[-_MOST_KEPT:]
+    replace_file(path, [dumps({"fired": {mark: when.isoformat() for mark, when in newest}}) + "\n"])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
+from collections.abc import Container, Iterator, Mapping
+from datetime import date, datetime
 from decimal import Decimal
 from statistics import median
 from typing import NamedTuple
 
-from openrouter_usage.money import ZERO, format_usd
+from openrouter_usage.money import ZERO, format_usd, plain
+from openrouter_usage.period import month, today, week
 
 THRESHOLDS = (100, 80, 50)
 
@@ -30,16 +31,25 @@ class Rules(NamedTuple):
 
 
 class Spending(NamedTuple):
-    """How things stand: USD of the running UTC day, week and month, and where the figures come from."""
+    """How things stand: USD of the running UTC day, week and month, whose they are and where they come from.
 
+    `remarks` say why something is not known.
+    """
+
+    taken_at: datetime
     today: Decimal | None
     week: Decimal | None
     month: Decimal | None
-    starts: tuple[date, date, date]
     balance: Decimal | None
     runway_days: Decimal | None
     past_days: tuple[Decimal, ...]
     source: str
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def starts(self) -> tuple[date, date, date]:
+        """The first days of the running UTC day, week and month."""
+        return today(self.taken_at).first_day, week(self.taken_at).first_day, month(self.taken_at).first_day
 
 
 class Alert(NamedTuple):
@@ -58,7 +68,7 @@ class Verdict(NamedTuple):
     unknown: tuple[str, ...]
 
 
-def judge(rules: Rules, now: Spending, fired: Sequence[str]) -> Verdict:
+def judge(rules: Rules, now: Spending, fired: Mapping[str, datetime]) -> Verdict:
     """Compare the rules with how things stand; what has fired in a window is not due again in it."""
     due: list[Alert] = []
     unknown: list[str] = []
@@ -67,11 +77,18 @@ def judge(rules: Rules, now: Spending, fired: Sequence[str]) -> Verdict:
             unknown.append(f"the {name} spend is not known")
         else:
             due += _crossed(name, limit, spent, start, source=now.source, fired=fired)
-    states = {"balance": _low_balance(rules, now, unknown), "runway": _short_runway(rules, now, unknown)}
-    due += [alert for alert in states.values() if alert is not None and alert.marks[0] not in fired]
-    rearmed = tuple(name for name, alert in states.items() if alert is None and name in fired)
+    states = {**_low_balance(rules, now, unknown), **_short_runway(rules, now, unknown)}
+    due += [alert for mark, alert in states.items() if alert is not None and mark not in fired]
+    rearmed = [mark for mark, moment in fired.items() if _is_over(mark, moment, states, now)]
     due += _spike(rules, now, fired, unknown)
-    return Verdict(tuple(due), rearmed, tuple(unknown))
+    return Verdict(tuple(due), tuple(rearmed), tuple(unknown))
+
+
+def _is_over(mark: str, fired_at: datetime, states: Mapping[str, Alert | None], now: Spending) -> bool:
+    """Tell whether a state that was told has ended since; figures from before it was told say nothing about that."""
+    kept = [state for state in states if state.partition(":")[0] == mark.partition(":")[0]]
+    ended = bool(kept) and (mark not in states or states[mark] is None)
+    return ended and now.taken_at > fired_at
 
 
 def _windows(rules: Rules, now: Spending) -> Iterator[tuple[str, Decimal, Decimal | None, date]]:
@@ -82,54 +99,48 @@ def _windows(rules: Rules, now: Spending) -> Iterator[tuple[str, Decimal, Decima
 
 
 def _crossed(
-    name: str, limit: Decimal, spent: Decimal, start: date, *, source: str, fired: Sequence[str]
+    name: str, limit: Decimal, spent: Decimal, start: date, *, source: str, fired: Container[str]
 ) -> Iterator[Alert]:
     """Give one alert for the highest threshold that was newly reached; the lower ones are said with it."""
-    reached = [step for step in THRESHOLDS if spent * 100 >= limit * step and (spent or not limit)]
-    marks = tuple(f"{name}:{start}:{step}" for step in reached)
+    reached = [step for step in THRESHOLDS if spent > 0 and spent * 100 >= limit * step]
+    # The limit is part of the mark: under another one, every threshold is a new one.
+    marks = tuple(f"{name}:{start}:{plain(limit)}:{step}" for step in reached)
     if marks and marks[0] not in fired:
         text = f"{format_usd(spent)} of the {name} {format_usd(limit)} is spent ({reached[0]}% reached; {source}, UTC)"
         yield Alert(marks, text, reached[0] == 100)
 
 
-def _low_balance(rules: Rules, now: Spending, unknown: list[str]) -> Alert | None:
-    if rules.balance_below is None:
-        return None
-    if now.balance is None:
+def _low_balance(rules: Rules, now: Spending, unknown: list[str]) -> dict[str, Alert | None]:
+    """Give the alert by its mark, None when all is well; nothing when it is not asked for, or not known."""
+    least = rules.balance_below
+    if least is not None and now.balance is None:
         unknown.append("the balance is not known")
-        return None
-    if now.balance >= rules.balance_below:
-        return None
-    text = f"the balance is {format_usd(now.balance)}, below {format_usd(rules.balance_below)}"
-    return Alert(("balance",), text, now.balance <= 0)
+    if least is None or now.balance is None:
+        return {}
+    mark = f"balance:{plain(least)}"
+    text = f"the balance is {format_usd(now.balance)}, below {format_usd(least)}"
+    return {mark: Alert((mark,), text, now.balance <= 0) if now.balance < least else None}
 
 
-def _short_runway(rules: Rules, now: Spending, unknown: list[str]) -> Alert | None:
-    if rules.runway_days is None:
-        return None
-    if now.runway_days is None:
+def _short_runway(rules: Rules, now: Spending, unknown: list[str]) -> dict[str, Alert | None]:
+    least = rules.runway_days
+    if least is not None and now.runway_days is None:
         unknown.append("how long the balance lasts is not known")
-        return None
-    if now.runway_days >= rules.runway_days:
-        return None
-    return Alert(("runway",), f"the balance lasts {now.runway_days:f} days at the last 7 days' pace", False)
+    if least is None or now.runway_days is None:
+        return {}
+    mark = f"runway:{plain(least)}"
+    text = f"the balance lasts {plain(now.runway_days)} days at the last 7 days' pace, less than {plain(least)}"
+    return {mark: Alert((mark,), text, False) if now.runway_days < least else None}
 
 
-def _spike(rules: Rules, now: Spending, fired: Sequence[str], unknown: list[str]) -> Iterator[Alert]:
+def _spike(rules: Rules, now: Spending, fired: Container[str], unknown: list[str]) -> Iterator[Alert]:
     if rules.spike is None:
         return
     usual = median(now.past_days) if now.past_days else None
     if now.today is None or usual is None:
         unknown.append("a usual day is not known")
         return
-    mark = f"spike:{now.starts[0]}"
+    mark = f"spike:{now.starts[0]}:{plain(rules.spike)}"
     if usual > ZERO and now.today > rules.spike * usual and mark not in fired:
-        times = f"{rules.spike.normalize():f}"
-        yield Alert(
-            (mark,), f"today's {format_usd(now.today)} is more than {times} x the usual {format_usd(usual)}", False
-        )
-
-
-def read_rules(kept: Mapping[str, object]) -> dict[str, object]:
-    """Give the kept rules by name, those of other versions left out."""
-    return {name: kept[name] for name in Rules._fields if kept.get(name) is not None}
+        text = f"today's {format_usd(now.today)} is more than {plain(rules.spike)} x the usual {format_usd(usual)}"
+        yield Alert((mark,), f"{text} ({now.source}, UTC)", False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 
 from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.period import week
@@ -18,7 +19,7 @@ def local_breakdown(now: datetime, *, top: int | None, by: str) -> tuple[Breakdo
     period = week(now)
     try:
         path = ledger_file()
-        if not path.exists():
+        if _is_missing(path):
             return None, ""
         from openrouter_usage.ledger.books import Ledger  # late: without a ledger no database has to be loaded
 
@@ -30,3 +31,14 @@ def local_breakdown(now: datetime, *, top: int | None, by: str) -> tuple[Breakdo
     if not totals.total.requests:
         return None, ""
     return share_out(totals.groups, period, days=7, top=top, by=by)._replace(source=SOURCE), ""
+
+
+def _is_missing(path: Path) -> bool:
+    """Tell whether there surely is no ledger; what is wrong with a path is for the ledger to say."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False

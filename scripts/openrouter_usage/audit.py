@@ -13,19 +13,41 @@ from openrouter_usage.period import iso
 from openrouter_usage.text import safe
 
 
-def note(folder: Path, now: datetime, action: str, *, key_hash: str, name: str, fields: dict[str, Json]) -> None:
-    """Append one line to audit.jsonl in a folder; LedgerError when that cannot be done."""
-    path = folder / "audit.jsonl"
-    line = dumps({"ts": iso(now), "action": action, "hash": key_hash, "name": name, "fields": fields}) + "\n"
-    try:
-        make_private_folder(folder)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-        handle = os.open(path, flags, 0o600)
+class Audit:
+    """The file audit.jsonl in a folder; a change is noted before it is sent, and again when it is known how it ended.
+
+    What cannot be noted is not sent, and a change that is broken off leaves its first line behind.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Name the folder; nothing is written before the first note."""
+        self._path = folder / "audit.jsonl"
+
+    def note(
+        self, now: datetime, action: str, outcome: str, *, key_hash: str | None, name: str, fields: dict[str, Json]
+    ) -> None:
+        """Append one line; LedgerError when that cannot be done."""
+        values = {"ts": iso(now), "action": action, "hash": key_hash, "name": name, "fields": fields}
+        line = dumps({**values, "outcome": outcome})
         try:
-            os.write(handle, line.encode("ascii"))
+            make_private_folder(self._path.parent)
+            self._append(line.encode("ascii") + b"\n")
+        except OSError as error:
+            what = "nothing was changed" if outcome == "asked" else f"the change is {outcome}"
+            raise LedgerError(
+                f"{what}, but it cannot be noted in {safe(str(self._path), 300)}: {error.strerror}", hint=line
+            ) from None
+
+    def _append(self, line: bytes) -> None:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        handle = os.open(self._path, flags, 0o600)
+        try:
+            size = os.fstat(handle).st_size
+            # A line that was torn by a full disk must not take this one with it.
+            torn = b"\n" if size and os.lseek(handle, -1, os.SEEK_END) >= 0 and os.read(handle, 1) != b"\n" else b""
+            whole = torn + line
+            if os.write(handle, whole) < len(whole):
+                raise OSError(0, "there is no room for a whole line")
             os.fsync(handle)
         finally:
             os.close(handle)
-    except OSError as error:
-        shown = safe(str(path), 300)
-        raise LedgerError(f"the change was made, but {shown} cannot be written: {error.strerror}", hint=line) from None

@@ -42,7 +42,10 @@ class Books(Protocol):
 
 
 class Scope(NamedTuple):
-    """How one cap stands: settled, held, and left, in USD; a request has no window."""
+    """How one cap stands: settled, held, and left, in USD; a request has no window.
+
+    `unknown_calls` were made, and nobody knows for how much: they count as nothing.
+    """
 
     name: str
     cap: Decimal
@@ -50,6 +53,7 @@ class Scope(NamedTuple):
     spent: Decimal
     held: Decimal
     open_calls: int
+    unknown_calls: int
 
     @property
     def left(self) -> Decimal:
@@ -60,20 +64,28 @@ class Scope(NamedTuple):
 def scopes(caps: Caps, books: Books, now: datetime) -> Iterator[Scope]:
     """Give each cap with what is settled and held against it, the narrowest first."""
     if caps.per_request is not None:
-        yield Scope("per-request", caps.per_request, None, ZERO, ZERO, 0)
+        yield Scope("per-request", caps.per_request, None, ZERO, ZERO, 0, 0)
     holds = books.holds() if caps.daily is not None or caps.monthly is not None else []
     for name, cap, period in (("daily", caps.daily, today(now)), ("monthly", caps.monthly, month(now))):
         if cap is not None:
             counted = [hold for hold in holds if counts_in(hold, period)]
             held = total(hold.max_cost for hold in counted if hold.max_cost is not None)
             # Without an end: what was booked before the clock was set back lies in the future, and is spent.
-            spent = books.spent(period._replace(end=FOREVER)).cost
-            yield Scope(name, cap, period, spent, held, len(counted))
+            spent = books.spent(period._replace(end=FOREVER))
+            yield Scope(name, cap, period, spent.cost, held, len(counted), spent.unknown)
 
 
 def counts_in(hold: Hold, period: Period) -> bool:
     """Tell whether a hold can become a charge of a period; an old one blocks its own day, not every later one."""
     return hold.ts >= period.start - LONGEST_CALL
+
+
+def counted_at(hold: Hold, moment: datetime) -> datetime:
+    """Give the moment at which a held call is booked, so that no window gets a charge that was not held in it.
+
+    A clock that was set, or a call that took longer than it may, would else move the charge into another day.
+    """
+    return min(max(moment, hold.ts), hold.ts + LONGEST_CALL)
 
 
 def check(caps: Caps, asked: Decimal, books: Books, now: datetime) -> None:

@@ -18,6 +18,7 @@ COST_SOURCES = ("billed", "late", "estimated", "unknown")
 LARGEST_COST = Decimal(1_000_000)
 LARGEST_TOKENS = 10**12
 LONGEST_NAME = 1_000
+MOST_TAGS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,8 +226,8 @@ def _missing(name: str) -> str:
 def _tags(value: object) -> tuple[tuple[str, str], ...]:
     if value is None:
         return ()
-    if not isinstance(value, Mapping) or len(value) > 32:
-        raise InvalidValue("tags are at most 32 names with a text each")
+    if not isinstance(value, Mapping) or len(value) > MOST_TAGS:
+        raise InvalidValue(f"tags are at most {MOST_TAGS} names with a text each")
     return tuple(sorted((safe_tag(name), safe_tag(text)) for name, text in value.items()))
 
 

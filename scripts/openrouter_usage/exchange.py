@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 
 from openrouter_usage.entry import Entry, Hold, Release, checked_entry, record_values
 from openrouter_usage.errors import InvalidValue
@@ -34,6 +35,15 @@ COLUMNS = {
     "streamed": "streamed",
     "finish_reason": "finish_reason",
 }
+# Other programs write this where an answer carried no id; as an id it would make all those calls one.
+_NO_ID = "unknown"
+_SIGNS = "[=+@＝＋－＠-]"  # with which a formula begins, the full-width forms included
+# In both, apostrophes that are there already count as part of the sign: so one more can be told from them.
+_FORMULA = re.compile(f"[' ]*{_SIGNS}")
+# A cell begins after each semicolon where that is the separator, as in much of Europe.
+_AFTER_SEPARATOR = re.compile(f";( *)('*)(?={_SIGNS})")
+_SHIELDED_SEPARATOR = re.compile(f";( *)'('*)(?={_SIGNS})")
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?", re.ASCII)
 _WHOLE = ("prompt_tokens", "completion_tokens", "latency_ms", "cached_tokens", "cache_write_tokens", "reasoning_tokens")
 
 
@@ -52,17 +62,36 @@ def json_pieces(entries: Iterable[Entry]) -> Iterator[str]:
     yield "\n]\n"
 
 
-def csv_pieces(entries: Iterable[Entry], cell: Callable[[str], str]) -> Iterator[str]:
-    """Write calls as CSV with a head line; `cell` makes a text harmless for spreadsheets."""
+def csv_pieces(entries: Iterable[Entry]) -> Iterator[str]:
+    """Write calls as CSV with a head line; every cell is text to a spreadsheet, and can be read back exactly."""
     yield _csv_line(COLUMNS)
     for entry in entries:
-        yield _csv_line(cell(as_text(value)) for value in exported(entry).values())
+        yield _csv_line(shielded(as_text(value)) for value in exported(entry).values())
 
 
 def _csv_line(cells: Iterable[str]) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(cells)
     return line.getvalue()
+
+
+def shielded(text: str) -> str:
+    """Write a text so that no spreadsheet takes it for a formula and no terminal obeys it; `unshielded` undoes it."""
+    if not text.isprintable() or text.startswith('"'):
+        text = dumps(text).replace("\x7f", "\\u007f")
+    text = _AFTER_SEPARATOR.sub(r";\1'\2", text)
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def unshielded(cell: str) -> str:
+    """Give the text that `shielded` wrote, and any other as it is."""
+    text = cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+    text = _SHIELDED_SEPARATOR.sub(r";\1\2", text)
+    try:
+        value = loads(text) if text.startswith('"') else text
+    except ValueError:
+        value = text
+    return value if isinstance(value, str) else text
 
 
 def as_text(value: Json) -> str:
@@ -80,7 +109,7 @@ def imported(text: str) -> Iterator[Entry]:
     if start.startswith("["):
         yield from _numbered(_json_records(start))
     elif start.startswith("{"):
-        yield from _ledger_lines(start)
+        yield from _ledger_lines(start, 1 + text[: len(text) - len(start)].count("\n"))
     else:
         yield from _numbered(_csv_records(start))
 
@@ -97,40 +126,53 @@ def _json_records(text: str) -> Iterator[Mapping[str, Json]]:
 
 
 def _csv_records(text: str) -> Iterator[Mapping[str, Json]]:
-    rows = csv.DictReader(io.StringIO(text))
-    if not rows.fieldnames or not {"timestamp", "model"} <= set(rows.fieldnames):
-        raise InvalidValue("this is neither JSON nor CSV with the columns timestamp and model")
+    # Where a comma parts the whole from the fraction, spreadsheets part the cells with semicolons.
+    delimiter = ";" if ";" in text.partition("\n")[0] else ","
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        for row in rows:
-            yield {name: _typed(name, value) for name, value in row.items() if name in COLUMNS}
+        names = next(rows, [])
+        if not {"timestamp", "model"} <= set(names) or len(set(names)) < len(names):
+            raise InvalidValue("this is neither JSON nor CSV with the columns timestamp and model, each once")
+        for number, row in enumerate(filter(None, rows), 1):
+            # Cells that have moved would be read as each other: 0,0025 as a cost of 0.
+            if len(row) != len(names):
+                raise InvalidValue(f"record {number} is not a call: {len(row)} cells for {len(names)} columns")
+            yield {name: _typed(name, value) for name, value in zip(names, row, strict=True) if name in COLUMNS}
     except csv.Error as error:
         raise InvalidValue(f"this CSV cannot be read: {error}") from None
 
 
-def _typed(name: str, value: str | None) -> Json:
+def _typed(name: str, cell: str) -> Json:
+    value = unshielded(cell)
     if not value:
         return None
     if name in _WHOLE:
-        return int(value) if value.isascii() and value.isdigit() else value
-    if name == "tags":
-        return loads(value)
+        return int(value) if value.isascii() and value.isdigit() and len(value) < 20 else value
     if name == "streamed":
-        return value == "true"
-    # Undo what was put before a text to keep spreadsheets from taking it for a formula.
-    return value[1:] if value[0] == "'" and value[1:2] and value[1] in "=+-@\\＝＋－＠" else value
+        return {"true": True, "false": False}.get(value.lower())
+    return _tags(value) if name == "tags" else value
+
+
+def _tags(text: str) -> Json:
+    try:
+        return loads(text)
+    except ValueError:
+        return text  # which is no tags, and is refused with the record's number
 
 
 def _numbered(records: Iterable[Mapping[str, Json]]) -> Iterator[Entry]:
     for number, record in enumerate(records, 1):
         values = {name or column: record.get(column) for column, name in COLUMNS.items()}
+        if values["id"] == _NO_ID:
+            values["id"] = None
         try:
             yield checked_entry(values)
         except ValueError as error:
             raise InvalidValue(f"record {number} is not a call: {error}") from None
 
 
-def _ledger_lines(text: str) -> Iterator[Entry]:
-    for number, line in enumerate(text.split("\n"), 1):
+def _ledger_lines(text: str, first: int) -> Iterator[Entry]:
+    for number, line in enumerate(text.split("\n"), first):
         record = read_line(line.encode())
         if isinstance(record, Entry):
             yield record

@@ -13,8 +13,11 @@ from openrouter_usage.errors import SettingsError
 from openrouter_usage.text import safe
 
 
-def replace_file(path: Path, pieces: Iterable[str], *, durable: bool = False) -> None:
-    """Write text to a file readable by its owner alone; OSError leaves what was there as it was."""
+def replace_file(path: Path, pieces: Iterable[str], *, durable: bool = False, anew: bool = False) -> None:
+    """Write text to a file readable by its owner alone; OSError leaves what was there as it was.
+
+    With `anew` it is a FileExistsError when there is a file by that name in the end, whoever made it meanwhile.
+    """
     import tempfile  # late: whoever only reads a kept answer never needs it, and it is slow to load
 
     handle, name = tempfile.mkstemp(dir=path.parent, prefix="." + path.name[:40])
@@ -24,13 +27,26 @@ def replace_file(path: Path, pieces: Iterable[str], *, durable: bool = False) ->
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
-        os.replace(name, path)
+        if not (anew and _linked(name, path)):
+            os.replace(name, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(name)
         raise
     if durable:
         sync_folder(path.parent)
+
+
+def _linked(name: str, path: Path) -> bool:
+    """Give a file its name only if nothing has it; False where the file system has no links."""
+    try:
+        os.link(name, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        return False
+    os.unlink(name)
+    return True
 
 
 def sync_folder(folder: Path) -> None:
@@ -67,8 +83,16 @@ def locked(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def save_output(path: Path, pieces: Iterable[str], *, force: bool) -> None:
-    """Write a file that the user asked for; SettingsError when it exists, unless forced, or cannot be written."""
+def own_files(ledger: Path) -> tuple[Path, Path]:
+    """Name what belongs to a ledger and no other file may replace: the ledger and its index."""
+    return ledger, ledger.with_name(ledger.name + ".index")
+
+
+def save_output(path: Path, pieces: Iterable[str], *, force: bool, never: Iterable[Path] = ()) -> None:
+    """Write a file that the user asked for; SettingsError when it exists, unless forced, or cannot be written.
+
+    The files of `never` are not replaced even if forced.
+    """
     shown = safe(str(path), 300)
     try:
         status = path.lstat()
@@ -77,8 +101,24 @@ def save_output(path: Path, pieces: Iterable[str], *, force: bool) -> None:
     if status is not None and not stat.S_ISREG(status.st_mode):
         raise SettingsError(f"{shown} is not written: it is no regular file", hint="name another file")
     if status is not None and not force:
-        raise SettingsError(f"{shown} is there already", hint="name another file, or replace it with --force")
+        raise _is_there(shown)
+    if any(_is_same(path, other) for other in never):
+        raise SettingsError(f"{shown} is not written: it is the ledger or its index", hint="name another file")
     try:
-        replace_file(path, pieces, durable=True)
+        replace_file(path, pieces, durable=True, anew=not force)
+    except FileExistsError:
+        raise _is_there(shown) from None
     except OSError as error:
         raise SettingsError(f"{shown} cannot be written: {error.strerror or error}", hint="name another file") from None
+
+
+def _is_there(shown: str) -> SettingsError:
+    return SettingsError(f"{shown} is there already", hint="name another file, or replace it with --force")
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except OSError:
+        # Neither is there yet: then it is the name that counts.
+        return os.path.realpath(path) == os.path.realpath(other)

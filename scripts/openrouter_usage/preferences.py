@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 
 from openrouter_usage.budget import Caps
 from openrouter_usage.errors import InvalidValue, SettingsError
 from openrouter_usage.exactjson import Json, dumps, loads
-from openrouter_usage.files import make_private_folder, replace_file
+from openrouter_usage.files import locked, make_private_folder, replace_file
 from openrouter_usage.money import plain, usd
 from openrouter_usage.settings import find_home
-from openrouter_usage.text import safe
+from openrouter_usage.text import named, safe
 
 _LARGEST_FILE = 1024 * 1024
 VARIABLES = {
@@ -38,6 +38,9 @@ def load_preferences() -> dict[str, Json]:
     path = settings_file()
     shown = safe(str(path), 300)
     try:
+        # Anything but a file, such as a pipe, could keep the reader waiting for ever.
+        if path.exists() and not path.is_file():
+            raise SettingsError(f"the settings {shown} are no regular file", hint="move it away")
         with path.open("rb") as file:
             values = loads(file.read(_LARGEST_FILE))
     except FileNotFoundError:
@@ -51,13 +54,45 @@ def load_preferences() -> dict[str, Json]:
     return values
 
 
+def load_preference(name: str) -> dict[str, Json]:
+    """Read one of the settings, empty when it is not there; SettingsError for one of another shape."""
+    return _object(load_preferences().get(name), name)
+
+
+def _object(value: Json, name: str) -> dict[str, Json]:
+    if value is not None and not isinstance(value, dict):
+        shown = safe(str(settings_file()), 300)
+        raise SettingsError(f'"{name}" in the settings {shown} is no JSON object', hint="mend or delete it")
+    return value or {}
+
+
 def save_preference(name: str, value: Json) -> None:
     """Set one of the settings and leave the others; None takes it out."""
-    values = {**load_preferences(), name: value}
+    _change(name, lambda kept: value)
+
+
+def change_preference(name: str, change: Callable[[dict[str, Json]], dict[str, Json]]) -> dict[str, Json]:
+    """Change one of the settings while nobody else does, and give what it is then; an empty one is taken out."""
+    changed: dict[str, Json] = {}
+
+    def run(kept: Json) -> Json:
+        changed.update(change(_object(kept, name)))
+        return changed or None
+
+    _change(name, run)
+    return changed
+
+
+def _change(name: str, change: Callable[[Json], Json]) -> None:
     path = settings_file()
     try:
         make_private_folder(path.parent)
-        replace_file(path, [dumps({k: v for k, v in values.items() if v is not None}, indent=2) + "\n"], durable=True)
+        # What another process sets between the reading and the writing would be lost.
+        with locked(path.with_name("settings.lock")):
+            kept = load_preferences()
+            values = {**kept, name: change(kept.get(name))}
+            text = dumps({k: v for k, v in values.items() if v is not None}, indent=2) + "\n"
+            replace_file(path, [text], durable=True)
     except OSError as error:
         raise SettingsError(
             f"the settings {safe(str(path), 300)} cannot be written: {error.strerror}", hint="check the disk"
@@ -70,6 +105,19 @@ def load_caps(environ: Mapping[str, str] | None = None) -> Caps:
     kept = load_preferences().get("budget")
     if kept is not None and not isinstance(kept, dict):
         raise SettingsError("the budget in the settings is no JSON object", hint="run: cost_tracker.py budget set")
+    for name in kept or {}:
+        if name not in VARIABLES:
+            raise SettingsError(
+                f"the budget in the settings has a cap that this version does not know: {named(name)}",
+                hint="update the skill, or run: cost_tracker.py budget set",
+            )
+    odd = sorted((kept or {}).keys() - VARIABLES.keys())
+    if odd:
+        # A misspelt cap would be none at all.
+        raise SettingsError(
+            f"the budget in the settings has {safe(odd[0])}, which is no cap: {', '.join(VARIABLES)} are",
+            hint="mend the file, or run: cost_tracker.py budget clear",
+        )
     found: dict[str, Decimal | None] = {}
     for name, variable in VARIABLES.items():
         raw = environ.get(variable, "").strip()
@@ -78,10 +126,11 @@ def load_caps(environ: Mapping[str, str] | None = None) -> Caps:
     return Caps(**found)
 
 
-def save_caps(caps: Caps) -> None:
-    """Keep a budget; one without any cap is taken out."""
-    kept: dict[str, Json] = {name: plain(amount) for name, amount in caps._asdict().items() if amount is not None}
-    save_preference("budget", kept or None)
+def save_caps(caps: Mapping[str, Decimal]) -> None:
+    """Keep some caps by name, and leave the others as they are; SettingsError when one of those cannot be used."""
+    load_caps({})
+    given: dict[str, Json] = {name: plain(amount) for name, amount in caps.items()}
+    change_preference("budget", lambda kept: {**kept, **given})
 
 
 def cap(value: object, where: str) -> Decimal:

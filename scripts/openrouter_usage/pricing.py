@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from decimal import ROUND_DOWN, Decimal
+from decimal import ROUND_DOWN, ROUND_UP, Context, Decimal
 from typing import NamedTuple
 
+from openrouter_usage import asked
 from openrouter_usage.answers.models import Model
-from openrouter_usage.errors import InvalidValue, Refused
+from openrouter_usage.asked import Unbounded, unbounded
+from openrouter_usage.entry import LARGEST_COST
 from openrouter_usage.exactjson import Json
-from openrouter_usage.money import EXACT, ZERO, plain, usd
+from openrouter_usage.money import EXACT, ZERO, plain
 from openrouter_usage.text import named
 
-DEFAULT_MAX_TOKENS = 1024
-# Providers put instructions of their own around tools; what was measured stays below this.
-_TOKENS_FOR_TOOLS = 2_048
-_TOKENS_FOR_A_TEMPLATE = 64
-# These steer the call and are not put before the model.
-_NOT_SAID = frozenset(("model", "models", "max_tokens", "max_completion_tokens", "provider", "stream", "usage", "n"))
 _MILLION = Decimal(1_000_000)
 _FINEST_PRICE = Decimal("0.000001")
+# A ledger's amounts have 27 decimals at most; what has more is rounded up to fewer.
+_FINEST_AMOUNT = Decimal("1E-18")
+_DOWN, _UP = Context(prec=60, rounding=ROUND_DOWN), Context(prec=60, rounding=ROUND_UP)
+# Of a model whose prices nobody knows: what an answer's token, and one written to a cache, may cost at most.
 _ANSWER_TO_PROMPT = 5
+_CACHE_WRITE_TO_PROMPT = 2
 # These choose among providers; the model and its listed prices are the same.
 _ROUTING_VARIANTS = (":floor", ":nitro", ":exacto")
-_UNBOUNDED_FIELDS = ("plugins", "web_search_options", "modalities", "audio", "image_config")
-
-
-class Unbounded(Refused):
-    """Nobody can say beforehand what a call will cost at most."""
-
-    code = "unbounded"
 
 
 class PriceList(NamedTuple):
@@ -69,11 +62,11 @@ def price_list(models: Sequence[Model], fetched_at: datetime) -> PriceList:
 def estimate(model: Model | None, name: str, prompt_tokens: int, max_tokens: int) -> Decimal:
     """Give the most that so many tokens cost in USD; Unbounded when the model's price is not known."""
     if model is None:
-        raise _unbounded(f"the price of {named(name)} is not known")
-    prices = model.prices
-    if prices.highest_prompt is None or prices.highest_completion is None or prices.request is None:
-        raise _unbounded(f"the price of {named(name)} varies")
-    return _cost(prompt_tokens, prices.highest_prompt, max_tokens, prices.highest_completion, prices.request)
+        raise unbounded(f"the price of {named(name)} is not known")
+    highest, request = model.prices.highest(prompt_tokens), model.prices.request
+    if highest.prompt is None or highest.completion is None or request is None:
+        raise unbounded(f"the price of {named(name)} varies")
+    return _cost(prompt_tokens, highest.prompt, max_tokens, highest.completion, request)
 
 
 def list_cost(model: Model | None, prompt_tokens: int, completion_tokens: int, *, requests: int = 1) -> Decimal | None:
@@ -96,39 +89,58 @@ def _cost(prompt: int, prompt_price: Decimal, completion: int, completion_price:
     return EXACT.add(spent, request)
 
 
+class _Bound(NamedTuple):
+    """What a request costs at most beside its answer, and for each token of that, in USD."""
+
+    fixed: Decimal
+    per_token: Decimal
+    prompt_tokens: int
+    max_price: dict[str, Json]
+
+    def with_answer(self, max_tokens: int) -> WorstCase:
+        cost = _UP.add(self.fixed, _UP.multiply(self.per_token, Decimal(max_tokens)))
+        if cost > LARGEST_COST:
+            raise unbounded(f"it can cost more than ${LARGEST_COST:,}")
+        finer = int(cost.as_tuple().exponent) < int(_FINEST_AMOUNT.as_tuple().exponent)
+        cost = cost.quantize(_FINEST_AMOUNT, context=_UP) if finer else cost
+        return WorstCase(cost, self.prompt_tokens, max_tokens, self.max_price)
+
+
 def worst_case(body: Mapping[str, Json], prices: PriceList) -> WorstCase:
     """Bound a chat request before it is sent; Unbounded names what makes that impossible."""
-    _refuse_unbounded(body)
-    names = _models(body)
-    prompt_tokens = _prompt_tokens(body)
-    max_tokens = _max_tokens(body)
-    answers = max(1, _whole(body.get("n"), "n") or 1)
-    own = _own_max_price(body)
+    return _bound(body, prices).with_answer(asked.max_tokens(body))
+
+
+def _bound(body: Mapping[str, Json], prices: PriceList) -> _Bound:
+    asked.refuse_unbounded(body)
+    tokens, answers, own = asked.prompt_tokens(body), Decimal(asked.answers(body)), asked.own_max_price(body)
     highest: dict[str, Decimal] = {}
-    for name in names:
-        listed = _listed(prices.find(name), name, own)
-        for part, price in listed.items():
+    for name in asked.models(body):
+        for part, price in _listed(prices.find(name), name, tokens, own).items():
             highest[part] = max(price, highest.get(part, ZERO))
-    cost = _cost(prompt_tokens, highest["prompt"], max_tokens * answers, highest["completion"], highest["request"])
-    cap: dict[str, Json] = {part: EXACT.multiply(highest[part], _MILLION) for part in ("prompt", "completion")}
-    return WorstCase(cost, prompt_tokens, max_tokens, cap | {"request": highest["request"]})
+    fixed = _UP.add(_UP.multiply(highest["prompt"], Decimal(tokens)), highest["request"])
+    cap: dict[str, Json] = {part: per_million(highest[f"plain_{part}"]) for part in ("prompt", "completion")}
+    # Some providers write several answers by as many calls, and count the prompt in each.
+    fixed, per_token = _UP.multiply(answers, fixed), _UP.multiply(answers, highest["completion"])
+    return _Bound(fixed, per_token, tokens, cap | {"request": highest["request"]})
 
 
-def _listed(model: Model | None, name: str, own: Mapping[str, Decimal]) -> dict[str, Decimal]:
-    """Give each price at its highest: the caller's own max_price where there is one, else the list's."""
-    prices = model.prices if model else None
-    listed = {
-        "prompt": prices.highest_prompt if prices else None,
-        "completion": prices.highest_completion if prices else None,
-        "request": prices.request if prices else None,
-    }
-    found = {part: own.get(part, price) for part, price in listed.items()}
-    if "prompt" in own and "completion" in own and found["request"] is None:
-        found["request"] = ZERO if model else None
+def _listed(model: Model | None, name: str, tokens: int, own: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    """Give each price at its highest, and the plain ones that providers are held to: the caller's, else the list's."""
+    listed = model.prices.highest(tokens)._asdict() if model else {}
+    found = {"request": own.get("request", model.prices.request if model else None)}
+    for part, usual in (("prompt", _CACHE_WRITE_TO_PROMPT), ("completion", 1)):
+        plain_price, highest = listed.get(f"plain_{part}"), listed.get(part)
+        if part in own:
+            # What is dearer than the plain price, such as writing to a cache, grows with the price that is admitted.
+            times = _UP.divide(highest, plain_price) if plain_price and highest is not None else Decimal(usual)
+            floor = ZERO if plain_price else highest or ZERO
+            plain_price, highest = own[part], max(_UP.multiply(own[part], max(times, Decimal(1))), floor)
+        found |= {part: highest, f"plain_{part}": plain_price}
     missing = [part for part, price in found.items() if price is None]
     if missing:
         why = "varies" if model else "is not known"
-        raise _unbounded(f"the {missing[0]} price of {named(name)} {why}")
+        raise unbounded(f"the {missing[0].removeprefix('plain_')} price of {named(name)} {why}")
     return {part: price for part, price in found.items() if price is not None}
 
 
@@ -142,19 +154,18 @@ def limited(body: Mapping[str, Json], worst: WorstCase) -> dict[str, Json]:
 
 def fitted(body: Mapping[str, Json], prices: PriceList, most: Decimal) -> WorstCase:
     """Bound a request to an amount in USD by shortening its answer, unless its length was asked for."""
-    worst = worst_case(body, prices)
+    bound = _bound(body, prices)
+    worst = bound.with_answer(asked.max_tokens(body))
     if worst.cost <= most:
         return worst
-    asked_for = body.get("max_tokens") is not None or body.get("max_completion_tokens") is not None
-    per_token = EXACT.multiply(usd(worst.max_price["completion"]), Decimal("0.000001"))
-    spare = most - (worst.cost - EXACT.multiply(per_token, Decimal(worst.max_tokens)))
-    tokens = int(spare / per_token) if per_token and not asked_for else 0
+    spare = EXACT.subtract(most, bound.fixed)
+    tokens = 0 if asked.asks_for_length(body) or spare <= 0 else int(_DOWN.divide_int(spare, bound.per_token))
     if tokens < 1:
         raise Unbounded(
             f"the call can cost ${plain(worst.cost)}, more than the ${plain(most)} allowed for it",
             hint="shorten the prompt, lower --max-tokens, or raise --max-cost",
         )
-    return worst_case({**body, "max_tokens": tokens}, prices)
+    return bound.with_answer(tokens)
 
 
 def price_capped(body: Mapping[str, Json], most: Decimal) -> WorstCase:
@@ -163,81 +174,12 @@ def price_capped(body: Mapping[str, Json], most: Decimal) -> WorstCase:
     OpenRouter then refuses every provider that is dearer. An answer's token may cost five times a prompt's, as is
     usual. Unbounded for what costs money beside tokens.
     """
-    _refuse_unbounded(body, but_models=True)
-    prompt_tokens, max_tokens = _prompt_tokens(body), _max_tokens(body)
-    answers = max(1, _whole(body.get("n"), "n") or 1)
-    units = prompt_tokens + _ANSWER_TO_PROMPT * max_tokens * answers
-    prompt_price = (most * _MILLION / units).quantize(_FINEST_PRICE, rounding=ROUND_DOWN)
-    cap: dict[str, Json] = {"prompt": prompt_price, "completion": prompt_price * _ANSWER_TO_PROMPT, "request": ZERO}
-    return WorstCase(most, prompt_tokens, max_tokens, cap)
-
-
-def _models(body: Mapping[str, Json]) -> list[str]:
-    fallbacks = body.get("models")
-    named_in = [body.get("model"), *(fallbacks if isinstance(fallbacks, list) else [])]
-    names = [name for name in named_in if isinstance(name, str) and name]
-    if not names:
-        raise InvalidValue("a request names a model")
-    return names
-
-
-def _prompt_tokens(body: Mapping[str, Json]) -> int:
-    """Count the bytes of what is said: no tokenizer makes more tokens than bytes, and a template's fit in the rest."""
-    said = {name: value for name, value in body.items() if name not in _NOT_SAID}
-    text = json.dumps(said, ensure_ascii=False, default=str)
-    tools = _TOKENS_FOR_TOOLS if body.get("tools") or body.get("functions") else 0
-    return len(text.encode("utf-8", "surrogatepass")) + _TOKENS_FOR_A_TEMPLATE + tools
-
-
-def _max_tokens(body: Mapping[str, Json]) -> int:
-    given = [_whole(body.get(name), name) for name in ("max_tokens", "max_completion_tokens")]
-    named_tokens = [count for count in given if count is not None]
-    return max(named_tokens) if named_tokens else DEFAULT_MAX_TOKENS
-
-
-def _whole(value: Json, name: str) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= 100_000_000:
-        raise InvalidValue(f"{name} is a whole number above 0")
-    return value
-
-
-def _own_max_price(body: Mapping[str, Json]) -> dict[str, Decimal]:
-    provider = body.get("provider")
-    cap = provider.get("max_price") if isinstance(provider, dict) else None
-    if not isinstance(cap, dict):
-        return {}
-    per_unit = {"prompt": Decimal("0.000001"), "completion": Decimal("0.000001"), "request": Decimal(1)}
-    found = {part: usd(cap[part]) for part in per_unit if cap.get(part) is not None}
-    if any(price < 0 for price in found.values()):
-        raise InvalidValue("max_price is not negative")
-    return {part: EXACT.multiply(price, per_unit[part]) for part, price in found.items()}
-
-
-def _refuse_unbounded(body: Mapping[str, Json], *, but_models: bool = False) -> None:
-    for name in _UNBOUNDED_FIELDS:
-        if body.get(name):
-            raise _unbounded(f"{name} costs extra that no price list tells")
-    tools = body.get("tools")
-    for tool in tools if isinstance(tools, list) else []:
-        kind = tool.get("type") if isinstance(tool, dict) else None
-        if kind != "function":
-            raise _unbounded(f"the tool {named(str(kind))} runs on the server and costs extra")
-    for name in () if but_models else _models(body):
-        if name.endswith(":online") or name.startswith("@preset/"):
-            raise _unbounded(f"{named(name)} may search the web or choose models by itself")
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise InvalidValue("a request has messages")
-    for message in messages:
-        parts = message.get("content") if isinstance(message, dict) else None
-        for part in parts if isinstance(parts, list) else []:
-            if not isinstance(part, dict) or part.get("type") != "text":
-                raise _unbounded("images, sound and files cost what only their provider knows")
-
-
-def _unbounded(why: str) -> Unbounded:
-    return Unbounded(
-        f"under a budget this call is refused: {why}", hint="say what it may cost at most with --max-cost (max_cost=)"
-    )
+    asked.refuse_unbounded(body, but_models=True)
+    prompt_tokens, max_tokens, own = asked.prompt_tokens(body), asked.max_tokens(body), asked.own_max_price(body)
+    units = asked.answers(body) * (_CACHE_WRITE_TO_PROMPT * prompt_tokens + _ANSWER_TO_PROMPT * max_tokens)
+    price = _DOWN.divide(EXACT.multiply(most, _MILLION), Decimal(units)).quantize(_FINEST_PRICE, context=_DOWN)
+    cap = {"prompt": price, "completion": EXACT.multiply(price, Decimal(_ANSWER_TO_PROMPT)), "request": ZERO}
+    admitted: dict[str, Json] = {
+        part: min(price, _UP.multiply(own[part], _MILLION)) if part in own else price for part, price in cap.items()
+    }
+    return WorstCase(most, prompt_tokens, max_tokens, admitted)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, timedelta, tzinfo
+from decimal import Decimal
 
-from openrouter_usage.money import add
-from openrouter_usage.period import Period
+from openrouter_usage.money import ZERO, add
+from openrouter_usage.period import Period, days
 from openrouter_usage.summary.model import Share
 from openrouter_usage.usage import NOTHING, Usage
 
@@ -26,11 +27,14 @@ class Beside:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The calls of a period; `rows` and `more` add up to `total`, and so does the trend with `earlier`."""
+    """The calls of a period; `rows` and `more` add up to `total`, and so does the trend with `earlier`.
+
+    `held` is the most, in USD, that the calls of open holds may still cost; None when that is not known.
+    """
 
     title: str
     period: Period | None
-    zone: str
+    zone: tzinfo
     by: str
     total: Usage
     rows: tuple[Share, ...]
@@ -40,8 +44,19 @@ class Report:
     earlier_days: int = 0
     earlier: Usage = NOTHING
     beside: Beside | None = None
+    open_holds: int = 0
+    held: Decimal | None = ZERO
     source: str = ""
     notes: tuple[str, ...] = ()
+
+
+def period_of_day(report: Report, name: str) -> Period:
+    """Give what a day of the report covers: all of it in the report's zone, or as much as the report does."""
+    day = date.fromisoformat(name)
+    whole = days(day, day, name, report.zone)
+    if report.period is None:
+        return whole
+    return Period(max(whole.start, report.period.start), min(whole.end, report.period.end), name)
 
 
 def ranked(groups: Mapping[str, Usage], by: str) -> list[Share]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from openrouter_usage.answers.fields import Fields
 from openrouter_usage.errors import BadAnswer, SettingsError
 from openrouter_usage.exactjson import Json, loads
-from openrouter_usage.preferences import load_preferences
+from openrouter_usage.preferences import load_preference
 from openrouter_usage.text import safe
 
 TABLE = Path(__file__).resolve().parent.parent.parent / "references" / "routing.json"
@@ -27,15 +27,19 @@ def route(task: str) -> Route:
 
     The user's table is `"routing"` in settings.json: a model's name for each task.
     """
-    own = load_preferences().get("routing")
-    if isinstance(own, dict) and own.get(task) is not None:
-        if not isinstance(own[task], str) or not own[task]:
-            raise SettingsError(f"routing of {task} in the settings is no model's name", hint="mend settings.json")
-        return Route(str(own[task]), "chosen in your settings.json")
+    own = load_preference("routing").get(task)
+    if own is not None:
+        if not isinstance(own, str) or not own.strip():
+            raise SettingsError(
+                f"routing of {safe(task)} in the settings is no model's name", hint="mend settings.json"
+            )
+        return Route(own.strip(), "you chose it in settings.json")
     try:
         found = Fields(_table(), "references/routing.json").within(task)
     except BadAnswer:
-        raise SettingsError(f"no model is set for {safe(task)}", hint="name one with --model") from None
+        found = Fields({}, "")
+    if not found.text("model"):
+        raise SettingsError(f"no model is set for {safe(task)}", hint="name one with --model")
     return Route(found.text("model"), found.text("why"))
 
 

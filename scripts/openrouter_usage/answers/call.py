@@ -90,11 +90,11 @@ def _with_usage(named: CallUsage, usage: Fields) -> CallUsage:
     completion = _details(usage, "completion_tokens_details", "output_tokens_details")
     read, written = _count(usage, "cache_read_input_tokens"), _count(usage, "cache_creation_input_tokens")
     sent, received = _count(usage, "prompt_tokens", "input_tokens"), _count(usage, "completion_tokens", "output_tokens")
-    cost, upstream = _amount(usage, "cost"), _amount(_details(usage, "cost_details"), "upstream_inference_cost")
+    cost = _amount(usage, "cost")
     return replace(
         named,
         # Only /messages names cached tokens beside the others; everywhere else they are part of the prompt.
-        prompt_tokens=(sent or 0) + (read or 0) + (written or 0),
+        prompt_tokens=min((sent or 0) + (read or 0) + (written or 0), LARGEST_TOKENS),
         completion_tokens=received or 0,
         cached_tokens=_either(_count(prompt, "cached_tokens"), read),
         cache_write_tokens=_either(_count(prompt, "cache_write_tokens"), written),

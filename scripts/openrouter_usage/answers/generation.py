@@ -7,8 +7,10 @@ from datetime import datetime
 from decimal import Decimal
 
 from openrouter_usage.answers.fields import Fields
-from openrouter_usage.entry import Entry
+from openrouter_usage.entry import LARGEST_COST, LARGEST_TOKENS, LONGEST_NAME, Entry, believable
+from openrouter_usage.errors import InvalidValue
 from openrouter_usage.exactjson import Json
+from openrouter_usage.money import ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,31 +67,64 @@ class Generation:
 
 
 def read_generation(answer: Json, asked_for: str) -> Generation:
-    """Read the body of GET /generation."""
+    """Read the body of GET /generation; BadAnswer for figures that no ledger can hold, or of another call."""
     data = Fields(answer, "/generation").within("data")
+    if data.text("id") not in ("", asked_for):
+        raise data.wrong("id", "it is another one than was asked for")
+    total_cost = _amount(data, "total_cost")
+    if total_cost is None:
+        raise data.wrong("total_cost", "an amount was expected")
     return Generation(
-        id=data.text("id") or asked_for,
-        model=data.text("model"),
-        provider=data.text("provider_name"),
-        created_at=data.moment("created_at"),
-        total_cost=data.usd("total_cost"),
+        id=asked_for,
+        model=_name(data, "model"),
+        provider=_name(data, "provider_name"),
+        created_at=_made(data),
+        total_cost=total_cost,
         usage=data.optional_usd("usage"),
         is_byok=data.flag("is_byok"),
-        upstream_cost=data.optional_usd("upstream_inference_cost"),
-        cache_discount=data.optional_usd("cache_discount"),
-        prompt_tokens=data.optional_count("native_tokens_prompt"),
-        completion_tokens=data.optional_count("native_tokens_completion"),
-        reasoning_tokens=data.optional_count("native_tokens_reasoning"),
-        cached_tokens=data.optional_count("native_tokens_cached"),
-        normalized_prompt_tokens=data.optional_count("tokens_prompt"),
-        normalized_completion_tokens=data.optional_count("tokens_completion"),
+        upstream_cost=_amount(data, "upstream_inference_cost"),
+        cache_discount=_amount(data, "cache_discount", lowest=-LARGEST_COST),
+        prompt_tokens=_tokens(data, "native_tokens_prompt"),
+        completion_tokens=_tokens(data, "native_tokens_completion"),
+        reasoning_tokens=_tokens(data, "native_tokens_reasoning"),
+        cached_tokens=_tokens(data, "native_tokens_cached"),
+        normalized_prompt_tokens=_tokens(data, "tokens_prompt"),
+        normalized_completion_tokens=_tokens(data, "tokens_completion"),
         latency_ms=_milliseconds(data, "latency"),
         generation_time_ms=_milliseconds(data, "generation_time"),
         streamed=_truth(data, "streamed"),
         cancelled=_truth(data, "cancelled"),
-        finish_reason=data.text("finish_reason"),
-        service_tier=data.text("service_tier"),
+        finish_reason=_name(data, "finish_reason"),
+        service_tier=_name(data, "service_tier"),
     )
+
+
+def _amount(data: Fields, name: str, *, lowest: Decimal = ZERO) -> Decimal | None:
+    amount = data.optional_usd(name)
+    if amount is not None and not lowest <= amount <= LARGEST_COST:
+        raise data.wrong(name, f"an amount from {lowest:,} to {LARGEST_COST:,} USD was expected")
+    return amount
+
+
+def _tokens(data: Fields, name: str) -> int | None:
+    count = data.optional_count(name)
+    if count is not None and not 0 <= count <= LARGEST_TOKENS:
+        raise data.wrong(name, f"a count from 0 to {LARGEST_TOKENS:,} was expected")
+    return count
+
+
+def _name(data: Fields, name: str) -> str:
+    """Cut a name to what a ledger can hold; half a surrogate pair cannot be written as UTF-8."""
+    return data.text(name)[:LONGEST_NAME].encode("utf-8", "replace").decode("utf-8")
+
+
+def _made(data: Fields) -> datetime | None:
+    """Give the moment of the call; None when it is absent, or one in which no call can have been made."""
+    try:
+        moment = data.moment("created_at")
+        return believable(moment) if moment else None
+    except InvalidValue:
+        return None
 
 
 def _milliseconds(data: Fields, name: str) -> int | None:

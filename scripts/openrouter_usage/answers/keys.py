@@ -9,6 +9,7 @@ from typing import NamedTuple
 from openrouter_usage.answers.fields import Fields
 from openrouter_usage.answers.key import Limit
 from openrouter_usage.exactjson import Json
+from openrouter_usage.money import subtract
 
 
 class KeyRecord(NamedTuple):
@@ -32,9 +33,9 @@ class KeyRecord(NamedTuple):
     @property
     def spent_in_window(self) -> Decimal | None:
         """What counts against the limit: limit minus what remains, for `usage` is the key's whole life."""
-        if self.limit.amount is None or self.limit.remaining is None:
+        if self.limit.amount is None:
             return self.usage
-        return self.limit.amount - self.limit.remaining
+        return None if self.limit.remaining is None else subtract(self.limit.amount, self.limit.remaining)
 
 
 class CreatedKey(NamedTuple):
@@ -67,9 +68,18 @@ def read_created(answer: Json) -> CreatedKey:
     return CreatedKey(_record(fields.within("data")), secret)
 
 
-def read_workspaces(answer: Json) -> list[str]:
-    """Read the ids of GET /workspaces."""
-    return [data.text("id") for data in Fields(answer, "/workspaces").each("data") if data.text("id")]
+def read_deleted(answer: Json) -> None:
+    """Read the answer of DELETE /keys/{hash}; BadAnswer unless it says that the key is deleted."""
+    fields = Fields(answer, "/keys")
+    if not fields.flag("deleted"):
+        raise fields.wrong("deleted", "true was expected")
+
+
+def read_workspaces(answer: Json) -> tuple[list[str], int]:
+    """Read a page of GET /workspaces: ids, and how many workspaces there are in all, 0 when it does not say."""
+    fields = Fields(answer, "/workspaces")
+    ids = [data.text("id") for data in fields.each("data") if data.text("id")]
+    return ids, fields.count("total_count")
 
 
 def _record(data: Fields) -> KeyRecord:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -12,10 +12,22 @@ from openrouter_usage.exactjson import Json
 from openrouter_usage.money import usd
 
 
+class Highest(NamedTuple):
+    """The highest prices that can hold for a prompt of some length; None is not known or varies.
+
+    `prompt` and `completion` are for any token, cache writes and reasoning included; the plain ones are for others.
+    """
+
+    prompt: Decimal | None
+    completion: Decimal | None
+    plain_prompt: Decimal | None
+    plain_completion: Decimal | None
+
+
 class Prices(NamedTuple):
     """Prices in USD per token, `request` per request; None is not known or varies, and never free.
 
-    The highest of all conditions (long prompts, hours of the day, cache writes) is what a worst case counts with.
+    `conditions` name the highest prices of prompts that are longer than so many tokens, the shortest first.
     """
 
     prompt: Decimal | None
@@ -23,8 +35,11 @@ class Prices(NamedTuple):
     request: Decimal | None
     cache_read: Decimal | None
     cache_write: Decimal | None
-    highest_prompt: Decimal | None
-    highest_completion: Decimal | None
+    conditions: tuple[tuple[int, Highest], ...]
+
+    def highest(self, prompt_tokens: int) -> Highest:
+        """Give the highest prices of all conditions (length, hour, cache writes) that so long a prompt can meet."""
+        return [highest for above, highest in self.conditions if above < prompt_tokens or above < 0][-1]
 
 
 class Model(NamedTuple):
@@ -80,31 +95,41 @@ def _writes_text(data: Fields) -> bool:
 
 
 def _prices(pricing: Fields) -> Prices:
-    prompt, completion = _price(pricing.get("prompt")), _price(pricing.get("completion"))
-    conditions = pricing.get("overrides")
-    cases: list[Json] = [pricing.get(name) for name in _PROMPT_PRICES]
-    answers: list[Json] = [pricing.get(name) for name in _ANSWER_PRICES]
-    for condition in conditions if isinstance(conditions, list) else []:
-        if isinstance(condition, dict):
-            cases += [condition.get(name) for name in _PROMPT_PRICES]
-            answers += [condition.get(name) for name in _ANSWER_PRICES]
+    overrides = pricing.get("overrides")
+    base: dict[str, Json] = {name: pricing.get(name) for name in (*_PROMPT_PRICES, *_ANSWER_PRICES)}
+    cases = [(-1, base), *(_condition(each) for each in (overrides if isinstance(overrides, list) else []))]
     return Prices(
-        prompt,
-        completion,
+        _price(base["prompt"]),
+        _price(base["completion"]),
         _price(pricing.get("request")) if "request" in pricing else Decimal(0),
         _price(pricing.get("input_cache_read")),
         _price(pricing.get("input_cache_write")),
-        _highest(prompt, cases),
-        _highest(completion, answers),
+        tuple((above, _highest(cases, above)) for above in sorted({above for above, _ in cases})),
     )
 
 
-def _highest(first: Decimal | None, others: Iterable[Json]) -> Decimal | None:
-    """Give the highest price of all conditions; None as soon as one of them cannot be known."""
-    if first is None:
-        return None
-    found = [_price(value) for value in others if value is not None]
-    return None if None in found else max([first, *(price for price in found if price is not None)])
+def _condition(override: Json) -> tuple[int, dict[str, Json]]:
+    """Give the prompt length above which other prices hold, -1 for every length, and those prices."""
+    if not isinstance(override, dict):
+        return -1, {}
+    above = override.get("min_prompt_tokens")
+    return above if isinstance(above, int) and above > 0 else -1, override
+
+
+def _highest(cases: Sequence[tuple[int, Mapping[str, Json]]], above: int) -> Highest:
+    """Take the highest price of each kind of all cases that a prompt longer than `above` tokens can meet."""
+
+    def of(*names: str) -> Decimal | None:
+        met = [case for least, case in cases if least <= above]
+        found = [_price(case[name]) for case in met for name in names if case.get(name) is not None]
+        known = [price for price in found if price is not None]
+        return max(known) if known and len(known) == len(found) else None
+
+    highest = of(*_PROMPT_PRICES), of(*_ANSWER_PRICES), of("prompt"), of("completion")
+    # A price that is missing altogether is not known, whatever stands in a condition.
+    base = cases[0][1]
+    known = [base.get(name) is not None for name in ("prompt", "completion", "prompt", "completion")]
+    return Highest(*(price if is_known else None for price, is_known in zip(highest, known, strict=True)))
 
 
 def _price(value: Json) -> Decimal | None:

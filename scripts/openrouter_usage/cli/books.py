@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from datetime import tzinfo
+from datetime import date, datetime, tzinfo
 
 from openrouter_usage.cli.output import complain, write
 from openrouter_usage.cli.parser import Parser, checked
-from openrouter_usage.errors import SettingsError
+from openrouter_usage.errors import InvalidValue, SettingsError
 from openrouter_usage.ledger.books import Ledger
-from openrouter_usage.period import UTC, Period, days, find_zone, parse_day, parse_moment
+from openrouter_usage.period import UTC, Period, days, find_zone, iso, parse_day, parse_moment
 from openrouter_usage.settings import ledger_file
 
 _WORTH_SHOWING = 16 * 1024 * 1024
 _MOMENT = "YYYY-MM-DD, or a moment such as 2026-11-22T10:30:00Z"
+_EVER = Period(datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC), "ever")
 
 
 _opened: list[Ledger] = []
@@ -51,31 +52,53 @@ def describe_span(parser: Parser) -> None:
     )
 
 
+def read_day(text: str) -> date:
+    """Read a day of the years that the ledger covers, and nothing but a day; InvalidValue when it is none."""
+    if not _is_day(text) or not _EVER.start.year <= parse_day(text).year < _EVER.end.year:
+        raise InvalidValue("a day is written like 2026-11-22, and lies in the years 2000 to 2199")
+    return parse_day(text)
+
+
+def _is_day(text: str) -> bool:
+    return len(text) == len("2026-11-22")
+
+
 def _bound(text: str) -> str:
     """Check a bound and leave it as it is: which moment a day begins at depends on --tz."""
-    if len(text) == len("2026-11-22"):
-        parse_day(text)
-    else:
+    # A moment begins with its day: what else Python reads as one depends on its version.
+    read_day(text[:10])
+    if not _is_day(text):
         parse_moment(text)
     return text
 
 
-def span(options: Namespace, whole: Period) -> Period | None:
-    """Give the span that --since and --until pick, open ends taken from `whole`; None when neither is given."""
+def span(options: Namespace) -> Period | None:
+    """Give the span that --since and --until pick, all time where one is left out; None when both are."""
     if not options.since and not options.until:
         return None
     zone = options.tz or UTC
-    start = _moment(options.since, zone).start if options.since else whole.start
-    end = _moment(options.until, zone).end if options.until else whole.end
-    chosen = Period(start, end, "since")
-    if chosen.start >= chosen.end:
+    start = _moment(options.since, zone).start if options.since else _EVER.start
+    end = _moment(options.until, zone).end if options.until else _EVER.end
+    if start >= end:
         raise SettingsError("--since is not before --until", hint="swap them", code="usage")
-    return chosen
+    return Period(start, end, "since")
+
+
+def span_title(options: Namespace) -> str:
+    """Write the span as it was asked for; a moment in UTC."""
+    since, until = _bound_title(options.since), _bound_title(options.until)
+    if since and until:
+        return since if since == until else f"{since} to {until}"
+    return f"since {since}" if since else f"until {until}" if until else "all time"
+
+
+def _bound_title(text: str | None) -> str:
+    return text if text and _is_day(text) else iso(parse_moment(text)) if text else ""
 
 
 def _moment(text: str, zone: tzinfo) -> Period:
     """Give a day of a zone from its beginning to its end, or a moment, where both are the same."""
-    if len(text) == len("2026-11-22"):
+    if _is_day(text):
         day = parse_day(text)
         return days(day, day, "", zone)
     moment = parse_moment(text)

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 from openrouter_usage.cli.output import complain
 from openrouter_usage.client.management import Management
 from openrouter_usage.client.tls import SharedContext
 from openrouter_usage.client.transport import Transport
-from openrouter_usage.errors import MissingKey
+from openrouter_usage.errors import MissingKey, SettingsError
 from openrouter_usage.keyring.changes import Keyring
 from openrouter_usage.period import UTC
 from openrouter_usage.settings import Settings, ledger_file, load_settings
+
+# Longer than a masked label, which is no secret and may be a key's name.
+_SECRET = re.compile(r"sk-or-[\w-]{20}")
+
+
+def load_managing(program: str) -> Settings:
+    """Load the settings, and say what the user should know about them."""
+    settings = load_settings()
+    for warning in settings.warnings:
+        complain(program, warning)
+    return settings
 
 
 def open_management(settings: Settings, timeout_s: float) -> Management:
     """Give the keys API; MissingKey without a management key that may be sent."""
     key = settings.mgmt_key
+    if key is None and settings.credentials.mgmt_key:
+        raise MissingKey(
+            "the management key is not sent to the host of OPENROUTER_BASE_URL", hint="unset OPENROUTER_BASE_URL"
+        )
     if key is None:
         raise MissingKey(
             "no management key found: set OPENROUTER_MGMT_KEY in the environment or in ~/.openrouter/credentials.env",
@@ -27,7 +43,17 @@ def open_management(settings: Settings, timeout_s: float) -> Management:
 
 def open_keyring(program: str, timeout_s: float) -> Keyring:
     """Give the account's keys for changing; changes are noted beside the ledger."""
-    settings = load_settings()
-    for warning in settings.warnings:
-        complain(program, warning)
+    settings = load_managing(program)
     return Keyring(open_management(settings, timeout_s), ledger_file().parent, lambda: datetime.now(UTC))
+
+
+def key_named(text: str) -> str:
+    """Give what names a key as it is; SettingsError for a key itself, which is not to be shown or sent."""
+    if looks_secret(text):
+        raise SettingsError("that is a key itself, which has to stay secret", hint="give its name or its full hash")
+    return text
+
+
+def looks_secret(text: str) -> bool:
+    """Tell whether a key itself is in a text."""
+    return _SECRET.search(text) is not None

@@ -11,7 +11,7 @@ from openrouter_usage.errors import InvalidValue, OpenRouterUsageError, Settings
 from openrouter_usage.text import safe
 from openrouter_usage.version import VERSION
 
-_KEY = re.compile(r"sk-or-[\w-]+")  # given as an argument by mistake, it is not to be repeated
+_KEY = re.compile(r"sk-or-[\w-]+")
 EXIT_CODES = """exit codes:
   0 done   2 wrong usage or settings, missing packages   3 the answer is no
   4 OpenRouter said no (401, 402, 403)   5 OpenRouter could not be reached
@@ -36,7 +36,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise SettingsError with the nearest known word."""
         hint = f"did you mean {self._nearest(message)}?" if self._nearest(message) else f"see {self.prog} --help"
-        raise SettingsError(safe(_KEY.sub("[key]", message), 300), hint=hint, code="usage")
+        raise SettingsError(safe(without_keys(message), 300), hint=hint, code="usage")
 
     def _print_message(self, message: str, file: Any = None) -> None:
         # argparse would write around what `write` knows of closed, full and narrow outputs.
@@ -53,6 +53,11 @@ class Parser(argparse.ArgumentParser):
             if close:
                 return str(close[0])
         return ""
+
+
+def without_keys(text: str) -> str:
+    """Take out of a text what looks like a key: given as an argument by mistake, it is not to be repeated."""
+    return _KEY.sub("[key]", text)
 
 
 def with_version(parser: Parser) -> Parser:

@@ -7,7 +7,7 @@ from importlib import import_module
 
 from openrouter_usage.cli.books import close_ledgers
 from openrouter_usage.cli.output import write
-from openrouter_usage.cli.parser import EXIT_CODES, Parser, with_version
+from openrouter_usage.cli.parser import EXIT_CODES, Parser, with_version, without_keys
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.text import safe
 
@@ -90,4 +90,4 @@ def _without_verb(argv: Sequence[str]) -> int:
 
     close = get_close_matches(argv[0], VERBS, n=1)
     hint = f"did you mean {close[0]}?" if close else f"see {PROGRAM} --help"
-    raise SettingsError(f"{safe(argv[0], 40)} is no verb", hint=hint, code="usage")
+    raise SettingsError(f"{safe(without_keys(argv[0]), 40)} is no verb", hint=hint, code="usage")

@@ -57,6 +57,9 @@ class Inference:
         """Read a refusal: the error it makes, and how long to wait before sending again, None for never."""
         try:
             answer = opened.whole(self._key)
+        except Unreachable:
+            # What it says was cut off; its status tells enough.
+            answer = Answer(opened.status, b"")
         finally:
             opened.release()
         complaint = read_complaint(answer.body)

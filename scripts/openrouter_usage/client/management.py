@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from openrouter_usage.answers.keys import (
     CreatedKey,
     KeyRecord,
     read_created,
+    read_deleted,
     read_keys,
     read_one,
     read_workspaces,
@@ -14,9 +17,12 @@ from openrouter_usage.client.openrouter import parsed
 from openrouter_usage.client.refusals import refusal
 from openrouter_usage.client.transport import Request, Transport
 from openrouter_usage.credentials import ApiKey
+from openrouter_usage.errors import BadAnswer
 from openrouter_usage.exactjson import Json, dumps
+from openrouter_usage.text import quoted
 
-PAGE = 100
+_MOST_WORKSPACES = 10_000
+_HASH = re.compile(r"[0-9A-Za-z_-]{1,128}", re.ASCII)
 
 
 class Management:
@@ -28,11 +34,18 @@ class Management:
         self._key = key
 
     def workspaces(self) -> list[str]:
-        """Ask GET /workspaces for the ids of all workspaces."""
-        return read_workspaces(self._read("/workspaces"))
+        """Ask GET /workspaces, page by page, for the ids of all workspaces."""
+        found: dict[str, None] = {}
+        while len(found) < _MOST_WORKSPACES:
+            page, count = read_workspaces(self._read("/workspaces", ("offset", str(len(found))), ("limit", "100")))
+            known = len(found)
+            found |= dict.fromkeys(page)
+            if len(found) == known or len(found) == count:
+                break
+        return list(found)
 
     def keys(self, workspace: str, offset: int) -> list[KeyRecord]:
-        """Ask GET /keys for one page of one workspace, "" for the default one; a short page is the last."""
+        """Ask GET /keys for the keys of one workspace, "" for the default one, from the `offset`-th on."""
         params = [("include_disabled", "true"), ("include_expired", "true"), ("offset", str(offset))]
         if workspace:
             params.append(("workspace_id", workspace))
@@ -44,15 +57,15 @@ class Management:
 
     def update(self, key_hash: str, fields: dict[str, Json]) -> KeyRecord:
         """Send PATCH /keys/{hash}, once."""
-        return read_one(self._change("PATCH", f"/keys/{key_hash}", fields))
+        return read_one(self._change("PATCH", key_path(key_hash), fields))
 
     def get(self, key_hash: str) -> KeyRecord:
         """Ask GET /keys/{hash}."""
-        return read_one(self._read(f"/keys/{key_hash}"))
+        return read_one(self._read(key_path(key_hash)))
 
     def delete(self, key_hash: str) -> None:
         """Send DELETE /keys/{hash}, once."""
-        self._change("DELETE", f"/keys/{key_hash}", None)
+        read_deleted(self._change("DELETE", key_path(key_hash), None))
 
     def _read(self, path: str, *params: tuple[str, str]) -> Json:
         answer = self._transport.get(Request("GET", path, self._key, params))
@@ -68,3 +81,10 @@ class Management:
             error.may_have_arrived = answer.status == 408 or answer.status >= 500
             raise error
         return parsed(answer, path)
+
+
+def key_path(key_hash: str) -> str:
+    """Give the path of a key; BadAnswer for a hash that would lead somewhere else."""
+    if not _HASH.fullmatch(key_hash):
+        raise BadAnswer(f"OpenRouter names a key by {quoted(key_hash, 100)}, which is no hash: it is left alone")
+    return f"/keys/{key_hash}"

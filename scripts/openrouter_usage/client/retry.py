@@ -38,7 +38,7 @@ def may_be_billed(status: int, is_from_openrouter: bool) -> bool:
 
     A 503 in OpenRouter's own words says that no provider took the call; from anything in between it says nothing.
     """
-    return status == 408 or (status >= 500 and not (status == 503 and is_from_openrouter))
+    return status < 300 or status == 408 or (status >= 500 and not (status == 503 and is_from_openrouter))
 
 
 def parse_retry_after(header: str | None, now: datetime) -> float | None:

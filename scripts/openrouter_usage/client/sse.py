@@ -27,15 +27,18 @@ def events(pieces: Iterable[bytes]) -> Iterator[str]:
 
 def lines(pieces: Iterable[bytes]) -> Iterator[str]:
     """Give the lines of a stream, ended by LF, CRLF or CR; they are cut as bytes, so no character is torn."""
-    rest = b""
+    rest: list[bytes] = []
+    size = 0
+    after_cr = False
     for piece in pieces:
-        text = rest + piece
-        # A CR at the very end may be the first half of a CRLF that was cut in two.
-        held = b"\r" if text.endswith(b"\r") else b""
-        text = text[: len(text) - len(held)].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        *whole, rest = text.split(b"\n")
-        rest += held
-        if len(rest) > LONGEST_EVENT:
-            raise BadAnswer("the stream has a line of more than 16 MiB")
+        # An LF right after a CR is the second half of a CRLF that was cut in two.
+        text = piece[1:] if after_cr and piece.startswith(b"\n") else piece
+        after_cr = piece.endswith(b"\r") or (after_cr and not piece)
+        *whole, last = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
         for line in whole:
-            yield line.decode("utf-8", "replace").removeprefix("\ufeff")
+            yield b"".join([*rest, line]).decode("utf-8", "replace").removeprefix("\ufeff")
+            rest, size = [], 0
+        rest.append(last)
+        size += len(last)
+        if size > LONGEST_EVENT:
+            raise BadAnswer("the stream has a line of more than 16 MiB")

@@ -18,7 +18,7 @@ from openrouter_usage.client.connection import Adapter, Lifeline
 from openrouter_usage.client.failures import RAISED, ConnectionFailed, failure
 from openrouter_usage.client.retry import RETRIED_STATUSES, parse_http_date, parse_retry_after, wait_before_retry
 from openrouter_usage.client.tls import SharedContext
-from openrouter_usage.credentials import ApiKey
+from openrouter_usage.credentials import ApiKey, scrubbed
 from openrouter_usage.errors import TimedOut
 from openrouter_usage.period import UTC
 from openrouter_usage.settings import BaseUrl
@@ -58,7 +58,7 @@ class OpenAnswer:
         self._lifeline = lifeline
         self._translated = translated
         self.status = response.status_code
-        self.generation = safe(response.headers.get("X-Generation-Id", ""), 200)
+        self.generation = scrubbed(safe(response.headers.get("X-Generation-Id", ""), 200))
 
     def whole(self, key: ApiKey | None) -> Answer:
         """Read the body to its end."""
@@ -186,6 +186,8 @@ class Transport:
         except (*RAISED, AttributeError, ValueError) as error:
             raise translated(error) from None
         except BaseException:
+            # ^C: nobody will read the answer, so nobody is to go on sending it.
+            lifeline.cut()
             lifeline.release()
             raise
         return OpenAnswer(response, lifeline, translated)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from openrouter_usage.answers.keys import KeyRecord
-from openrouter_usage.client.management import PAGE, Management
+from openrouter_usage.client.management import Management
 from openrouter_usage.errors import NotFound, OpenRouterUsageError, SettingsError
 from openrouter_usage.text import named, safe
 
@@ -16,29 +16,41 @@ SOON = timedelta(days=7)
 
 
 class Listing(NamedTuple):
-    """The keys that were found, and what could not be read."""
+    """The keys that were found, what could not be read, and whether a page of keys is among that."""
 
     keys: tuple[KeyRecord, ...]
     gaps: tuple[str, ...]
+    has_holes: bool = False
 
 
 def list_keys(client: Management) -> Listing:
-    """Read every page of every workspace; the first failure of all is raised, later ones become gaps."""
+    """Read every page of every workspace; raises when nothing at all can be read, later failures become gaps."""
     found: dict[str, KeyRecord] = {}
     gaps: list[str] = []
-    for workspace in _workspaces(client, gaps):
-        for page in range(MOST_PAGES):
-            try:
-                keys = client.keys(workspace, page * PAGE)
-            except OpenRouterUsageError as error:
-                if not found and not page:
-                    raise
-                gaps.append(f"page {page + 1} of workspace {named(workspace or 'default')}: {error.message}")
-                break
-            found.update((key.hash, key) for key in keys)
-            if len(keys) < PAGE:
-                break
-    return Listing(tuple(sorted(found.values(), key=lambda key: (key.name.casefold(), key.hash))), tuple(gaps))
+    holes: list[str] = []
+    workspaces = _workspaces(client, gaps)
+    for number, workspace in enumerate(workspaces):
+        try:
+            _read_workspace(client, workspace, found)
+        except OpenRouterUsageError as error:
+            if not found and number == len(workspaces) - 1 == len(holes):
+                raise
+            holes.append(f"keys of workspace {named(workspace or 'default')}: {error.message}")
+    keys = sorted(found.values(), key=lambda key: (key.name.casefold(), key.hash))
+    return Listing(tuple(keys), (*gaps, *holes), bool(holes))
+
+
+def _read_workspace(client: Management, workspace: str, found: dict[str, KeyRecord]) -> None:
+    """Add the keys of a workspace; what was found before a page fails stays."""
+    offset = 0
+    for _ in range(MOST_PAGES):
+        page = client.keys(workspace, offset)
+        known = len(found)
+        found.update((key.hash or key.label, key) for key in page)
+        # Only a page with nothing new is surely the last: how many keys a page holds is OpenRouter's to change.
+        if len(found) == known:
+            return
+        offset += len(page)
 
 
 def _workspaces(client: Management, gaps: list[str]) -> list[str]:
@@ -53,9 +65,15 @@ def _workspaces(client: Management, gaps: list[str]) -> list[str]:
 
 
 def find_key(listing: Listing, wanted: str) -> KeyRecord:
-    """Give the one key of that exact name or full hash; SettingsError when there is none, or more than one."""
+    """Give the one key of that exact name or full hash; SettingsError unless it is surely the only one."""
     matches = [key for key in listing.keys if wanted in (key.name, key.hash)]
     if len(matches) == 1:
+        if listing.gaps and matches[0].hash != wanted:
+            raise SettingsError(
+                f"another key may be named {named(wanted)} too: {listing.gaps[0]}",
+                hint=f"say by its full hash that it is this one: {safe(matches[0].hash, 64)}",
+                code="ambiguous",
+            )
         return matches[0]
     if matches:
         hashes = ", ".join(safe(key.hash, 64) for key in matches[:5])
@@ -64,7 +82,7 @@ def find_key(listing: Listing, wanted: str) -> KeyRecord:
             hint=f"say which by its full hash: {hashes}",
             code="ambiguous",
         )
-    part = " (some pages could not be read)" if listing.gaps else ""
+    part = " (some keys could not be read)" if listing.gaps else ""
     raise SettingsError(
         f"no key has exactly the name or the full hash {named(wanted)}{part}",
         hint="cost_tracker.py keys list shows them",

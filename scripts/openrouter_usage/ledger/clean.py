@@ -6,21 +6,27 @@ import contextlib
 import os
 import shutil
 import sqlite3
-import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
 
 from openrouter_usage.entry import Entry, Hold, Release
 from openrouter_usage.errors import LedgerError
 from openrouter_usage.files import sync_folder
 from openrouter_usage.index import query
+from openrouter_usage.index.blocks import lines_of
+from openrouter_usage.index.position import load_position
 from openrouter_usage.ledger.engine import Engine
+from openrouter_usage.ledger.file import BLOCK
 from openrouter_usage.lines import read_line
 from openrouter_usage.text import safe
 from openrouter_usage.usage import NOTHING, Usage
+
+# A shell's `>>` may have opened the file before it was replaced, and write a moment later.
+_GRACE_S = (0.0, 0.05, 0.15)
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +72,71 @@ def clean(engine: Engine, before: datetime, *, dry_run: bool) -> Cleaned:
     """Take out the calls before a moment; LedgerError leaves the ledger as it was."""
 
     def work(index: sqlite3.Connection) -> Cleaned:
-        sieve = _Sieve(index, before)
-        if dry_run or not _size(engine):
-            for at, line in _lines(engine, _size(engine)):
-                sieve.keeps(at, line)
-            return Cleaned(sieve.removed, sieve.usage, sieve.kept, None)
-        return _rewrite(engine, sieve)
+        sieve, position = _Sieve(index, before), load_position(index)
+        # What came after the index has read is nobody's to judge: it stays, whatever it is.
+        end = position.offset if position else 0
+        if not dry_run and end:
+            return _rewrite(engine, sieve, end)
+        for _ in _kept(engine, sieve, end):
+            pass
+        return Cleaned(sieve.removed, sieve.usage, sieve.kept, None)
 
     return engine.reading(work) if dry_run else engine.locked(work)
+
+
+def _kept(engine: Engine, sieve: _Sieve, end: int) -> Iterator[bytes]:
+    """Give what stays of the ledger up to an offset, to the byte; a last line without its end gets one."""
+    stop = 0
+    for start, text, stop in engine.file.blocks(0, end):
+        if len(text) == stop - start:
+            yield b"".join(line + b"\n" for at, line in lines_of(text, start) if sieve.keeps(at, line))
+        elif sieve.keeps(start, text):
+            # A line of megabytes, of which the block has only the beginning.
+            yield from _pieces(engine, start, stop)
+    rest = engine.file.read(stop, end - stop)
+    if rest and sieve.keeps(stop, rest):
+        yield rest + b"\n"
+
+
+def _pieces(engine: Engine, start: int, stop: int) -> Iterator[bytes]:
+    for at in range(start, stop, BLOCK):
+        yield engine.file.read(at, min(BLOCK, stop - at))
+
+
+def _rewrite(engine: Engine, sieve: _Sieve, end: int) -> Cleaned:
+    path = engine.path
+    # Nobody else makes these, for the lock is held; one that is there is what a killed program left.
+    new, spare, old = (path.with_name(path.name + suffix) for suffix in (".new", ".1.new", ".1"))
+    try:
+        copied = _write_new(engine, sieve, new, end)
+        if sieve.removed:
+            engine.file.close()  # Windows replaces no file that is open
+            _keep(path, spare, old)
+            os.replace(new, path)
+    except BaseException as error:
+        _forget(new, spare)
+        if isinstance(error, OSError):
+            raise _unclean(engine, error) from None
+        raise
+    if not sieve.removed:
+        _forget(new)
+        return Cleaned(0, NOTHING, sieve.kept, None)
+    engine.rewritten()
+    _take_late(engine, old, copied)
+    return Cleaned(sieve.removed, sieve.usage, sieve.kept, old)
+
+
+def _write_new(engine: Engine, sieve: _Sieve, new: Path, end: int) -> int:
+    """Write what stays, and what was appended since without the lock; give the offset up to which that is."""
+    _forget(new)
+    with open(os.open(new, _NEW, 0o600), "wb") as file:
+        for piece in _kept(engine, sieve, end):
+            file.write(piece)
+        late = engine.file.read(end, _size(engine) - end)
+        file.write(late)
+        file.flush()
+        os.fsync(file.fileno())
+    return end + len(late)
 
 
 def _size(engine: Engine) -> int:
@@ -81,35 +144,43 @@ def _size(engine: Engine) -> int:
     return status.st_size if status else 0
 
 
-def _lines(engine: Engine, size: int) -> Iterator[tuple[int, bytes]]:
-    return engine.lines(0, size - 1) if size else iter(())
+def _keep(path: Path, spare: Path, old: Path) -> None:
+    """Keep the ledger as `.1` too; there is a ledger at every moment."""
+    _forget(spare)
+    try:
+        os.link(path, spare)
+    except OSError:
+        shutil.copy2(path, spare)  # a file system without links
+    os.replace(spare, old)
 
 
-def _rewrite(engine: Engine, sieve: _Sieve) -> Cleaned:
-    old = engine.path.with_name(engine.path.name + ".1")
-    engine.file.append(b"", durable=False)  # a torn last line becomes whole, and is kept
-    size = _size(engine)
+def _take_late(engine: Engine, old: Path, copied: int) -> None:
+    """Move what a program without the lock appended to the file that just became `.1`."""
     try:
-        handle, name = tempfile.mkstemp(dir=engine.path.parent, prefix=engine.path.name)
+        for wait_s in _GRACE_S:
+            time.sleep(wait_s)
+            with old.open("rb") as before:
+                before.seek(copied)
+                late = before.read()
+            if late:
+                with engine.path.open("ab") as file:
+                    file.write(late)
+                    file.flush()
+                    os.fsync(file.fileno())
+                copied += len(late)
+        sync_folder(engine.path.parent)
     except OSError as error:
-        raise _unclean(engine, error) from None
-    try:
-        with os.fdopen(handle, "wb") as new:
-            for at, line in _lines(engine, size):
-                if sieve.keeps(at, line):
-                    new.write(line + b"\n")
-            if not sieve.removed:
-                os.unlink(name)
-                return Cleaned(0, NOTHING, sieve.kept, None)
-            new.flush()
-            os.fsync(new.fileno())
-            _swap(engine.path, old, name, new, size)
-    except OSError as error:
+        raise LedgerError(
+            f"the ledger was cleaned, but lines that were just appended may only be in {safe(str(old), 300)}: "
+            f"{error.strerror or error}",
+            hint="import that file: what is known already is left out",
+        ) from None
+
+
+def _forget(*paths: Path) -> None:
+    for path in paths:
         with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise _unclean(engine, error) from None
-    engine.rewritten()
-    return Cleaned(sieve.removed, sieve.usage, sieve.kept, old)
+            path.unlink()
 
 
 def _unclean(engine: Engine, error: OSError) -> LedgerError:
@@ -117,26 +188,3 @@ def _unclean(engine: Engine, error: OSError) -> LedgerError:
         f"the ledger {safe(str(engine.path), 300)} could not be cleaned and is as it was: {error.strerror or error}",
         hint="check the disk and the folder's owner and mode",
     )
-
-
-def _swap(path: Path, old: Path, name: str, new: BinaryIO, size: int) -> None:
-    """Keep the ledger as `.1` and put the new file in its place; there is a ledger at every moment."""
-    with path.open("rb") as before:
-        spare = old.with_name(old.name + ".new")
-        with contextlib.suppress(FileNotFoundError):
-            spare.unlink()
-        try:
-            os.link(path, spare)
-        except OSError:
-            shutil.copy2(path, spare)  # a file system without links
-        os.replace(spare, old)
-        os.replace(name, path)
-        # A program without the lock may have appended to the file that just became `.1`.
-        before.seek(size)
-        late = before.read()
-        if late:
-            new.seek(0, os.SEEK_END)
-            new.write(late)
-            new.flush()
-            os.fsync(new.fileno())
-    sync_folder(path.parent)

@@ -9,7 +9,7 @@ from openrouter_usage.exactjson import Json
 from openrouter_usage.keyring.listing import remarks
 from openrouter_usage.money import format_usd
 from openrouter_usage.period import iso, spoken
-from openrouter_usage.text import named
+from openrouter_usage.text import named, safe
 
 
 def key_lines(key: KeyRecord, now: datetime) -> list[str]:
@@ -18,14 +18,18 @@ def key_lines(key: KeyRecord, now: datetime) -> list[str]:
     if key.limit.amount is None:
         money = f"{spent} spent ever, no limit"
     else:
-        window = {"daily": "today", "weekly": "this week", "monthly": "this month"}.get(key.limit.reset or "", "ever")
-        money = f"{spent} of {format_usd(key.limit.amount)} spent {window}"
+        money = f"{spent} of {format_usd(key.limit.amount)} spent {_window(key.limit.reset)}"
     unseen = "last use unknown" if key.usage else "never used"
     used = f"last used {spoken(key.last_used_at)}" if key.last_used_at else unseen
-    marks = [mark for mark in remarks(key, now) if mark != "no limit" or key.limit.amount is None]
+    marks = remarks(key, now)
     tail = f" ⚠ {', '.join(marks)}" if marks else ""
     byok = f" + {format_usd(key.byok_usage)} BYOK ever" if key.byok_usage else ""
     return [f"• {named(key.name)} ({named(key.label)}): {money}{byok}; {used}{tail}"]
+
+
+def _window(reset: str | None) -> str:
+    known = {None: "ever", "daily": "today", "weekly": "this week", "monthly": "this month"}
+    return known.get(reset) or f"({safe(reset)})"
 
 
 def key_data(key: KeyRecord, now: datetime) -> dict[str, Json]:

@@ -7,10 +7,10 @@ from datetime import datetime
 
 from openrouter_usage.exactjson import Json
 from openrouter_usage.money import plain
-from openrouter_usage.period import iso
+from openrouter_usage.period import Period, iso
 from openrouter_usage.render import as_csv, as_markdown
 from openrouter_usage.render.as_json import envelope
-from openrouter_usage.report import Report
+from openrouter_usage.report import Report, period_of_day
 from openrouter_usage.summary.model import Share
 from openrouter_usage.usage import Usage
 
@@ -23,7 +23,17 @@ COUNTS = (
     "cache_write_tokens",
     "reasoning_tokens",
 )
-COLUMNS = ("kind", "name", *COUNTS, "cost_usd", "byok_usd", "unknown_cost_calls", "estimated_cost_calls")
+COLUMNS = (
+    "kind",
+    "name",
+    "start_utc",
+    "end_utc",
+    *COUNTS,
+    "cost_usd",
+    "byok_usd",
+    "unknown_cost_calls",
+    "estimated_cost_calls",
+)
 
 
 def as_json(report: Report, now: datetime) -> str:
@@ -33,12 +43,14 @@ def as_json(report: Report, now: datetime) -> str:
         "title": report.title,
         "start": iso(period.start) if period else None,
         "end": iso(period.end) if period else None,
-        "zone": report.zone,
+        "zone": str(report.zone),
         "source": report.source,
         "total": _usage(report.total),
         "by": report.by,
         "groups": _shares(report.rows),
         "more": {"count": report.more_count, **_usage(report.more)},
+        "open_holds": report.open_holds,
+        "held_usd": report.held,
         "trend": _shares(report.trend),
         "earlier": {"days": report.earlier_days, **_usage(report.earlier)},
         "utc": None
@@ -59,20 +71,25 @@ def _usage(usage: Usage) -> dict[str, Json]:
 
 
 def as_csv_rows(report: Report) -> Iterator[tuple[str, ...]]:
-    """Give the groups, what is left of them, the trend, and the total, a row each."""
-    yield from (_row(report.by, share.name, share.usage) for share in report.rows)
+    """Give the groups, what is left of them, the trend, the total, and OpenRouter's UTC day, a row each."""
+    whole = report.period
+    for name, usage in report.rows:
+        yield _row(report.by, name, period_of_day(report, name) if report.by == "day" else whole, usage)
     if report.more_count:
-        yield _row("more", f"{report.more_count} more", report.more)
+        yield _row("more", f"{report.more_count} more", whole, report.more)
     if report.earlier_days:
-        yield _row("earlier", f"{report.earlier_days} earlier days", report.earlier)
-    yield from (_row("trend", share.name, share.usage) for share in report.trend)
-    yield _row("total", report.title, report.total)
+        yield _row("earlier", f"{report.earlier_days} earlier days", whole, report.earlier)
+    yield from (_row("trend", day.name, period_of_day(report, day.name), day.usage) for day in report.trend)
+    yield _row("total", report.title, whole, report.total)
+    if report.beside:
+        yield _row("utc", report.beside.period.label, report.beside.period, report.beside.total)
 
 
-def _row(kind: str, name: str, usage: Usage) -> tuple[str, ...]:
+def _row(kind: str, name: str, period: Period | None, usage: Usage) -> tuple[str, ...]:
+    ends = (iso(period.start), iso(period.end)) if period else ("", "")
     counts = (str(getattr(usage, count)) for count in COUNTS)
     money = (plain(usage.cost), plain(usage.byok_cost))
-    return (kind, name, *counts, *money, str(usage.unknown), str(usage.estimated))
+    return (kind, name, *ends, *counts, *money, str(usage.unknown), str(usage.estimated))
 
 
 def as_csv_text(report: Report, now: datetime) -> str:
@@ -84,5 +101,5 @@ def as_markdown_text(report: Report, now: datetime) -> str:
     """Write the report as a Markdown table with its source below."""
     head = [f"## OpenRouter cost statistics ({as_markdown.escaped(report.title)})", ""]
     notes = [f"- {as_markdown.escaped(note)}" for note in report.notes]
-    source = f"Source: local ledger `{report.source}`; days of {report.zone}; amounts in USD."
+    source = f"Source: local ledger {as_markdown.escaped(report.source)}; days of {report.zone}; amounts in USD."
     return "\n".join([*head, *as_markdown.table(COLUMNS, as_csv_rows(report)), "", source, *notes]) + "\n"

@@ -7,7 +7,7 @@ from decimal import Decimal
 from openrouter_usage.money import format_usd, share
 from openrouter_usage.period import Period, spoken
 from openrouter_usage.report import Report
-from openrouter_usage.text import named, plural
+from openrouter_usage.text import named, plural, safe
 from openrouter_usage.usage import Usage
 
 _HEADINGS = {"model": "By Model", "day": "By Day", "session": "By Session", "provider": "By Provider", "tag": "By Tag"}
@@ -17,13 +17,17 @@ _MOST_BAR = 40
 def render(report: Report, width: int) -> str:
     """Write the report for a terminal of `width` columns; amounts in USD."""
     title = f"OpenRouter Cost Statistics ({report.title})"
-    lines = [title, "=" * (len(title) - 3), *_totals(report.total), *_beside(report)]
+    lines = [title, _rule(title), *_totals(report.total), *_beside(report)]
     if report.rows or report.more_count:
         lines += ["", f"{_HEADINGS[report.by]}:", *_groups(report)]
     if report.trend:
         lines += ["", *_trend(report, width)]
-    lines += ["", f"Source: local ledger {report.source}; days of {report.zone}"]
+    lines += ["", f"Source: local ledger {safe(report.source, 300)}; days of {report.zone}"]
     return "\n".join([*lines, *(f"⚠ {note}" for note in report.notes)]) + "\n"
+
+
+def _rule(title: str) -> str:
+    return "=" * (len(title) - 2)
 
 
 def _totals(usage: Usage) -> list[str]:
@@ -86,7 +90,7 @@ def _cost(usage: Usage) -> str:
 
 def _trend(report: Report, width: int) -> list[str]:
     heading = "Monthly Cost Trend" if report.period and report.period.label == "month" else "Cost Trend"
-    lines = [heading, "=" * len(heading)]
+    lines = [heading, _rule(heading)]
     if report.earlier_days:
         lines.append(f"... {plural(report.earlier_days, 'earlier day')} with calls ({_cost(report.earlier)})")
     labels = [f"{row.name}: {_cost(row.usage)}" for row in report.trend]

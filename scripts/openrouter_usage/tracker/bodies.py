@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from openrouter_usage.tracker.responses import READERS, Body, content_of, generation_of, may_be_billed
+from openrouter_usage.tracker.responses import READERS, Body, content_of, generation_of, may_have_cost
 from openrouter_usage.tracker.tracked import TrackedCall
 from openrouter_usage.tracker.watch import Watch
+from openrouter_usage.tracker.written import guarded
 
 _CLOSERS = ("close", "aclose")
 
@@ -38,7 +39,7 @@ class _Recorded(Body):
     """A body whose answers are recorded; it does not hold the response."""
 
     def __init__(self, call: TrackedCall, response: Any) -> None:
-        watch = Watch(call, generation=generation_of(response) if may_be_billed(response) else "")
+        watch = Watch(call, generation=generation_of(response) if may_have_cost(response) else "")
         super().__init__(response, lambda value, is_whole: watch.take(value, is_whole=is_whole))
         self._watch = watch
 
@@ -75,7 +76,7 @@ class _Tap:
                 piece = next(pieces, None)
             if piece is None:
                 return self._end()
-            self._body.feed(piece)
+            self._feed(piece)
             yield piece
 
     async def _shown_async(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -85,7 +86,7 @@ class _Tap:
             if piece is None:
                 self._end()
                 return
-            self._body.feed(piece)
+            self._feed(piece)
             yield piece
 
     @contextmanager
@@ -99,6 +100,9 @@ class _Tap:
         finally:
             self._is_advancing = False
 
+    def _feed(self, piece: bytes) -> None:
+        guarded(lambda: self._body.feed(piece), None)
+
     def _closing(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         # `httpx` closes a response from within, before the last of its decoded bytes have come out.
         if not self._is_advancing:
@@ -106,7 +110,7 @@ class _Tap:
         return method(*args, **kwargs)
 
     def _end(self) -> None:
-        self._body.end()
+        guarded(self._body.end, None)
         response = self._response()
         for name in (*READERS, *_CLOSERS) if response is not None else ():
             # Its own methods again; these here would keep it in memory until the garbage collector comes.

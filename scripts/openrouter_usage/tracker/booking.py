@@ -8,16 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 
 from openrouter_usage.answers.call import CallUsage
 from openrouter_usage.answers.generation import Generation
-from openrouter_usage.budget import Caps, check
-from openrouter_usage.entry import Entry, Hold
-from openrouter_usage.errors import LedgerError, NotFound, OpenRouterUsageError
+from openrouter_usage.budget import Caps, check, counted_at
+from openrouter_usage.entry import LONGEST_NAME, Entry, Hold, checked_hold, record_values
+from openrouter_usage.errors import InvalidValue, LedgerError, NotFound, OpenRouterUsageError, Refused
 from openrouter_usage.ledger import spool
 from openrouter_usage.ledger.books import Ledger
 from openrouter_usage.lines import write_line
-from openrouter_usage.money import ZERO
+from openrouter_usage.money import ZERO, format_usd
 from openrouter_usage.tracker.session import count_in_sessions, open_sessions
 
 Clock = Callable[[], datetime]
@@ -42,15 +43,17 @@ class Booking:
         self._ledger = ledger
         self._caps = caps
         self._clock = clock
-        self._model = model
-        self._session = session
+        self._model = model[:LONGEST_NAME]
+        self._session = session[:LONGEST_NAME]
         self._tags = tuple(sorted(tags.items()))
         self._sessions = open_sessions()
         self._began = clock()
         self.hold: Hold | None = None
         self.entry: Entry | None = None
-        # The line that is not in the ledger although the call was made; None when all is well.
+        self._is_released = False
+        # The line that is not in the ledger although the call was made, and where it waits; None when all is well.
         self.unsaved: bytes | None = None
+        self.kept_in: Path | None = None
 
     def open(self, max_cost: Decimal | None) -> None:
         """Set `max_cost` USD aside; BudgetExceeded when it does not fit, LedgerError when it cannot be written."""
@@ -58,13 +61,32 @@ class Booking:
             return
         hold = Hold(uuid.uuid4().hex, self._began, self._model, max_cost, session=self._session)
         try:
+            # A hold that nobody can read again would hold nothing.
+            hold = checked_hold(record_values(hold))
             self._ledger.hold(hold, lambda books: check(self._caps, max_cost or ZERO, books, self._began))
-        except LedgerError as error:
+        except (LedgerError, InvalidValue) as error:
             if self._caps.any:
                 raise
             logger.warning("the call is made without an entry beforehand: %s", error.message)
             return
+        except Refused:
+            raise
+        except BaseException:
+            # ^C may come when the line is written already; nothing will be sent for it.
+            self.hold = hold
+            self.release()
+            raise
         self.hold = hold
+
+    @property
+    def remark(self) -> str:
+        """Say how a call that failed stands in the books; "" when it cost nothing, or is not booked."""
+        if self.entry is not None:
+            cost = "an unknown amount" if self.entry.cost is None else format_usd(self.entry.cost)
+            return f"the call cost {cost}"
+        if self.hold is None or self._is_released:
+            return ""
+        return "the call may have been billed, and is held until `settle` finds out"
 
     def name_generation(self, generation: str) -> None:
         """Write down which generation the call is, as soon as that is known."""
@@ -93,7 +115,10 @@ class Booking:
         return self._write(replace(entry, cost_source=source, streamed=streamed or None, latency_ms=latency_ms))
 
     def _write(self, entry: Entry) -> Entry:
-        self.entry = entry = replace(entry, hold=self.hold.id if self.hold else "", tags=self._tags)
+        entry = replace(entry, tags=self._tags)
+        if self.hold is not None:
+            entry = replace(entry, hold=self.hold.id, ts=counted_at(self.hold, entry.ts))
+        self.entry = entry
         if self._ledger is None:
             return entry
         try:
@@ -101,7 +126,7 @@ class Booking:
         except LedgerError as error:
             # The call is made and paid; its line waits in another place until the ledger can take it.
             self.unsaved = write_line(entry)
-            spool.save(self._ledger.path, self.unsaved)
+            self.kept_in = spool.save(self._ledger.path, self.unsaved)
             logger.warning("a call is not in the ledger yet: %s: %s", error.message, self.unsaved.decode().strip())
             written = True
         if written:
@@ -112,9 +137,11 @@ class Booking:
         """End the hold of a call for which nothing can have been billed."""
         if self._ledger is None or self.hold is None:
             return
+        self._is_released = True
         try:
             self._ledger.release(self.hold.id, self._clock())
         except LedgerError as error:
+            self._is_released = False
             logger.warning("the hold %s stays open: %s", self.hold.id, error.message)
 
     def end_after(self, error: OpenRouterUsageError) -> None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from openrouter_usage.answers.call import CallUsage, read_call
 from openrouter_usage.answers.generation import Generation
+from openrouter_usage.asked import DEFAULT_MAX_TOKENS, Unbounded
 from openrouter_usage.budget import Caps
 from openrouter_usage.client.inference import Inference
 from openrouter_usage.client.openrouter import OpenRouter
@@ -19,20 +20,12 @@ from openrouter_usage.client.refusals import complaint_in
 from openrouter_usage.client.tls import SharedContext
 from openrouter_usage.client.transport import Answer, Transport
 from openrouter_usage.credentials import ApiKey
+from openrouter_usage.entry import LONGEST_NAME
 from openrouter_usage.errors import BadAnswer, InvalidValue, OpenRouterUsageError, Unreachable
 from openrouter_usage.exactjson import Json, dumps, loads
 from openrouter_usage.money import ZERO
 from openrouter_usage.prices import current_prices
-from openrouter_usage.pricing import (
-    DEFAULT_MAX_TOKENS,
-    PriceList,
-    Unbounded,
-    WorstCase,
-    fitted,
-    limited,
-    price_capped,
-    worst_case,
-)
+from openrouter_usage.pricing import PriceList, WorstCase, fitted, limited, price_capped, worst_case
 from openrouter_usage.settings import Settings
 from openrouter_usage.text import quoted
 from openrouter_usage.tracker.booking import Booking, looked_up
@@ -100,25 +93,39 @@ class Caller:
 
     def chat(self, plan: Plan, booking: Booking) -> dict[str, Any]:
         """Send a planned call and give the answer as JSON; the booking is ended whatever happens."""
+        # Written before anything is held: a request that cannot be written must not leave a hold behind.
+        text = dumps({name: value for name, value in plan.body.items() if name != "stream"})
         booking.open(plan.max_cost)
         began = time.monotonic()
         try:
-            answer = self._inference.chat(dumps(plan.body))
-            parsed = _checked(answer)
+            answer = self._inference.chat(text)
+            parsed = _parsed(answer)
         except OpenRouterUsageError as error:
             self._end_failed(booking, error)
             raise
         usage = read_call(parsed)
-        usage = usage if usage.id else replace(usage, id=answer.generation)
-        self._settle(booking, usage, streamed=False, latency_ms=_since(began))
-        return json.loads(answer.body)  # type: ignore[no-any-return]  # an object, as _checked has seen
+        usage = replace(usage, id=usage.id or answer.generation)
+        failed = complaint(parsed)
+        try:
+            if failed is None or usage.cost is not None:
+                self._settle(booking, usage, streamed=False, latency_ms=_since(began))
+            else:
+                failed.generation = usage.id
+                self._end_failed(booking, failed)
+        except KeyboardInterrupt:
+            booking.name_generation(usage.id)
+            raise
+        if failed is not None:
+            raise failed
+        return json.loads(answer.body)  # type: ignore[no-any-return]  # an object, as _parsed has seen
 
     def stream(self, plan: Plan, booking: Booking) -> ChunkStream:
         """Send a planned call and give the chunks as they come; the booking is ended when the stream is."""
+        text = dumps({**plan.body, "stream": True})
         booking.open(plan.max_cost)
         began = time.monotonic()
         try:
-            opened = self._inference.open(dumps({**plan.body, "stream": True}), streamed=True)
+            opened = self._inference.open(text, streamed=True)
         except OpenRouterUsageError as error:
             self._end_failed(booking, error)
             raise
@@ -126,22 +133,26 @@ class Caller:
         def ended(usage: CallUsage) -> None:
             self._settle(booking, usage, streamed=True, latency_ms=_since(began))
 
-        return ChunkStream(opened, named=booking.name_generation, ended=ended, complained=_raise_complaint)
+        def failed(error: OpenRouterUsageError) -> None:
+            error.hint = _joined(error.hint, booking.remark)
+
+        return ChunkStream(opened, named=booking.name_generation, ended=ended, complaint=complaint, failed=failed)
 
     def _end_failed(self, booking: Booking, error: OpenRouterUsageError) -> None:
         booking.end_after(error)
-        if error.may_have_arrived and booking.hold is not None:
-            error.hint = f"{error.hint}; the call may have been billed, and is held until `settle` finds out"
         if error.may_have_arrived and error.generation:
             found = looked_up(self.look_up, error.generation)
             if found is not None:
                 booking.settle_late(found)
+        error.hint = _joined(error.hint, booking.remark)
 
     def _settle(self, booking: Booking, usage: CallUsage, *, streamed: bool, latency_ms: int) -> None:
         """End the hold by the answer's own cost, else by a look-up, else by what was held."""
         if usage.cost is not None:
             booking.settle(usage, streamed=streamed, latency_ms=latency_ms)
             return
+        # First of all written down: whatever ends the look-up, `settle` can ask again.
+        booking.name_generation(usage.id)
         found = looked_up(self.look_up, usage.id)
         if found is not None:
             booking.settle_late(found)
@@ -154,33 +165,35 @@ class Caller:
         return patiently(lambda: self._asking.generation(generation), retries=LOOK_UPS_AFTER_A_CALL)
 
 
-def _checked(answer: Answer) -> Json:
-    """Parse a good answer; an error inside a 200 is an error all the same."""
+def _parsed(answer: Answer) -> Json:
+    """Parse a good answer; BadAnswer when it is no JSON object."""
     try:
         parsed = loads(answer.body)
     except ValueError:
-        error: OpenRouterUsageError = BadAnswer(
-            "the answer to the call is not JSON", hint="a proxy may stand in between"
-        )
+        parsed = None
+    if not isinstance(parsed, dict):
+        error = BadAnswer("the answer to the call is no JSON object", hint="a proxy may stand in between")
         error.generation = answer.generation
-        raise error from None
-    try:
-        _raise_complaint(parsed)
-    except Unreachable as error:
-        error.generation = answer.generation or read_call(parsed).id
-        raise
+        raise error
     return parsed
 
 
-def _raise_complaint(answer: Json) -> None:
-    """Raise what an answer of status 200 says went wrong, at its top or in a choice."""
-    said = complaint_in(answer).message
+def complaint(answer: Json) -> Unreachable | None:
+    """Give the error that an answer of status 200, or a chunk of one, tells at its top or in a choice."""
     choices = answer.get("choices") if isinstance(answer, dict) else None
     first = choices[0] if isinstance(choices, list) and choices else None
-    if not said and isinstance(first, dict):
-        said = complaint_in(first).message
-    if said:
-        raise Unreachable(f"the call failed: OpenRouter said {quoted(said)}", hint="try again, or another model")
+    for place in (answer, first):
+        error = place.get("error") if isinstance(place, dict) else None
+        if error:
+            said = complaint_in(place).message or dumps(error)
+            return Unreachable(f"the call failed: OpenRouter said {quoted(said)}", hint="try again, or another model")
+    if isinstance(first, dict) and first.get("finish_reason") == "error":
+        return Unreachable("the call failed: OpenRouter did not say why", hint="try again, or another model")
+    return None
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
 
 
 def _since(began: float) -> int:
@@ -193,8 +206,10 @@ def request_body(messages: object, model: str, params: Mapping[str, object]) -> 
         messages = [{"role": "user", "content": messages}]
     if not isinstance(messages, (list, tuple)) or not messages:
         raise InvalidValue("messages is a list of {'role': ..., 'content': ...}")
-    body = {"model": model, "messages": list(messages), **params}
+    if not isinstance(model, str) or not 0 < len(model) <= LONGEST_NAME:
+        raise InvalidValue("model is the name of a model, such as openai/gpt-5-mini")
     try:
-        return json.loads(json.dumps(body))  # type: ignore[no-any-return]  # an object, written above
-    except (TypeError, ValueError) as error:
+        # Written and read once, so that what is bounded, sent and counted is one and the same.
+        return loads(dumps({"model": model, "messages": list(messages), **params}))  # type: ignore[return-value]  # an object
+    except (TypeError, ValueError, RecursionError) as error:
         raise InvalidValue(f"the request cannot be written as JSON: {error}") from None

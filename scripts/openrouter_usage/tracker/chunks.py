@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from openrouter_usage.answers.call import CallUsage, read_call
 from openrouter_usage.client.sse import DONE, events
 from openrouter_usage.client.transport import OpenAnswer
-from openrouter_usage.errors import BadAnswer
+from openrouter_usage.credentials import scrubbed
+from openrouter_usage.errors import BadAnswer, OpenRouterUsageError
 from openrouter_usage.exactjson import Json, loads
+from openrouter_usage.tracker.written import is_locking
 
 
 class ChunkStream:
@@ -25,17 +29,22 @@ class ChunkStream:
         *,
         named: Callable[[str], None],
         ended: Callable[[CallUsage], None],
-        complained: Callable[[Json], None],
+        complaint: Callable[[Json], OpenRouterUsageError | None],
+        failed: Callable[[OpenRouterUsageError], None],
     ) -> None:
-        """Read from `opened`; tell the generation's id when it is known, and the usage once at the end."""
+        """Read from `opened`; tell the generation's id when it is known, and the usage once at the end.
+
+        `complaint` finds the error that a chunk tells of, and `failed` may add to one before it is raised.
+        """
+        self._is_closed = False
         self._opened = opened
         self._events = events(opened.pieces())
         self._usage = CallUsage(id=opened.generation)
         self._named = named
         self._ended = ended
-        self._complained = complained
-        self._complaint: Json = None
-        self._is_closed = False
+        self._find_complaint = complaint
+        self._failed = failed
+        self._complaint: OpenRouterUsageError | None = None
         named(opened.generation)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -48,26 +57,35 @@ class ChunkStream:
             raise StopIteration
         try:
             return self._next()
+        except OpenRouterUsageError as error:
+            self.close()
+            self._failed(error)
+            raise
         except BaseException:
             # Also when ^C comes: the connection is ended and the call booked before anything else.
             self.close()
             raise
 
     def _next(self) -> dict[str, Any]:
-        self._complained(self._complaint)
+        if self._complaint is not None:
+            raise self._complaint
         text = next(self._events, None)
         if text is None:
             raise BadAnswer("the stream ended before it was complete", hint="the text so far may be cut short")
         if text.strip() == DONE:
             raise StopIteration
         try:
+            # A server that repeats the key would have it shown.
+            text = scrubbed(text)
             chunk = loads(text)
         except ValueError:
-            raise BadAnswer("the stream has a chunk that is not JSON", hint="a proxy may stand in between") from None
+            chunk = None
+        if not isinstance(chunk, dict):
+            raise BadAnswer("the stream has a chunk that is no JSON object", hint="a proxy may stand in between")
         self._usage = self._usage.merged(read_call(chunk))
         self._named(self._usage.id)
         # The chunk that carries an error is given first: it may hold the last words, and its caller may look.
-        self._complaint = chunk
+        self._complaint = self._find_complaint(chunk)
         value: dict[str, Any] = json.loads(text)
         return value
 
@@ -88,4 +106,13 @@ class ChunkStream:
 
     def __del__(self) -> None:
         """Close a stream that nobody read to its end."""
-        self.close()
+        if not getattr(self, "_is_closed", True):
+            self._close_somewhere()
+
+    def _close_somewhere(self) -> None:
+        if not is_locking():
+            self.close()
+            return
+        # The garbage collector came while this thread was at work on the ledger: it has to end that first.
+        with contextlib.suppress(RuntimeError):  # at the end of the process no thread begins; `settle` finds out
+            threading.Thread(target=self.close).start()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from openrouter_usage.entry import Entry, checked_entry
 from openrouter_usage.errors import InvalidValue
 from openrouter_usage.exchange import json_pieces
-from openrouter_usage.files import save_output
+from openrouter_usage.files import own_files, save_output
 from openrouter_usage.ledger.books import Ledger
 from openrouter_usage.period import UTC
 from openrouter_usage.render.cost_summary import render_cost_summary
@@ -54,7 +54,7 @@ class CostTracker:
         self._api_key = api_key
         self._caps = caps
         self._clock = clock
-        self.ledger = Ledger(Path(usage_file).expanduser() if usage_file else ledger_file())
+        self.ledger = Ledger(ledger_file({"OPENROUTER_USAGE_FILE": str(usage_file)} if usage_file else None))
 
     def log_usage(
         self,
@@ -77,8 +77,11 @@ class CostTracker:
         unknown = optional.keys() - _OPTIONAL
         if unknown:
             raise InvalidValue(f"log_usage knows no {', '.join(sorted(unknown))}")
+        if not isinstance(optional.get("streamed", False), (bool, type(None))):
+            raise InvalidValue("streamed is True or False")
         named = {"model": model, "prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens, "cost": cost}
-        entry = checked_entry({**named, "id": generation_id, "ts": ts or self._clock(), "tags": tags, **optional})
+        when = self._clock() if ts is None else ts
+        entry = checked_entry({**named, "id": generation_id, "ts": when, "tags": tags, **optional})
         self.ledger.append(entry)
         return entry
 
@@ -97,12 +100,17 @@ class CostTracker:
         return render_cost_summary(totals.total, totals.groups)
 
     def print_summary(self, file: TextIO | None = None) -> None:
-        """Print `summary` to standard output, or to `file`."""
-        (file or sys.stdout).write(f"\n{self.summary()}\n")
+        """Print `summary` to standard output, or to `file`; what its encoding lacks becomes a question mark."""
+        file = file or sys.stdout
+        encoding = file.encoding or "utf-8"
+        file.write(f"\n{self.summary()}\n".encode(encoding, "replace").decode(encoding))
 
     def export_history(self, filepath: str | Path, *, force: bool = True) -> None:
-        """Write all calls of the ledger to a file as a JSON list; amounts are exact numbers in USD."""
-        save_output(Path(filepath), json_pieces(self.ledger.entries()), force=force)
+        """Write all calls of the ledger to a file as a JSON list; amounts are exact numbers in USD.
+
+        With `force=False` SettingsError when the file is there already.
+        """
+        save_output(Path(filepath), json_pieces(self.ledger.entries()), force=force, never=own_files(self.ledger.path))
 
     def chat(
         self,
@@ -156,9 +164,13 @@ class CostTracker:
         return look_up(generation_id, api_key=self._api_key, retries=retries)
 
     def record_from_generation(self, generation_id: str) -> Entry:
-        """Write a call to the ledger as GET /generation tells it, and give it back; twice counts once."""
-        entry = self.get_generation_stats(generation_id).entry(self._clock())
-        self.ledger.append(entry)
+        """Write a call to the ledger as GET /generation tells it, and give it back; twice counts once.
+
+        A hold that is open for the call ends with it.
+        """
+        from openrouter_usage.tracker.settling import record
+
+        entry, _ = record(self.ledger, self.get_generation_stats(generation_id), self._clock())
         return entry
 
 

@@ -8,13 +8,16 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
+from openrouter_usage.answers.generation import Generation
 from openrouter_usage.budget import Caps, check
 from openrouter_usage.client.retry import may_be_billed
 from openrouter_usage.ledger.books import Ledger
 from openrouter_usage.money import usd
 from openrouter_usage.period import UTC
 from openrouter_usage.settings import ledger_file
-from openrouter_usage.tracker.booking import Booking
+from openrouter_usage.tracker.booking import Booking, LookUp, looked_up
+
+LOOK_UPS_AFTER_A_CALL = 2
 
 
 def _now() -> datetime:
@@ -40,7 +43,7 @@ class BudgetEnforcer:
         """Set the limits; InvalidValue when one is no amount."""
         limits = (per_request_limit, daily_limit, monthly_limit)
         self.caps = Caps(*(None if limit is None else usd(limit) for limit in limits))
-        self.ledger = Ledger(Path(usage_file).expanduser() if usage_file else ledger_file())
+        self.ledger = Ledger(ledger_file({"OPENROUTER_USAGE_FILE": str(usage_file)} if usage_file else None))
         self._api_key = api_key
         self._clock = clock
 
@@ -63,11 +66,15 @@ class BudgetEnforcer:
 
         Raises NotFound while OpenRouter does not know it: an unknown cost is never taken for zero.
         """
+        from openrouter_usage.tracker.settling import record
+
+        entry, _ = record(self.ledger, self._look_up(generation_id), self._clock())
+        return entry.usage.cost
+
+    def _look_up(self, generation_id: str, retries: int = 4) -> Generation:
         from openrouter_usage.tracker.lookup import look_up
 
-        entry = look_up(generation_id, api_key=self._api_key).entry(self._clock())
-        self.ledger.append(entry, durable=True)
-        return entry.usage.cost
+        return look_up(generation_id, api_key=self._api_key, retries=retries)
 
     @contextmanager
     def hold(self, model: str, prompt_tokens: int, max_tokens: int, *, session: str = "") -> Iterator[HeldCall]:
@@ -80,10 +87,10 @@ class BudgetEnforcer:
         booking = Booking(self.ledger, model=model, caps=self.caps, clock=self._clock, session=session)
         booking.open(asked)
         try:
-            yield HeldCall(booking)
+            yield HeldCall(booking, lambda generation: self._look_up(generation, LOOK_UPS_AFTER_A_CALL))
         except Exception as error:
             # An HTTP client's own error: a status that says no was not billed, anything else may have been.
-            status = getattr(error, "status_code", None)
+            status = getattr(error, "status_code", getattr(getattr(error, "response", None), "status_code", None))
             if isinstance(status, int) and status >= 400 and not may_be_billed(status, is_from_openrouter=False):
                 booking.release()
             raise
@@ -92,22 +99,29 @@ class BudgetEnforcer:
 class HeldCall:
     """Money held for one call that somebody else makes."""
 
-    def __init__(self, booking: Booking) -> None:
-        """Keep the booking."""
+    def __init__(self, booking: Booking, look_up: LookUp) -> None:
+        """Keep the booking, and how to ask what a call of unknown cost was billed."""
         self._booking = booking
+        self._look_up = look_up
 
     def settle(self, answer: object) -> object:
         """End the hold with what the answer says it cost, and give the answer back.
 
-        Takes what `track_cost` understands; an answer of unknown cost counts with all that was held.
+        Takes what `track_cost` understands. An answer of unknown cost is looked up, and counts with all that was
+        held when OpenRouter does not know it either.
         """
         from openrouter_usage.tracker.observe import observe
 
         usage = observe(answer)
-        if usage.cost is None:
-            self._booking.settle_estimated(usage, streamed=False, latency_ms=None)
-        else:
+        if usage.cost is not None:
             self._booking.settle(usage, streamed=False, latency_ms=None)
+            return answer
+        self._booking.name_generation(usage.id)
+        found = looked_up(self._look_up, usage.id)
+        if found is not None:
+            self._booking.settle_late(found)
+        else:
+            self._booking.settle_estimated(usage, streamed=False, latency_ms=None)
         return answer
 
     def release(self) -> None:

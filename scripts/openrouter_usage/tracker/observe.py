@@ -24,7 +24,7 @@ _DETAILS = {
     "output_tokens_details": ("reasoning_tokens",),
     "cost_details": ("upstream_inference_cost",),
 }
-_PLAIN = (str, bytes, bytearray, int, float, type(None))
+PLAIN = (str, bytes, bytearray, int, float, type(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +64,27 @@ def answers_in(value: object) -> list[Seen]:
     return [seen for seen in among if not seen.is_bare] or among
 
 
+def adds_nothing(value: object, known: CallUsage | None) -> bool:
+    """Tell whether a chunk is just one more of a call that is known, as all but the first and last of them are."""
+    if known is None or not known.id or not known.model:
+        return False
+    identity, choices = look(value, "id"), look(value, "choices")
+    if not isinstance(identity, str) or identity != known.id or look(value, "usage") is not None:
+        return False
+    return isinstance(choices, (list, tuple)) and all(look(choice, "finish_reason") is None for choice in choices)
+
+
 def read_answer(value: object) -> Seen | None:
     """Read a dict or an object that looks like an answer, None for anything else."""
-    if isinstance(value, _PLAIN) or stands_apart(value):
+    if isinstance(value, PLAIN) or stands_apart(value):
         return None
     data = _shape(value)
     call = read_call(data)
     figures = [name for name in _TOKENS if isinstance(data.get(name), int) and not isinstance(data[name], bool)]
     if not call.has_usage and len(figures) > 1:
-        call = read_call({"id": data.get("id"), "model": data.get("model"), "usage": data})
-        return Seen(call, is_bare=not call.id)
+        flat = read_call({"id": data.get("id"), "model": data.get("model"), "usage": data})
+        if flat.has_usage:
+            return Seen(flat, is_bare=not flat.id)
     return Seen(call, is_whole=_is_whole(data, value)) if _is_answer(call, value) else None
 
 
@@ -87,13 +98,13 @@ def _shape(value: object) -> dict[str, Json]:
     if "usage" not in data and "id" not in data:
         for name in _WRAPPED:
             inner = look(value, name)
-            if inner is not None and not isinstance(inner, _PLAIN):
+            if inner is not None and not isinstance(inner, PLAIN):
                 data[name] = {**_picked(inner, _NAMES), **_reasons(inner), "usage": _usage(look(inner, "usage"))}
     return {**data, **_details(value)}
 
 
 def _usage(usage: object) -> Json:
-    return None if usage is None or isinstance(usage, _PLAIN) else {**_picked(usage, _FIGURES), **_details(usage)}
+    return None if usage is None or isinstance(usage, PLAIN) else {**_picked(usage, _FIGURES), **_details(usage)}
 
 
 def _details(usage: object) -> dict[str, Json]:

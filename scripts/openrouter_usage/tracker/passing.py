@@ -8,12 +8,12 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from openrouter_usage.tracker.bodies import read_response
-from openrouter_usage.tracker.observe import MOST_ITEMS, answers_in, stands_apart
+from openrouter_usage.tracker.observe import MOST_ITEMS, PLAIN, answers_in, stands_apart
 from openrouter_usage.tracker.responses import generation_of, look, response_of
 from openrouter_usage.tracker.streams import Manager, is_manager, proxy_of
 from openrouter_usage.tracker.tracked import TrackedCall
 from openrouter_usage.tracker.watch import Watch
-from openrouter_usage.tracker.written import complain
+from openrouter_usage.tracker.written import guarded
 
 _RESPONSES = ("response", "raw_response")
 _LONGEST_CHAIN = 5
@@ -21,20 +21,12 @@ _LONGEST_CHAIN = 5
 
 def passed(call: TrackedCall, value: Any) -> Any:
     """Give the value back, a stream in it watched, its answers recorded; nothing of that ever raises."""
-    return _guarded(call, value, lambda: _record(call, value))
+    return value if isinstance(value, PLAIN) else guarded(lambda: _record(call, value), value)
 
 
 def failed(call: TrackedCall, error: BaseException) -> None:
     """Record the answers of the responses that an exception, or what it came from, carries."""
-    _guarded(call, None, lambda: _record_responses(call, error))
-
-
-def _guarded(call: TrackedCall, value: Any, work: Callable[[], Any]) -> Any:
-    try:
-        return work()
-    except Exception as error:
-        complain("an answer", f"an answer could not be read ({type(error).__name__}); its cost is not recorded")
-        return value
+    guarded(lambda: _record_responses(call, error), None)
 
 
 def _record(call: TrackedCall, value: Any) -> Any:
@@ -52,7 +44,7 @@ def _stand_in(call: TrackedCall, value: Any) -> Any:
     """Give what is to be passed on for a value that has its answers later, or inside; None for any other."""
     if stands_apart(value):
         return None
-    if isinstance(value, GeneratorType):
+    if isinstance(value, GeneratorType) and not value.gi_code.co_flags & inspect.CO_ITERABLE_COROUTINE:
         return relay(call, value)
     if isinstance(value, AsyncGeneratorType):
         return relay_async(lambda: call, lambda: value)()
@@ -86,8 +78,12 @@ def _with_items(call: TrackedCall, items: Any) -> Any:
 
 def _done(call: TrackedCall, future: Any) -> None:
     if not future.cancelled():
-        error = future.exception()
-        failed(call, error) if error else passed(call, future.result())
+        # Asked for its exception, an asyncio future would think that somebody has seen it, and not complain.
+        error = look(future, "_exception")
+        if error is None:
+            passed(call, future.result())
+        else:
+            failed(call, error)
 
 
 async def _awaited(call: TrackedCall, coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -140,12 +136,14 @@ class _Steps:
     def _step(self, method: Callable[..., Any], *args: Any) -> Any:
         with self._call.under_way():
             value = method(*args)
-        return seen(self._call, self._watch, value)
+        return yielded(self._call, self._watch, value)
 
 
-def seen(call: TrackedCall, watch: Watch, value: Any) -> Any:
+def yielded(call: TrackedCall, watch: Watch, value: Any) -> Any:
     """Give back what a generator yields: a piece of a stream, or something that has its answers later."""
-    stood_in = _guarded(call, value, lambda: _stand_in(call, value))
+    if isinstance(value, PLAIN):
+        return value
+    stood_in = guarded(lambda: _stand_in(call, value), None)
     if stood_in is None:
         watch.take(value)
     return value if stood_in is None else stood_in
@@ -156,7 +154,7 @@ def relay(call: TrackedCall, generator: Generator[Any, Any, Any]) -> Generator[A
     watch = Watch(call)
     try:
         returned = yield from _Steps(call, generator, watch)
-        return seen(call, watch, returned)
+        return yielded(call, watch, returned)
     except GeneratorExit:
         raise
     except BaseException as error:
@@ -180,7 +178,7 @@ def relay_async(
                 with call.under_way():
                     value = await step
                 try:
-                    sent = yield seen(call, watch, value)
+                    sent = yield yielded(call, watch, value)
                 except GeneratorExit:
                     await generator.aclose()
                     raise

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import NamedTuple
 
-from openrouter_usage.budget import Caps
+from openrouter_usage.budget import LONGEST_CALL, Caps
 from openrouter_usage.credentials import ApiKey
-from openrouter_usage.entry import safe_tag
-from openrouter_usage.errors import SettingsError
+from openrouter_usage.entry import LARGEST_COST, LONGEST_NAME, MOST_TAGS, safe_tag
+from openrouter_usage.errors import InvalidValue, SettingsError
 from openrouter_usage.ledger.books import Ledger
 from openrouter_usage.money import usd
 from openrouter_usage.preferences import load_caps
@@ -46,6 +47,7 @@ def prepare(
     body = request_body(messages, model, params)
     checked_tags = {safe_tag(name): safe_tag(value) for name, value in (tags or {}).items()}
     most = None if max_cost is None else usd(max_cost)
+    _refuse_odd(most, session, checked_tags, timeout_s)
     in_force = load_caps() if caps is None else caps
     if not tracked and in_force.any:
         raise SettingsError("under a budget every call is tracked", hint="leave --no-track out, or clear the budget")
@@ -62,3 +64,15 @@ def prepare(
         tags=checked_tags,
     )
     return PreparedCall(caller, plan, booking)
+
+
+def _refuse_odd(most: Decimal | None, session: str | None, tags: Mapping[str, str], timeout_s: float) -> None:
+    """Raise InvalidValue for what no line of the ledger can hold, and for a call that outlasts its hold."""
+    if most is not None and not 0 <= most <= LARGEST_COST:
+        raise InvalidValue(f"max_cost is an amount from 0 to {LARGEST_COST:,} USD")
+    if session is not None and (not isinstance(session, str) or len(session) > LONGEST_NAME):
+        raise InvalidValue(f"session is a text of at most {LONGEST_NAME:,} characters")
+    if len(tags) > MOST_TAGS:
+        raise InvalidValue(f"tags are at most {MOST_TAGS} names with a text each")
+    if not 0 < timeout_s <= LONGEST_CALL.total_seconds():
+        raise InvalidValue(f"timeout_s is above 0 and at most {LONGEST_CALL.total_seconds():,.0f} seconds")

@@ -49,10 +49,12 @@ def content_of(response: Any) -> bytes | None:
     return content if isinstance(content, bytes) else None
 
 
-def may_be_billed(response: Any) -> bool:
+def may_have_cost(response: Any) -> bool:
     """Tell whether a response without usage can have cost something; a refusal cannot."""
-    status = getattr(response, "status_code", 0)
-    return isinstance(status, int) and (status < 400 or status == 408 or status >= 500)
+    from openrouter_usage.client.retry import may_be_billed
+
+    status = look(response, "status_code")
+    return isinstance(status, int) and (status < 400 or may_be_billed(status, is_from_openrouter=False))
 
 
 class Body:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from openrouter_usage.tracker.watch import Watch
@@ -35,15 +34,6 @@ class Proxy:
     def __repr__(self) -> str:
         return repr(self._tracked_stream)
 
-    @contextmanager
-    def _tracked_step(self) -> Iterator[None]:
-        """Finish when a step raises, be it for the end of the stream."""
-        try:
-            yield
-        except BaseException:
-            self._tracked_watch.finish()
-            raise
-
     def _tracked_entered(self, entered: Any) -> Any:
         return self if entered is self._tracked_stream else entered
 
@@ -55,8 +45,11 @@ class SyncStream(Proxy):
         return self
 
     def __next__(self) -> Any:
-        with self._tracked_step():
+        try:
             piece = next(self._tracked_stream)
+        except BaseException:  # the end of the stream among them
+            self._tracked_watch.finish()
+            raise
         self._tracked_watch.take(piece)
         return piece
 
@@ -75,8 +68,11 @@ class AsyncStream(Proxy):
         return self
 
     async def __anext__(self) -> Any:
-        with self._tracked_step():
+        try:
             piece = await self._tracked_stream.__anext__()
+        except BaseException:
+            self._tracked_watch.finish()
+            raise
         self._tracked_watch.take(piece)
         return piece
 
@@ -131,7 +127,7 @@ class Manager:
 def proxy_of(stream: Any, watch: Callable[[], Watch]) -> Proxy | None:
     """Give a proxy for an iterator, None for anything else; files and database cursors are none here."""
     kind = type(stream)
-    if isinstance(stream, Proxy) or any(hasattr(kind, name) for name in ("readline", "fetchone")):
+    if any(hasattr(kind, name) for name in ("readline", "fetchone")):
         return None
     ways = hasattr(kind, "__next__"), hasattr(kind, "__anext__")
     proxies = {(True, False): SyncStream, (False, True): AsyncStream, (True, True): EitherStream}

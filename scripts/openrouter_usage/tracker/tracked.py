@@ -6,8 +6,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -35,6 +34,25 @@ class Options:
     ledger: Ledger | None = None
 
 
+class UnderWay:
+    """The stretch in which tracked calls are under way; no generator, for StopIteration passes through as well."""
+
+    __slots__ = ("_before", "_calls")
+
+    def __init__(self, calls: tuple[TrackedCall, ...]) -> None:
+        """Name the calls, the outermost first."""
+        self._calls = calls
+
+    def __enter__(self) -> None:
+        """Begin."""
+        self._before = _under_way.get()
+        _under_way.set(self._calls)
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+        _under_way.set(self._before)
+
+
 class TrackedCall:
     """A call of a tracked function: it counts where it began, however late its answer comes."""
 
@@ -51,15 +69,9 @@ class TrackedCall:
         self.handled = sys.exc_info()[1]
         self.began_s = time.monotonic()
 
-    @contextmanager
-    def under_way(self) -> Iterator[None]:
+    def under_way(self) -> UnderWay:
         """Let tracked calls that begin inside know that they are part of this one."""
-        before = _under_way.get()
-        _under_way.set((*self._outer, self))
-        try:
-            yield
-        finally:
-            _under_way.set(before)
+        return UnderWay((*self._outer, self))
 
     def record(
         self,

@@ -8,9 +8,9 @@ import time
 from dataclasses import replace
 
 from openrouter_usage.answers.call import CallUsage
-from openrouter_usage.tracker.observe import Seen, answers_in
+from openrouter_usage.tracker.observe import Seen, adds_nothing, answers_in
 from openrouter_usage.tracker.tracked import TrackedCall
-from openrouter_usage.tracker.written import complain
+from openrouter_usage.tracker.written import guarded
 
 
 class Watch:
@@ -29,12 +29,10 @@ class Watch:
 
     def take(self, value: object, *, is_whole: bool = False, is_sum: bool = False) -> None:
         """Look at a piece of the stream, or at its sum; what is no answer, nor part of one, is passed over."""
-        try:
-            self._until_s = time.monotonic()
-            for seen in answers_in(value):
-                self._take(seen, is_whole=(is_whole or seen.is_whole) and not is_sum)
-        except Exception as error:
-            complain("an answer", f"an answer could not be read ({type(error).__name__}); its cost is not recorded")
+        self._until_s = time.monotonic()
+        nothing: list[Seen] = []
+        for seen in guarded(lambda: [] if adds_nothing(value, self._current) else answers_in(value), nothing):
+            self._take(seen, is_whole=(is_whole or seen.is_whole) and not is_sum)
 
     def _take(self, seen: Seen, *, is_whole: bool) -> None:
         call, current = seen.call, self._current
@@ -55,12 +53,8 @@ class Watch:
     def finish(self) -> None:
         """Record what has not been, once; a call whose usage did not arrive has an unknown cost."""
         # A process that was forked off meanwhile ends its copy of the stream, not the call.
-        if self._process != os.getpid() or not self._ending.acquire(blocking=False):
-            return
-        try:
+        if self._process == os.getpid() and self._ending.acquire(blocking=False):
             self._finish()
-        except Exception as error:
-            complain("a stream", f"the cost of a stream could not be recorded ({type(error).__name__})")
 
     def _finish(self) -> None:
         current, generation = self._current, self._generation
@@ -76,5 +70,6 @@ class Watch:
     def _record(self, call: CallUsage, *, streamed: bool | None = True, is_bare: bool = False) -> None:
         self._has_recorded = True
         until_s = self._until_s or None
-        self._call.record(call, is_bare=is_bare, streamed=streamed, since_s=self._since_s, until_s=until_s)
+        times = {"since_s": self._since_s, "until_s": until_s}
+        guarded(lambda: self._call.record(call, is_bare=is_bare, streamed=streamed, **times), None)
         self._since_s = self._until_s or self._since_s

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from openrouter_usage.entry import Entry
 from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.text import safe
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from openrouter_usage.ledger.books import Ledger
 
+T = TypeVar("T")
 LOGGER = "openrouter_usage"
 # A call waits this long for its bookkeeping at most; what is not written then is kept for the next time.
 LOCK_TIMEOUT_S = 5.0
@@ -61,6 +65,15 @@ def _keep(entry: Entry, path: Path, error: Exception) -> None:
     complain(safe(str(path), 300), f"the ledger cannot be written: {why}; {where}")
 
 
+def guarded(work: Callable[[], T], otherwise: T) -> T:
+    """Do work for the books, whose failure is said and goes no further: a strange answer must not break a call."""
+    try:
+        return work()
+    except Exception as error:
+        complain("an answer", f"an answer could not be read ({type(error).__name__}); its cost may not be recorded")
+        return otherwise
+
+
 def complain(about: str, text: str) -> None:
     """Tell the log of a problem, once as long as it lasts."""
     if about not in _said:
@@ -72,11 +85,7 @@ def complain(about: str, text: str) -> None:
 
 def is_locking() -> bool:
     """Tell whether this code runs in the middle of a ledger's or a session's own, as a finalizer may."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        if str(frame.f_globals.get("__name__")).startswith(_LOCKING):
-            return True
-        if frame.f_back is None:
-            break
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and not str(frame.f_globals.get("__name__")).startswith(_LOCKING):
         frame = frame.f_back
-    return False
+    return frame is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from datetime import datetime
 
@@ -15,7 +16,7 @@ from openrouter_usage.exactjson import Json
 from openrouter_usage.ledger.books import Committed
 from openrouter_usage.money import add, format_usd, share
 from openrouter_usage.period import UTC, iso, spoken
-from openrouter_usage.preferences import VARIABLES, cap, load_caps, save_caps
+from openrouter_usage.preferences import VARIABLES, cap, load_caps, save_caps, save_preference
 from openrouter_usage.render.as_json import envelope
 from openrouter_usage.text import plural
 
@@ -27,6 +28,7 @@ EXAMPLES = """examples:
 windows are OpenRouter's: the UTC day and the UTC calendar month; 0 means that nothing may be spent
 """
 PROGRAM = "cost_tracker.py budget"
+_REMEDY = "`cost_tracker.py settle` looks up what they cost"
 
 
 def describe(parser: Parser) -> None:
@@ -47,13 +49,15 @@ def run(options: Namespace) -> int:
     if options.action == "set":
         if not given:
             raise SettingsError("no amount was given", hint="budget set --daily 10 --monthly 200", code="usage")
-        save_caps(load_caps({})._replace(**given))
+        save_caps(given)
     elif options.action == "clear":
-        save_caps(Caps())
+        save_preference("budget", None)
     now = datetime.now(UTC)
     caps = load_caps()
     found, holds = _standing(caps, now)
-    write(_as_json(caps, found, holds, now) if options.json else _as_text(caps, found, holds))
+    overriding = [variable for variable in VARIABLES.values() if os.environ.get(variable, "").strip()]
+    notes = [f"{variable} in the environment is in force, whatever is set here" for variable in overriding]
+    write(_as_json(caps, found, holds, notes, now) if options.json else _as_text(caps, found, holds, notes))
     return 0
 
 
@@ -70,10 +74,10 @@ def _standing(caps: Caps, now: datetime) -> tuple[list[Scope], list[Hold]]:
     return found, holds
 
 
-def _as_text(caps: Caps, found: list[Scope], holds: list[Hold]) -> str:
-    if not caps.any:
-        return "No budget is set: calls are not limited. To set one: cost_tracker.py budget set --daily 10\n"
+def _as_text(caps: Caps, found: list[Scope], holds: list[Hold], notes: list[str]) -> str:
     lines = ["💵 Budget (tracked calls of this machine, from the local ledger)"]
+    if not caps.any:
+        lines = ["No budget is set: calls are not limited. To set one: cost_tracker.py budget set --daily 10"]
     for scope in found:
         if scope.period is None:
             lines.append(f"{scope.name}: at most {format_usd(scope.cap)} a call")
@@ -81,14 +85,26 @@ def _as_text(caps: Caps, found: list[Scope], holds: list[Hold]) -> str:
         used = share(add(scope.spent, scope.held), scope.cap)
         lines.append(
             f"{scope.name}: {format_usd(scope.spent)} spent + {format_usd(scope.held)} held of {format_usd(scope.cap)} "
-            f"({used}), {format_usd(scope.left)} left, starts anew {spoken(scope.period.end)}"
+            f"({used}), {_left(scope)}, starts anew {spoken(scope.period.end)}"
         )
+        if scope.unknown_calls:
+            lines.append(f"  not counted: {plural(scope.unknown_calls, 'call')} of unknown cost")
     if holds:
-        lines.append(f"{plural(len(holds), 'call')} running or unsettled; `settle` looks up what they cost")
-    return "\n".join(lines) + "\n"
+        lines.append(f"{plural(len(holds), 'call')} running or unsettled{_open_ended(holds)}; {_REMEDY}")
+    return "\n".join([*lines, *notes]) + "\n"
 
 
-def _as_json(caps: Caps, found: list[Scope], holds: list[Hold], now: datetime) -> str:
+def _left(scope: Scope) -> str:
+    return f"{format_usd(scope.left)} left" if scope.left >= 0 else f"overrun by {format_usd(-scope.left)}"
+
+
+def _open_ended(holds: list[Hold]) -> str:
+    """Say how many were begun when there was no budget, so that nothing is held for them."""
+    count = sum(hold.max_cost is None for hold in holds)
+    return f", {count:,} of them without a limit" if count else ""
+
+
+def _as_json(caps: Caps, found: list[Scope], holds: list[Hold], notes: list[str], now: datetime) -> str:
     rows: list[Json] = [
         {
             "scope": scope.name,
@@ -96,9 +112,10 @@ def _as_json(caps: Caps, found: list[Scope], holds: list[Hold], now: datetime) -
             "spent_usd": scope.spent if scope.period else None,
             "held_usd": scope.held if scope.period else None,
             "left_usd": scope.left if scope.period else None,
+            "unknown_cost_calls": scope.unknown_calls if scope.period else None,
             "start": iso(scope.period.start) if scope.period else None,
             "resets_at": iso(scope.period.end) if scope.period else None,
         }
         for scope in found
     ]
-    return envelope("budget", now, {"is_set": caps.any, "scopes": rows, "open_holds": len(holds)})
+    return envelope("budget", now, {"is_set": caps.any, "scopes": rows, "open_holds": len(holds)}, notes=notes)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from argparse import Namespace
 from datetime import datetime
 
-from openrouter_usage.cli.management import open_keyring
+from openrouter_usage.cli.management import key_named, open_keyring
 from openrouter_usage.cli.output import write
 from openrouter_usage.cli.parser import Parser, checked, whole_number
 from openrouter_usage.collect import connect
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.exactjson import Json
+from openrouter_usage.money import format_usd
 from openrouter_usage.period import UTC
 from openrouter_usage.preferences import cap
 from openrouter_usage.render.as_json import envelope
@@ -42,18 +43,19 @@ def describe(parser: Parser) -> None:
 def run(options: Namespace) -> int:
     """Set the limit, and print the key as it was and as it is."""
     reset = next(name for name in ("daily", "weekly", "monthly") if getattr(options, name) is not None)
-    fields: dict[str, Json] = {"limit": getattr(options, reset), "limit_reset": reset}
+    most = getattr(options, reset)
+    fields: dict[str, Json] = {"limit": most, "limit_reset": reset}
+    wanted = None if options.key is None else key_named(options.key)
     if not options.yes and not options.dry_run:
+        whose = "the key of OPENROUTER_API_KEY" if wanted is None else named(wanted)
         raise SettingsError(
-            f"nothing was changed: this would cap {named(options.key or 'the key of OPENROUTER_API_KEY')} {reset}",
+            f"nothing was changed: this would cap {whose} at {format_usd(most)} {reset}",
             hint="add --yes to do it, or --dry-run to see it",
             code="unconfirmed",
         )
     keyring = open_keyring(PROGRAM, options.timeout)
     change = (
-        keyring.plan("update", options.key, fields)
-        if options.key
-        else keyring.plan_by_label(_own_label(options), fields)
+        keyring.plan_by_label(_own_label(options), fields) if wanted is None else keyring.plan("update", wanted, fields)
     )
     after = None if options.dry_run else keyring.make(change)
     now = datetime.now(UTC)
@@ -67,7 +69,7 @@ def run(options: Namespace) -> int:
         return 0
     lines = ["before:", *key_lines(change.key, now)]
     lines += (
-        ["after:", *key_lines(after, now)] if after else [f"would set: {reset} limit of ${fields['limit']} (not sent)"]
+        ["after:", *key_lines(after, now)] if after else [f"would set: {reset} limit of {format_usd(most)} (not sent)"]
     )
     write("\n".join(lines) + "\n")
     return 0
@@ -79,4 +81,11 @@ def _own_label(options: Namespace) -> str:
     key = settings.credentials.api_key
     if key is None:
         raise SettingsError("OPENROUTER_API_KEY is not set", hint="name the key with --key", code="usage")
-    return connect(settings, timeout_s=options.timeout)(key).key().label
+    info = connect(settings, timeout_s=options.timeout)(key).key()
+    if info.is_management_key:
+        raise SettingsError(
+            "OPENROUTER_API_KEY holds a management key, which makes no calls and has no limit",
+            hint="name the key that makes them with --key",
+            code="usage",
+        )
+    return info.label

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from datetime import datetime
+from datetime import date, datetime
 
-from openrouter_usage.cli.books import open_ledger
+from openrouter_usage.cli.books import open_ledger, read_day
 from openrouter_usage.cli.output import write
 from openrouter_usage.cli.parser import Parser, checked
+from openrouter_usage.errors import SettingsError
 from openrouter_usage.exactjson import Json
-from openrouter_usage.ledger.clean import clean
+from openrouter_usage.ledger.clean import Cleaned, clean
 from openrouter_usage.money import format_usd
-from openrouter_usage.period import UTC, iso, midnight, parse_day
+from openrouter_usage.period import UTC, iso, midnight, month, today
+from openrouter_usage.preferences import load_caps
 from openrouter_usage.render.as_json import envelope
-from openrouter_usage.text import plural
+from openrouter_usage.text import plural, safe
 
 EXAMPLES = """examples:
   cost_tracker.py clean --before 2026-01-01          shows what would go
@@ -24,32 +26,59 @@ EXAMPLES = """examples:
 def describe(parser: Parser) -> None:
     """Add the arguments of this verb."""
     parser.add_argument(
-        "--before", required=True, metavar="DATE", type=checked(parse_day), help="the first UTC day that stays"
+        "--before", required=True, metavar="DATE", type=checked(read_day), help="the first UTC day that stays"
     )
     parser.add_argument("--yes", action="store_true", help="really do it; without, nothing is changed")
     parser.add_argument("--dry-run", action="store_true", help="only show what would go, even with --yes")
 
 
-def run(options: Namespace) -> int:
+def run(options: Namespace, *, now: datetime | None = None) -> int:
     """Print what goes, or would go."""
+    now = now or datetime.now(UTC)
     dry = options.dry_run or not options.yes
     before = midnight(options.before)
+    _check(options.before, now)
     ledger = open_ledger("cost_tracker.py clean")
     done = clean(ledger.engine, before, dry_run=dry)
-    kept_as = str(done.kept_as) if done.kept_as else None
-    if options.json:
-        figures: dict[str, Json] = {"removed": done.removed, "removed_usd": done.usage.cost, "kept": done.kept}
-        write(
-            envelope(
-                "clean", datetime.now(UTC), {"before": iso(before), "dry_run": dry, **figures, "old_file": kept_as}
-            )
-        )
-        return 0
-    cost = f"{plural(done.removed, 'call')} before {options.before} UTC ({format_usd(done.usage.cost)})"
-    if dry:
-        write(f"{cost} would be taken out, {done.kept:,} lines would stay; --yes does it\n")
-    elif not done.removed:
-        write(f"nothing before {options.before} UTC; the ledger is as it was\n")
-    else:
-        write(f"{cost} taken out, {done.kept:,} lines stay; the old file is {kept_as}\n")
+    write(_as_json(done, before, dry, now) if options.json else _as_text(done, options.before, dry))
     return 0
+
+
+def _check(before: date, now: datetime) -> None:
+    """Refuse a day that has not come, which is a slip, and one that would let a budget forget what is spent."""
+    running = month(now)
+    if before > today(now).first_day:
+        raise SettingsError(
+            f"{before} has not come yet: calls of today would go too",
+            hint=f"name a day up to {today(now).first_day}, which is today in UTC",
+            code="usage",
+        )
+    if before > running.first_day and load_caps().monthly is not None:
+        raise SettingsError(
+            f"the calls since {running.first_day} count against the monthly budget, and stay while it is set",
+            hint=f"name a day up to {running.first_day}",
+        )
+
+
+def _as_json(done: Cleaned, before: datetime, dry: bool, now: datetime) -> str:
+    figures: dict[str, Json] = {
+        "removed": done.removed,
+        "removed_usd": done.usage.cost,
+        "removed_byok_usd": done.usage.byok_cost,
+        "removed_unknown_cost_calls": done.usage.unknown,
+        "kept": done.kept,
+    }
+    old_file = str(done.kept_as) if done.kept_as else None
+    return envelope("clean", now, {"before": iso(before), "dry_run": dry, **figures, "old_file": old_file})
+
+
+def _as_text(done: Cleaned, before: date, dry: bool) -> str:
+    byok = f" + {format_usd(done.usage.byok_cost)} BYOK" if done.usage.byok_cost else ""
+    unknown = f" + {done.usage.unknown:,} unknown" if done.usage.unknown else ""
+    cost = f"{plural(done.removed, 'call')} before {before} UTC ({format_usd(done.usage.cost)}{byok}{unknown})"
+    if dry:
+        return f"{cost} would be taken out, {plural(done.kept, 'line')} left; --yes does it\n"
+    if not done.removed:
+        return f"nothing before {before} UTC; the ledger is as it was\n"
+    old_file = safe(str(done.kept_as), 300)
+    return f"{cost} taken out, {plural(done.kept, 'line')} left; the old file is {old_file}\n"

@@ -11,10 +11,11 @@ from openrouter_usage.cli.books import describe_span, open_ledger, span
 from openrouter_usage.cli.output import write
 from openrouter_usage.cli.parser import Parser
 from openrouter_usage.entry import Entry
+from openrouter_usage.errors import SettingsError
 from openrouter_usage.exchange import COLUMNS, as_text, csv_pieces, exported, json_pieces
-from openrouter_usage.files import save_output
-from openrouter_usage.period import UTC, Period
-from openrouter_usage.render import as_csv, as_markdown
+from openrouter_usage.files import own_files, save_output
+from openrouter_usage.period import UTC
+from openrouter_usage.render import as_markdown
 from openrouter_usage.render.as_json import envelope
 from openrouter_usage.text import plural, safe
 
@@ -23,27 +24,29 @@ EXAMPLES = """examples:
   cost_tracker.py export --format json --since 2026-11-01
   cost_tracker.py export --format markdown --output november.md --since 2026-11-01 --until 2026-11-30
 """
-_EVER = Period(datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC), "ever")
 
 
 def describe(parser: Parser) -> None:
     """Add the arguments of this verb."""
     parser.add_argument("--format", choices=("csv", "json", "markdown"), required=True, help="what to write")
-    parser.add_argument("--output", metavar="FILE", type=Path, help="where to (standard output)")
+    parser.add_argument("--output", metavar="FILE", type=Path, help="where to; - is standard output, as without")
     parser.add_argument("--force", action="store_true", help="replace the file if it is there")
     describe_span(parser)
 
 
 def run(options: Namespace) -> int:
-    """Write the calls, and say how many to standard error or in JSON."""
+    """Write the calls; to a file, and then say how many they are."""
+    to_stdout = options.output is None or str(options.output) == "-"
+    if to_stdout and options.json:
+        raise SettingsError("--json tells of a file that was written", hint="name one with --output", code="usage")
     ledger = open_ledger("cost_tracker.py export")
-    counted = _Counted(ledger.entries(span(options, _EVER)))
+    counted = _Counted(ledger.entries(span(options)))
     pieces = _FORMATS[options.format](counted)
-    if options.output is None:
+    if to_stdout:
         for piece in pieces:
             write(piece)
         return 0
-    save_output(options.output, pieces, force=options.force)
+    save_output(options.output, pieces, force=options.force, never=own_files(ledger.path))
     shown = safe(str(options.output), 300)
     if options.json:
         data = {"calls": counted.count, "format": options.format, "file": str(options.output)}
@@ -66,13 +69,9 @@ class _Counted:
             yield entry
 
 
-def _csv(entries: Iterable[Entry]) -> Iterator[str]:
-    return csv_pieces(entries, as_csv.cell)
-
-
 def _markdown(entries: Iterable[Entry]) -> Iterator[str]:
     rows = ([as_text(value) for value in exported(entry).values()] for entry in entries)
     yield from (line + "\n" for line in as_markdown.table(tuple(COLUMNS), rows))
 
 
-_FORMATS = {"csv": _csv, "json": json_pieces, "markdown": _markdown}
+_FORMATS = {"csv": csv_pieces, "json": json_pieces, "markdown": _markdown}

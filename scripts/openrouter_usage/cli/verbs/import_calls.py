@@ -6,12 +6,13 @@ import sys
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from openrouter_usage.cli.books import open_ledger
 from openrouter_usage.cli.output import write
-from openrouter_usage.cli.parser import Parser
+from openrouter_usage.cli.parser import Parser, without_keys
 from openrouter_usage.entry import Entry
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.exchange import imported
@@ -47,7 +48,7 @@ def run(options: Namespace) -> int:
 
 
 def _text(name: str) -> str:
-    shown = safe(name, 300)
+    shown = safe(without_keys(name), 300)
     try:
         if name == "-":
             raw = sys.stdin.buffer.read(_LARGEST_FILE + 1) if sys.stdin else b""
@@ -67,7 +68,7 @@ def _text(name: str) -> str:
 def _without_known(ledger: Ledger, entries: Iterable[Entry]) -> Iterator[Entry]:
     """Leave out calls without an id that the ledger has already: nothing but their content tells them."""
     wanted = list(entries)
-    known: Counter[tuple[object, ...]] = Counter()
+    known: Counter[Entry] = Counter()
     if any(not entry.id for entry in wanted):
         known.update(_content(entry) for entry in ledger.entries() if not entry.id)
     for entry in wanted:
@@ -78,5 +79,6 @@ def _without_known(ledger: Ledger, entries: Iterable[Entry]) -> Iterator[Entry]:
             yield entry
 
 
-def _content(entry: Entry) -> tuple[object, ...]:
-    return (entry.ts, safe(entry.model), entry.prompt_tokens, entry.completion_tokens, entry.cost, safe(entry.session))
+def _content(entry: Entry) -> Entry:
+    """Give all of a call that an export tells."""
+    return replace(entry, hold="")

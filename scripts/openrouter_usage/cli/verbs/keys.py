@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 from openrouter_usage.answers.keys import KeyRecord
-from openrouter_usage.cli.management import open_keyring, open_management
+from openrouter_usage.cli.books import read_day
+from openrouter_usage.cli.management import key_named, load_managing, looks_secret, open_keyring, open_management
 from openrouter_usage.cli.output import complain, write
 from openrouter_usage.cli.parser import Parser, checked, whole_number
-from openrouter_usage.errors import SettingsError
+from openrouter_usage.errors import InvalidValue, SettingsError
 from openrouter_usage.exactjson import Json, dumps
-from openrouter_usage.keyring.changes import file_name
 from openrouter_usage.keyring.listing import Listing, list_keys
-from openrouter_usage.period import UTC, iso, midnight, parse_day
+from openrouter_usage.keyring.secret import file_name
+from openrouter_usage.period import UTC, iso, midnight
 from openrouter_usage.preferences import cap
 from openrouter_usage.render.as_json import envelope
 from openrouter_usage.render.keys import key_data, key_lines
-from openrouter_usage.settings import find_home, load_settings
+from openrouter_usage.settings import find_home
 from openrouter_usage.text import named, plural, safe
 
 EXAMPLES = """examples:
@@ -31,22 +32,32 @@ EXAMPLES = """examples:
 without --yes nothing is changed; a new key's secret goes to a file (0600) and is never shown
 """
 PROGRAM = "cost_tracker.py keys"
-_ACTIONS = ("list", "create", "update", "disable", "enable", "delete")
+_LIMITS = ("name", "limit", "unlimited", "limit_reset")
+# Each action and the options that it takes: any other would be left undone without a word.
+_ACTIONS: dict[str, tuple[str, ...]] = {
+    "list": (),
+    "create": (*_LIMITS, "expires", "secret_file"),
+    "update": _LIMITS,
+    "disable": (),
+    "enable": (),
+    "delete": (),
+}
 _RESETS = ("daily", "weekly", "monthly")
+_LONGEST_NAME = 100
 
 
 def describe(parser: Parser) -> None:
     """Add the arguments of this verb."""
-    parser.add_argument("action", choices=_ACTIONS, nargs="?", default="list", help="what to do (list)")
+    parser.add_argument("action", choices=tuple(_ACTIONS), nargs="?", default="list", help="what to do (list)")
     parser.add_argument("key", nargs="?", metavar="NAME_OR_HASH", help="the exact name or the full hash of a key")
-    parser.add_argument("--name", help="create: the new key's name; update: a new name")
+    parser.add_argument("--name", type=checked(_name), help="create: the new key's name; update: a new name")
     parser.add_argument(
         "--limit", type=checked(lambda text: cap(text, "--limit")), metavar="USD", help="most it may spend"
     )
     parser.add_argument("--unlimited", action="store_true", help="no limit at all")
     parser.add_argument("--limit-reset", choices=(*_RESETS, "never"), help="when the limit starts anew, in UTC")
     parser.add_argument(
-        "--expires", metavar="DATE", type=checked(parse_day), help="create: the first UTC day it is void"
+        "--expires", metavar="DATE", type=checked(read_day), help="create: the first UTC day it is void"
     )
     parser.add_argument(
         "--secret-file", metavar="FILE", type=Path, help="where the secret goes (~/.openrouter/keys/NAME.env)"
@@ -56,8 +67,24 @@ def describe(parser: Parser) -> None:
     parser.add_argument("--timeout", type=whole_number(1, 600), default=30, metavar="S", help="seconds to wait (30)")
 
 
+def _name(text: str) -> str:
+    """Check a name for a key: one printable line that can be typed, and that is no key and no hash."""
+    if looks_secret(text):
+        raise InvalidValue("that is a key itself, which has to stay secret; a name is expected")
+    if not text.strip() or not text.isprintable() or len(text) > _LONGEST_NAME:
+        raise InvalidValue(f"a name is printable, on one line, and has 1 to {_LONGEST_NAME} characters")
+    if len(text) == 64 and not text.strip("0123456789abcdef"):
+        raise InvalidValue("a name must not look like the hash of a key")
+    return text
+
+
 def run(options: Namespace) -> int:
     """Do one action; a change without --yes sends nothing and ends with 2."""
+    given = [name for name in _ACTIONS["create"] if not _is_left_out(getattr(options, name))]
+    strange = [name for name in given if name not in _ACTIONS[options.action]]
+    if strange:
+        option = "--" + strange[0].replace("_", "-")
+        raise SettingsError(f"keys {options.action} takes no {option}", hint="leave it out", code="usage")
     if options.action == "list":
         return _list(options)
     if options.action == "create":
@@ -65,8 +92,14 @@ def run(options: Namespace) -> int:
     return _change(options)
 
 
+def _is_left_out(value: object) -> bool:
+    return value is None or value is False
+
+
 def _list(options: Namespace) -> int:
-    listing = list_keys(open_management(load_settings(), options.timeout))
+    if options.key:
+        raise SettingsError("keys list takes no name", hint="it lists all keys", code="usage")
+    listing = list_keys(open_management(load_managing(PROGRAM), options.timeout))
     now = datetime.now(UTC)
     if options.json:
         data: dict[str, Json] = {"keys": [key_data(key, now) for key in listing.keys], "partial": bool(listing.gaps)}
@@ -93,13 +126,19 @@ def _create(options: Namespace) -> int:
         )
     fields: dict[str, Json] = {"name": options.name, **_limit(options)}
     if options.expires:
-        fields["expires_at"] = iso(midnight(options.expires))
+        fields["expires_at"] = _expiry(options.expires)
     secret_file = options.secret_file or _default_file(options.name)
     if not _confirmed(options, {"method": "POST", "path": "/keys", "body": fields}):
         return 0
     created = open_keyring(PROGRAM, options.timeout).create(fields, secret_file)
     _show(options, "created", created, str(secret_file))
     return 0
+
+
+def _expiry(day: date) -> str:
+    if midnight(day) <= datetime.now(UTC):
+        raise SettingsError(f"a key that expires on {day} is void at once", hint="name a later day", code="usage")
+    return iso(midnight(day))
 
 
 def _default_file(name: str) -> Path:
@@ -123,11 +162,11 @@ def _limit(options: Namespace) -> dict[str, Json]:
 def _change(options: Namespace) -> int:
     if not options.key:
         raise SettingsError(f"which key to {options.action}?", hint="give its exact name or full hash", code="usage")
-    fields = _fields(options)
+    wanted, fields = key_named(options.key), _fields(options)
     if not options.yes and not options.dry_run:
-        _refuse(f"{options.action} the key {named(options.key)}")
+        _refuse(options, f"{options.action} the key {named(wanted)}")
     keyring = open_keyring(PROGRAM, options.timeout)
-    change = keyring.plan(options.action, options.key, fields)
+    change = keyring.plan(options.action, wanted, fields)
     if options.action == "delete":
         complain(
             PROGRAM, "deleting cannot be undone, and takes the key's usage out of every list; `disable` can be undone"
@@ -162,12 +201,14 @@ def _confirmed(options: Namespace, request: dict[str, Json]) -> bool:
             write(f"would send {request['method']} {request['path']} {dumps(request['body'])}\n")
         return False
     if not options.yes:
-        _refuse(f"send {request['method']} {request['path']} {dumps(request['body'])}")
+        _refuse(options, f"send {request['method']} {request['path']} {dumps(request['body'])}")
     return True
 
 
-def _refuse(what: str) -> None:
-    raise SettingsError(f"nothing was changed: this would {what}", hint="add --yes to do it", code="unconfirmed")
+def _refuse(options: Namespace, what: str) -> None:
+    better = "; `keys disable` does it so that it can be undone" if options.action == "delete" else ""
+    hint = f"add --yes to do it{better}"
+    raise SettingsError(f"nothing was changed: this would {what}", hint=hint, code="unconfirmed")
 
 
 def _show(options: Namespace, done: str, key: KeyRecord, secret_file: str | None) -> None:

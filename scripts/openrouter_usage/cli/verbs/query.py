@@ -10,7 +10,7 @@ from decimal import Decimal
 from openrouter_usage.answers.generation import Generation
 from openrouter_usage.cli.books import open_ledger
 from openrouter_usage.cli.output import write
-from openrouter_usage.cli.parser import Parser, checked, whole_number
+from openrouter_usage.cli.parser import Parser, checked, whole_number, without_keys
 from openrouter_usage.errors import InvalidValue
 from openrouter_usage.exactjson import Json
 from openrouter_usage.money import format_usd
@@ -39,7 +39,8 @@ def describe(parser: Parser) -> None:
 
 
 def _identity(text: str) -> str:
-    if not text.strip() or len(text) > 200 or not text.isprintable():
+    # A key in its place must not go to OpenRouter as a part of an address, which is what servers write down.
+    if not text.strip() or len(text) > 200 or not text.isprintable() or without_keys(text) != text:
         raise InvalidValue("a generation's id looks like gen-1700000000-abc")
     return text.strip()
 
@@ -52,7 +53,9 @@ def run(options: Namespace) -> int:
     generation = look_up(options.id, retries=options.retries, timeout_s=options.timeout)
     recorded: bool | None = None
     if options.record:
-        recorded = open_ledger("cost_tracker.py query").append(generation.entry(now), durable=True)
+        from openrouter_usage.tracker.settling import record
+
+        _, recorded = record(open_ledger("cost_tracker.py query"), generation, now)
     if options.json:
         write(envelope("generation", now, {**_data(generation), "recorded": recorded}))
     else:
@@ -75,14 +78,7 @@ def _lines(generation: Generation) -> list[str]:
     ]
     if generation.created_at:
         lines.append(f"Made: {spoken(generation.created_at)}")
-    lines.append(f"Cost: {format_usd(generation.total_cost)} (billed by OpenRouter)")
-    if generation.is_byok:
-        upstream = generation.upstream_cost
-        lines.append(
-            f"BYOK: {'unknown' if upstream is None else format_usd(upstream)} paid to the provider, not in the cost"
-        )
-    if generation.cache_discount:
-        lines.append(f"Cache discount: {format_usd(generation.cache_discount)}")
+    lines += _money(generation)
     lines.append(
         f"Tokens (native, billed): {_count(generation.prompt_tokens)} in, {_count(generation.completion_tokens)} out"
     )
@@ -95,6 +91,21 @@ def _lines(generation: Generation) -> list[str]:
     if generation.cancelled:
         lines.append("Cancelled: yes")
     return lines + ([f"Finish: {safe(generation.finish_reason)}"] if generation.finish_reason else [])
+
+
+def _money(generation: Generation) -> list[str]:
+    upstream = generation.upstream_cost
+    lines = [f"Cost: {format_usd(generation.total_cost)} (billed by OpenRouter)"]
+    if generation.usage is not None and generation.usage != generation.total_cost:
+        lines.append(f"Usage: {format_usd(generation.usage)}")
+    if generation.is_byok:
+        shown = "an unknown amount" if upstream is None else format_usd(upstream)
+        lines.append(f"BYOK: {shown} paid to the provider, not in the cost")
+    elif upstream:
+        lines.append(f"Upstream: {format_usd(upstream)} (what OpenRouter pays, within the cost)")
+    if generation.cache_discount:
+        lines.append(f"Cache discount: {format_usd(generation.cache_discount)}")
+    return lines
 
 
 def _count(value: int | None) -> str:

@@ -43,7 +43,7 @@ def run(options: Namespace) -> int:
             )
         if not ledger.release(options.release, now):
             raise SettingsError(f"no open hold has the id {safe(options.release, 80)}", hint="settle lists them")
-    done = settle_all(ledger, timeout_s=options.timeout)
+    done = settle_all(ledger, now, timeout_s=options.timeout)
     write(_as_json(done, now) if options.json else _as_text(done))
     return 0
 

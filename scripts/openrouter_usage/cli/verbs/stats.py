@@ -5,16 +5,20 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable
 from datetime import datetime, timedelta, tzinfo
+from decimal import Decimal
 
-from openrouter_usage.cli.books import describe_span, open_ledger, span
+from openrouter_usage.cli.books import describe_span, open_ledger, span, span_title
 from openrouter_usage.cli.output import terminal_width, write
 from openrouter_usage.cli.parser import Parser, whole_number
+from openrouter_usage.entry import Hold
 from openrouter_usage.errors import SettingsError
-from openrouter_usage.ledger.books import Ledger
-from openrouter_usage.ledger.sums import GROUPINGS
+from openrouter_usage.ledger.books import Health, Ledger, UnreadLine
+from openrouter_usage.ledger.sums import GROUPINGS, Totals
+from openrouter_usage.money import format_usd, total
 from openrouter_usage.period import UTC, Period, month, today, week
 from openrouter_usage.report import DEFAULT_TOP, Beside, Report, cut, every_day, ranked
 from openrouter_usage.text import plural, safe
+from openrouter_usage.usage import NOTHING, Usage
 
 EXAMPLES = """examples:
   cost_tracker.py stats                       all time, by model
@@ -23,8 +27,8 @@ EXAMPLES = """examples:
   cost_tracker.py stats --since 2026-11-01 --until 2026-11-15 --by day
   cost_tracker.py stats --today --tz Europe/Amsterdam
 """
+_MOST_TRIES = 1
 _WINDOWS: dict[str, Callable[[datetime, tzinfo], Period]] = {"today": today, "week": week, "month": month}
-_EVER = Period(datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC), "ever")
 
 
 def describe(parser: Parser) -> None:
@@ -60,15 +64,15 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
 def make_report(ledger: Ledger, options: Namespace, now: datetime) -> Report:
     """Sum the period that the options pick."""
     zone = options.tz or UTC
-    period = _WINDOWS[options.window](now, zone) if options.window else span(options, _EVER)
-    totals = ledger.totals(period, options.by, zone)
+    period = _WINDOWS[options.window](now, zone) if options.window else span(options)
+    totals, by_day = _sums(ledger, period, options, zone)
     rows, more_count, more = cut(ranked(totals.groups, options.by), options.top)
-    days = ledger.totals(period, "day", zone).groups if options.trend else {}
-    trend, earlier_days, earlier = every_day(days)
+    trend, earlier_days, earlier = every_day(by_day)
+    health = ledger.health()
     return Report(
         title=_title(options, period, zone),
         period=period,
-        zone=str(zone),
+        zone=zone,
         by=options.by,
         total=totals.total,
         rows=rows,
@@ -78,9 +82,21 @@ def make_report(ledger: Ledger, options: Namespace, now: datetime) -> Report:
         earlier_days=earlier_days,
         earlier=earlier,
         beside=_beside(ledger, options.window, now) if options.window and zone is not UTC else None,
+        open_holds=len(health.holds),
+        held=_held(health.holds),
         source=str(ledger.path),
-        notes=_notes(ledger),
+        notes=_notes(health),
     )
+
+
+def _sums(ledger: Ledger, period: Period | None, options: Namespace, zone: tzinfo) -> tuple[Totals, dict[str, Usage]]:
+    """Sum by group and, for the trend, by day: of one moment, so again when somebody appended in between."""
+    for _ in range(_MOST_TRIES):
+        totals = ledger.totals(period, options.by, zone)
+        by_day = ledger.totals(period, "day", zone).groups if options.trend else {}
+        if not options.trend or sum(by_day.values(), NOTHING) == totals.total:
+            break
+    return totals, by_day
 
 
 def _beside(ledger: Ledger, window: str, now: datetime) -> Beside:
@@ -88,30 +104,38 @@ def _beside(ledger: Ledger, window: str, now: datetime) -> Beside:
     return Beside(period, ledger.totals(period).total)
 
 
+def _held(holds: tuple[Hold, ...]) -> Decimal | None:
+    amounts = [hold.max_cost for hold in holds if hold.max_cost is not None]
+    return total(amounts) if len(amounts) == len(holds) else None
+
+
 def _title(options: Namespace, period: Period | None, zone: tzinfo) -> str:
-    if period is None:
-        return "all time"
+    if period is None or not options.window:
+        return span_title(options)
     first = period.start.astimezone(zone).date()
     last = (period.end.astimezone(zone) - timedelta(microseconds=1)).date()
     if options.window == "month":
         return first.isoformat()[:7]
-    if options.window or (options.since and options.until):
-        return first.isoformat() if first == last else f"{first} to {last}"
-    return f"since {first}" if options.since else f"until {last}"
+    return first.isoformat() if first == last else f"{first} to {last}"
 
 
-def _notes(ledger: Ledger) -> tuple[str, ...]:
-    health = ledger.health()
-    damaged = [line for line in health.unread if line.is_damaged]
-    foreign = len(health.unread) - len(damaged)
+def _notes(health: Health) -> tuple[str, ...]:
     notes = [] if health.size else ["no calls yet: they are logged by CostTracker, track_cost, or an import"]
+    if health.holds:
+        held = _held(health.holds)
+        most = "at a cost that is not known yet" if held is None else f"up to {format_usd(held)}"
+        notes.append(f"{plural(len(health.holds), 'call')} running or unsettled, {most}, not in these; see: settle")
+    damaged = [line for line in health.unread if line.is_damaged]
+    foreign = [line for line in health.unread if not line.is_damaged]
     if damaged:
-        first = damaged[0]
-        where = f"the first at byte {first.offset:,} ({safe(first.why)})"
-        notes.append(f"{plural(len(damaged), 'damaged line')} not counted, {where}")
+        notes.append(f"{plural(len(damaged), 'damaged line')} not counted, {_first(damaged)} ({safe(damaged[0].why)})")
     if foreign:
-        notes.append(f"{plural(foreign, 'line')} of a kind from elsewhere kept and not counted")
+        notes.append(f"{plural(len(foreign), 'line')} of a kind from elsewhere kept and not counted, {_first(foreign)}")
     return tuple(notes)
+
+
+def _first(lines: list[UnreadLine]) -> str:
+    return f"{'' if len(lines) == 1 else 'the first '}at byte {lines[0].offset:,}"
 
 
 def _rendered(face: str, report: Report, now: datetime) -> str:

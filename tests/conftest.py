@@ -1,0 +1,98 @@
+"""Fixtures: a home, a local OpenRouter, stats.py to run against it, and guards around all tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests import guards
+from tests.running import Ran, Stats, StatsAt
+from tests.sandbox import Account, Sandbox
+
+guards.install()
+settings.register_profile(
+    "house", deadline=None, database=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("house")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _bare_environment() -> Iterator[None]:
+    """Take out of the environment what would change how the program behaves; a test sets its own."""
+    names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "TZ", "PYTHONIOENCODING", "PYTHONPATH", "COLUMNS")
+    kept = {
+        name: os.environ.pop(name)
+        for name in list(os.environ)
+        if name in names or name.lower().endswith("_proxy") or name.startswith("OPENROUTER_")
+    }
+    yield
+    os.environ.update(kept)
+
+
+@pytest.fixture(autouse=True)
+def _guarded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Give code that runs in this process an empty home, and look for real keys before each test."""
+    monkeypatch.setenv("HOME", str(tmp_path / "nobody"))
+    try:
+        guards.check_environment()
+    except guards.ReachedOut as reached_out:
+        pytest.exit(f"{reached_out}: no test is run here", returncode=4)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """An empty home."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """A local OpenRouter with a key of either kind, and nothing spent."""
+    with Sandbox(Account.simple()) as running:
+        yield running
+
+
+@pytest.fixture
+def account(sandbox: Sandbox) -> Account:
+    """The account that the sandbox plays."""
+    return sandbox.account
+
+
+@pytest.fixture
+def stats(home: Path, sandbox: Sandbox) -> Stats:
+    """stats.py as a process, pointed at the sandbox."""
+    return Stats(home, sandbox.url)
+
+
+@pytest.fixture
+def stats_at(
+    home: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> StatsAt:
+    """stats.py in this process, with a clock."""
+    return StatsAt(home, sandbox, monkeypatch, capsys)
+
+
+@pytest.fixture
+def stats_here(stats_at: StatsAt) -> Callable[..., Ran]:
+    """stats.py in this process, for tables of cases; each kind of case has a test with a process as well."""
+    return partial(stats_at, None)
+
+
+@pytest.fixture
+def golden() -> Callable[[str, str], None]:
+    """Compare a text with a file in tests/golden; with UPDATE_GOLDEN=1 in the environment the file is written."""
+
+    def compare(name: str, text: str) -> None:
+        path = Path(__file__).parent / "golden" / name
+        if os.environ.get("UPDATE_GOLDEN"):
+            path.write_text(text, encoding="utf-8")
+        assert text == path.read_text(encoding="utf-8")
+
+    return compare

@@ -1,0 +1,278 @@
+"""Answers of every kind that `--json` gives, from a local OpenRouter in different moods: what the documents promise."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from openrouter_usage.cli import summary, tracker
+from openrouter_usage.cli.run import run
+from tests.sandbox import (
+    DEMO_KEY,
+    DEMO_MGMT_KEY,
+    INFERENCE_KEY,
+    MANAGEMENT_KEY,
+    Account,
+    Budget,
+    Fault,
+    Reply,
+    Sandbox,
+    Stream,
+    demo_account,
+)
+
+GPT = ("--model", "openai/gpt-5.2", "--prompt", "Hello")
+ENTRY = {"ts": "2026-11-20T10:30:00Z", "model": "a/b", "prompt_tokens": 1, "completion_tokens": 2, "cost": 0.5}
+PROGRAMS = {"stats.py": summary.main, "cost_tracker.py": tracker.main}
+FIXED_KEY_FIELDS = ("hash", "name", "label", "disabled")
+
+
+@dataclass
+class Asking:
+    """Runs the programs in this process with `--json` against one sandbox, and keeps what they print by its kind."""
+
+    home: Path
+    url: str
+    key: str = ""
+    mgmt_key: str = ""
+    told: dict[str, list[Any]] = field(default_factory=dict)
+
+    def __call__(self, command: str, *words: str, **environment: str) -> Any:
+        """Run one command, such as "stats.py" or "budget set", and give its envelope."""
+        program, *first = command.split() if command in PROGRAMS else ["cost_tracker.py", *command.split()]
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("OPENROUTER_")}
+        names = {"OPENROUTER_BASE_URL": self.url, "OPENROUTER_API_KEY": self.key, "OPENROUTER_MGMT_KEY": self.mgmt_key}
+        own = {**kept, **names, "HOME": str(self.home), "USERPROFILE": str(self.home), **environment}
+        out, err = io.StringIO(), io.StringIO()
+        with mock.patch.dict(os.environ, own, clear=True), _same_signals():
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                code = run(program, PROGRAMS[program], [*first, *words, "--json"])
+        assert code != 1, err.getvalue()
+        answer = json.loads(out.getvalue())
+        self.told.setdefault(answer["kind"], []).append(answer)
+        return answer
+
+
+@contextlib.contextmanager
+def _same_signals() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def every_kind(folder: Path) -> dict[str, list[Any]]:
+    """Envelopes by kind; every documented field is in one of them, and every one that may be null was null once."""
+    told: dict[str, list[Any]] = {}
+    for number, (account, asks) in enumerate(SCENES):
+        home = folder / str(number)
+        home.mkdir()
+        is_demo = account is demo_account
+        keys = (DEMO_KEY, DEMO_MGMT_KEY) if is_demo else (INFERENCE_KEY, MANAGEMENT_KEY)
+        with Sandbox(account()) as sandbox:
+            asks(Asking(home, sandbox.url, *keys, told), sandbox)
+    return told
+
+
+# -- accounts --
+
+
+def odd_account() -> Account:
+    """A key without a limit that expires, below a budget that never starts anew."""
+    account = Account(total_credits=Decimal(10), total_usage=Decimal(1))
+    account.budgets.append(Budget("workspace", Decimal(5), Decimal(1), reset_interval=None))
+    account.add_key(INFERENCE_KEY, usage=Decimal(1), expires_at=datetime(2099, 1, 1, tzinfo=timezone.utc))
+    account.add_key(MANAGEMENT_KEY, is_management_key=True)
+    return account
+
+
+def limited_account() -> Account:
+    """A key with a limit, and an account that has spent nothing in the last days."""
+    account = Account(total_credits=Decimal(10), total_usage=Decimal(1))
+    account.add_key(INFERENCE_KEY, usage=Decimal(1), limit=Decimal(5), is_free_tier=True)
+    account.add_key(MANAGEMENT_KEY, is_management_key=True)
+    return account
+
+
+def many_keys() -> Account:
+    """An account with a key of which everything is known."""
+    account = Account.simple()
+    soon = account.now() + timedelta(days=2)
+    known = {"limit": Decimal(50), "limit_reset": "monthly", "expires_at": soon, "last_used_at": account.now()}
+    account.add_key("another-key-0001", name="ci", **known)
+    account.add_key("another-key-0002", name="old")
+    return account
+
+
+def blank(record: dict[str, Any]) -> None:
+    """Take out of a key's record what OpenRouter need not say."""
+    record.update({name: None for name in record if name not in FIXED_KEY_FIELDS})
+
+
+def blank_answer(answer: Any) -> None:
+    """The same for an answer with one key, or with many."""
+    for record in answer["data"] if isinstance(answer["data"], list) else [answer["data"]]:
+        blank(record)
+
+
+# -- scenes --
+
+
+def summaries(ask: Asking, sandbox: Sandbox) -> None:
+    """stats.py with each set of keys, with parts missing, and with the ledger's help."""
+    ask("stats.py")
+    alone = Asking(ask.home, ask.url, key=ask.key, told=ask.told)
+    alone("stats.py")
+    (ask.home / ".openrouter" / "usage.jsonl").write_text(json.dumps({**ENTRY, "ts": _now()}) + "\n")
+    alone("stats.py")
+    Asking(ask.home, ask.url, mgmt_key=ask.mgmt_key, told=ask.told)("stats.py")
+    Asking(ask.home, ask.url, told=ask.told)("stats.py")
+    sandbox.misbehave("/key", Fault.status(403))
+    ask("stats.py")
+    sandbox.misbehave("*", Fault.html())
+    ask("stats.py")
+
+
+def odd_summaries(ask: Asking, sandbox: Sandbox) -> None:
+    """stats.py with a key that expires, and budgets that do or do not start anew."""
+    ask("stats.py")
+    sandbox.account.budgets[0].reset_interval = "weekly"
+    ask("stats.py")
+
+
+def ledger(ask: Asking, sandbox: Sandbox) -> None:
+    """What reads and writes the ledger: stats, export, import, clean."""
+    ask("stats")
+    file = ask.home / "some.jsonl"
+    file.write_text("".join(json.dumps({**ENTRY, "id": f"gen-{n}", "model": f"a/{n}"}) + "\n" for n in range(3)))
+    ask("import", str(file))
+    ask("import", str(file))
+    ask("stats", "--since", "2026-11-01", "--trend", "--top", "2")
+    ask("stats", "--today", "--tz", "Asia/Tokyo")
+    ask("stats", "--wek")
+    ask("export", "--format", "csv", "--output", str(ask.home / "report.csv"))
+    ask("clean", "--before", "2026-11-21")
+    ask("clean", "--before", "2026-11-21", "--yes")
+
+
+def calls(ask: Asking, sandbox: Sandbox) -> None:
+    """call, query, settle and budget, with answers that leave out what they may."""
+    account = sandbox.account
+    ask("budget")
+    ask("call", *GPT, "--no-track")
+    account.script(Reply(byok_upstream=Decimal("0.5")))
+    generation = ask("call", *GPT, "--max-tokens", "9")["data"]["usage"]["generation_id"]
+    account.generation_lag_requests = "never"
+    account.script(Reply(usage="null_cost"))
+    nameless = Fault.mutate(_nameless) & Fault.headers({"X-Generation-Id": ""})
+    sandbox.misbehave("/chat/completions", nameless, times=1)
+    ask("call", *GPT)
+    account.script(Reply(usage="missing", stream=Stream(usage_chunk="missing")))
+    ask("call", *GPT, "--stream", "--max-cost", "0.5")
+    account.script(Reply(usage="missing", stream=Stream(usage_chunk="missing")))
+    ask("call", *GPT, "--stream")
+    ask("settle")
+    account.generation_lag_requests = 0
+    ask("settle")
+    ask("budget set", "--daily", "1", "--per-request", "0.5")
+    ask("query", "--id", generation)
+    ask("query", "--id", generation, "--record")
+    account.generations[generation].overrides = {"cache_discount": Decimal("0.1"), "service_tier": "default"}
+    ask("query", "--id", generation)
+    sandbox.misbehave("/generation", Fault.mutate(_nothing_but_the_cost))
+    ask("query", "--id", generation)
+    sandbox.misbehave("/key", Fault.status(500), times=10)
+    ask("call", *GPT, "--max-tokens", "9")
+    sandbox.misbehave("/key", Fault.mutate(lambda answer: answer["data"].update(usage=None)))
+    ask("call", *GPT, "--max-tokens", "9")
+
+
+def _nameless(answer: Any) -> None:
+    for name in ("id", "provider"):
+        answer.pop(name)
+    answer["choices"][0]["finish_reason"] = None
+
+
+def _nothing_but_the_cost(answer: Any) -> None:
+    kept = ("id", "model", "total_cost", "is_byok")
+    answer["data"] = {name: value for name, value in answer["data"].items() if name in kept}
+
+
+def limits(ask: Asking, sandbox: Sandbox) -> None:
+    """credits where everything is known, and a call with a key that has a limit."""
+    ask("credits")
+    ask("call", *GPT, "--max-tokens", "9")
+    ask("alert", "--daily-limit", "1", "--weekly-limit", "1", "--monthly-limit", "1", "--balance-below", "500")
+    ask("alert")
+    more = ("--runway-days", "5", "--spike", "3x", "--webhook", "https://alerts.invalid/your-path", "--list")
+    ask("alert", *more)
+    ask("alert", "--clear")
+
+
+def scarce_credits(ask: Asking, sandbox: Sandbox) -> None:
+    """credits where little is known: nothing spent, no key, no balance, no limit."""
+    ask("credits")
+    sandbox.misbehave("/key", Fault.mutate(lambda answer: answer["data"].update(usage_weekly=None)))
+    ask("credits")
+    sandbox.misbehave("/key", Fault.status(403))
+    ask("credits")
+    sandbox.misbehave("/credits", Fault.status(500))
+    sandbox.misbehave("/key", Fault.mutate(lambda answer: answer["data"].update(limit=None, limit_remaining=None)))
+    ask("credits")
+
+
+def keys(ask: Asking, sandbox: Sandbox) -> None:
+    """keys and cap: lists, dry runs and changes, also when OpenRouter says as little as it may."""
+    ask("keys list")
+    fields = ("--name", "cd", "--limit", "5", "--limit-reset", "daily", "--expires", "2099-01-01")
+    ask("keys create", *fields)
+    ask("keys create", *fields, "--dry-run")
+    ask("keys create", *fields, "--yes")
+    ask("keys disable", "ci", "--dry-run")
+    ask("keys update", "ci", "--unlimited", "--dry-run")
+    ask("keys disable", "ci", "--yes")
+    ask("keys delete", "old", "--dry-run")
+    ask("cap", "--daily", "5", "--key", "ci", "--dry-run")
+    ask("cap", "--daily", "5", "--key", "ci", "--yes")
+    sandbox.misbehave("GET /keys", Fault.mutate(blank_answer))
+    ask("keys list")
+    sandbox.misbehave("PATCH /keys/*", Fault.mutate(blank_answer))
+    ask("keys enable", "ci", "--yes")
+    ask("cap", "--daily", "6", "--key", "ci", "--yes")
+
+
+def prices(ask: Asking, sandbox: Sandbox) -> None:
+    """models and what-if, with prices that vary and lengths that nobody tells."""
+    sandbox.account.models[0].context_length = None
+    sandbox.account.models[1].more["request"] = "-1"
+    ask("models")
+    ask("models", "auto")
+    ask("models compare", "openai/gpt-5.2", "openrouter/auto")
+    ask("what-if", "--model", "openai/gpt-5.2")
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+SCENES: list[tuple[Callable[[], Account], Callable[[Asking, Sandbox], None]]] = [
+    (demo_account, summaries),
+    (odd_account, odd_summaries),
+    (Account.simple, ledger),
+    (Account.simple, calls),
+    (demo_account, limits),
+    (limited_account, scarce_credits),
+    (many_keys, keys),
+    (Account.simple, prices),
+]

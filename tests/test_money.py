@@ -1,0 +1,143 @@
+"""Money is exact inside, honest when it is rounded, and nothing but money gets in."""
+
+from __future__ import annotations
+
+import re
+from decimal import ROUND_DOWN, ROUND_UP, Decimal, localcontext
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from openrouter_usage.errors import InvalidValue
+from openrouter_usage.money import add, format_usd, plain, share, subtract, total, usd
+from tests import oracle
+
+AMOUNTS = st.builds(
+    lambda digits, exponent: Decimal(digits).scaleb(exponent),
+    st.integers(-(10**9), 10**9),
+    st.integers(-18, 0),
+)
+WIDE = st.builds(lambda whole, fraction: Decimal(f"{whole}.{fraction:027d}"), st.integers(0, 10**9 - 1), st.integers(0, 10**27 - 1))
+
+
+@given(AMOUNTS | WIDE)
+def test_an_amount_comes_in_as_it_was_written(amount: Decimal) -> None:
+    for written in (amount, str(amount), f"{amount:f}", f"{amount:E}", f" {amount} "):
+        assert usd(written) == amount
+    assert Fraction(usd(str(amount))) == Fraction(amount)
+
+
+@given(st.floats(-1e9, 1e9).filter(lambda value: value == 0 or abs(value) > 1e-11))
+def test_a_float_is_the_shortest_decimal_that_prints_it(value: float) -> None:
+    assert usd(value) == Decimal(repr(value))
+    assert float(usd(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "amount"),
+    [
+        ("0", "0"), ("-0", "0"), ("0.0e5", "0"), (".5", "0.5"), ("5.", "5"), ("+1", "1"), ("1e-12", "0.000000000001"),
+        ("1E+2", "100"), ("3E-7", "0.0000003"), (7, "7"), ("1e9", "1000000000"), (-(10**9), "-1000000000"),
+        (Decimal("1E-27"), "0.000000000000000000000000001"), ("0" * 70 + "1", "1"), (0.1, "0.1"),
+        (Decimal("1.5000000000000000000000000000000000"), "1.5"), (Decimal("0E-99999"), "0"), (Decimal("0E+99999"), "0"),
+    ],
+)  # fmt: skip
+def test_what_is_an_amount(value: Any, amount: str) -> None:
+    assert plain(usd(value)) == amount
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        True, False, None, [], {}, b"1", 1j, "", " ", "free", "NaN", "nan", "inf", "-Infinity", "1,000", "1_000", "$1",
+        "1 2", "0x10", "1e", "e5", "--1", "٣", "１", "1\n2", "1e99999", "1e9999", "1" * 81, "1e10", 10**10, 10**4000,
+        -(10**10), "1000000000.01", 1e300, float("nan"), float("inf"), Decimal("NaN"), Decimal("sNaN"),
+        Decimal("Infinity"), Decimal("1E+999999"), Decimal("1E-28"), Decimal("1E-999999"), "1e-28",
+        Decimal("1000000000.0000000000000000001"), object,
+    ],
+    ids=lambda value: repr(value)[:30],
+)  # fmt: skip
+def test_what_is_no_amount(value: Any) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        usd(value)
+    assert len(str(caught.value)) < 100
+
+
+@given(AMOUNTS | WIDE)
+def test_plain_says_the_same_without_an_exponent(amount: Decimal) -> None:
+    text = plain(amount)
+    assert Decimal(text) == amount
+    assert re.fullmatch(r"-?\d+(\.\d*[1-9])?", text)
+
+
+@given(st.lists(AMOUNTS | WIDE, max_size=50))
+def test_sums_are_exact_in_every_decimal_context(amounts: list[Decimal]) -> None:
+    truth = sum(map(Fraction, amounts), Fraction(0))
+    with localcontext() as context:
+        context.prec = 3
+        context.rounding = ROUND_UP
+        result = total(amounts)
+        difference = subtract(result, amounts[0]) if amounts else result
+        doubled = add(result, result)
+    assert Fraction(result) == truth
+    assert Fraction(difference) == truth - (Fraction(amounts[0]) if amounts else 0)
+    assert Fraction(doubled) == 2 * truth
+
+
+@given(AMOUNTS | WIDE)
+def test_an_amount_for_people_is_off_by_less_than_it_shows(amount: Decimal) -> None:
+    shown = format_usd(amount)
+    assert shown.startswith("-") == (amount < 0)
+    bare = shown.lstrip("-").replace(",", "").replace("$", "")
+    size = abs(amount)
+    if bare.startswith("<"):
+        assert bare == "<0.000001" and 0 < size < Decimal("0.0000005")
+    else:
+        unit = Decimal("0.01") if size >= 1 else Decimal("0.000001")
+        assert abs(Fraction(bare) - Fraction(size)) <= Fraction(unit) / 2
+        assert (Decimal(bare) == 0) == (size == 0)
+        assert re.fullmatch(r"[\d,]+\.\d\d(\d{0,3}[1-9])?", shown.lstrip("-$"))
+    assert shown == oracle.dollars(amount)
+
+
+@given(AMOUNTS | WIDE)
+def test_what_people_read_does_not_hang_on_the_decimal_context(amount: Decimal) -> None:
+    shown, exact, read = format_usd(amount), plain(amount), usd(amount)
+    with localcontext() as context:
+        context.prec = 2
+        context.rounding = ROUND_DOWN
+        assert (format_usd(amount), plain(amount), usd(amount)) == (shown, exact, read)
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [
+        ("0", "$0.00"), ("4.55", "$4.55"), ("1234567.891", "$1,234,567.89"), ("0.005", "$0.005"), ("0.1", "$0.10"),
+        ("0.125", "$0.125"), ("0.0000005", "$0.000001"), ("0.00000049", "<$0.000001"), ("1e-12", "<$0.000001"),
+        ("-1e-12", "-<$0.000001"), ("-0.25", "-$0.25"), ("1.005", "$1.01"), ("0.9999999", "$1.00"), ("999999999.995", "$1,000,000,000.00"),
+    ],
+)  # fmt: skip
+def test_amounts_as_people_read_them(amount: str, shown: str) -> None:
+    assert format_usd(Decimal(amount)) == shown
+
+
+@given(st.integers(0, 10**12), st.integers(0, 10**12))
+def test_a_share_is_0_or_100_only_when_that_is_true(part: int, rest: int) -> None:
+    assume(part + rest)
+    text = share(Decimal(part) * Decimal("1e-6"), Decimal(part + rest) * Decimal("1e-6"))
+    exact = Fraction(100 * part, part + rest)
+    assert (text == "0%") == (part == 0)
+    assert (text == "100%") == (rest == 0)
+    if text == "<1%":
+        assert 0 < exact < 1
+    elif text == ">99%":
+        assert 99 < exact < 100
+    else:
+        assert abs(int(text.removesuffix("%")) - exact) <= Fraction(1, 2)
+
+
+def test_a_share_of_nothing_is_no_number() -> None:
+    assert share(Decimal(0), Decimal(0)) == share(Decimal(1), Decimal(0)) == "–"
