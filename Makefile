@@ -4,6 +4,8 @@
 
 ROUNDS ?= 15
 ARGS ?=
+# A benchmark is a module that takes --rounds; the others in the folder help them.
+BENCH ?= $(basename $(notdir $(shell grep -l '"--rounds"' benchmarks/*.py)))
 
 ifeq ($(OS),Windows_NT)
 PY := .venv/Scripts/python.exe
@@ -20,7 +22,7 @@ CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11 python3.10 pyt
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types bench docs sandbox clean
+.PHONY: help demo test check storm lint types bench docs sandbox clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +35,9 @@ test: .venv/.dev ## run the tests; ARGS="tests/test_docs.py" for some of them
 
 check: lint types test ## what CI runs: lint, types and tests
 
+storm: .venv/.dev ## the full-size runs, some minutes; ARGS="-k clean" for some of them
+	@"$(PY)" -m pytest -m storm --timeout 1800 $(ARGS)
+
 lint: .venv/.dev ## ruff
 	@"$(PY)" -m ruff check scripts tests benchmarks
 	@"$(PY)" -m ruff format --check scripts benchmarks
@@ -40,10 +45,13 @@ lint: .venv/.dev ## ruff
 types: .venv/.dev ## mypy, strict, on scripts/
 	@"$(PY)" -m mypy
 
-bench: .venv/.dev ## time stats.py beside curl and the official SDK; ROUNDS=15
-	@"$(PY)" -m benchmarks.summary --rounds $(ROUNDS)
+bench: .venv/.dev ## time both programs beside what else one would run; ROUNDS=15, BENCH="summary" for one of them
+	@for name in $(BENCH); do \
+	  echo "== benchmarks/$$name.py"; \
+	  "$(PY)" -m "benchmarks.$$name" --rounds $(ROUNDS) || exit 1; \
+	done
 
-docs: .venv/.run ## write the generated part of references/cli.md
+docs: .venv/.run ## write the generated parts of references/cli.md
 	@"$(PY)" -m tests.write_docs
 
 sandbox: .venv/.run ## serve the invented account until ^C

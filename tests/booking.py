@@ -172,10 +172,17 @@ class Tracker:
         env: Mapping[str, str | None] | None = None,
         shell: str = "",
         secrets: Sequence[str] = (),
+        room: int | None = None,
         **options: Any,
     ) -> Booked:
-        """Run the program; with `shell` behind a redirection such as `>&-`."""
+        """Run the program; with `shell` behind a redirection such as `>&-`, with `room` on a disk that is full.
+
+        No file may become larger than `room` bytes then.
+        """
         environment = self.environment(env or {})
+        if room is not None:
+            options["preexec_fn"] = lambda: _no_room(room)
+            environment["PYTHONDONTWRITEBYTECODE"] = "1"
         command = [sys.executable, str(TRACKER), *argv]
         before = contents(self.home)
         if shell:
@@ -229,6 +236,14 @@ class TrackerAt:
         assert_no_secret([INFERENCE_KEY], ran, self.tracker.home, before, argv)
         assert ran.code != 1 and "Traceback" not in ran.err, ran.err
         return ran
+
+
+def _no_room(room: int) -> None:
+    import resource
+    import signal
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
 
 
 def _program(words: Sequence[str], now: datetime | None) -> int:

@@ -120,7 +120,8 @@ def wrong_flags(documents: Documents, flags: set[str], *programs: str) -> list[s
     for name, text in documents.items():
         used = [word for program in programs for words in arguments(text, program) for word in words]
         alone = [span.split()[0] for span in code(text) if span.startswith("--")]
-        told |= {word.partition("=")[0]: name for word in [*used, *alone] if word.startswith("--")}
+        shown = re.findall(r"(?<![\w-])--[a-z][a-z-]+", "\n".join(fences(text, "text")))
+        told |= {word.partition("=")[0]: name for word in [*used, *alone, *shown] if word.startswith("--")}
     who = " and ".join(programs)
     unknown = [f"{name}: {who} has no {flag}" for flag, name in told.items() if flag not in flags]
     untold = [f"no document tells of {flag}" for flag in sorted(flags) if flag not in told]

@@ -54,9 +54,9 @@ class Asking:
         names = {"OPENROUTER_BASE_URL": self.url, "OPENROUTER_API_KEY": self.key, "OPENROUTER_MGMT_KEY": self.mgmt_key}
         own = {**kept, **names, "HOME": str(self.home), "USERPROFILE": str(self.home), **environment}
         out, err = io.StringIO(), io.StringIO()
-        with mock.patch.dict(os.environ, own, clear=True), _same_signals():
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-                code = run(program, PROGRAMS[program], [*first, *words, "--json"])
+        shown = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+        with mock.patch.dict(os.environ, own, clear=True), _same_signals(), shown[0], shown[1]:
+            code = run(program, PROGRAMS[program], [*first, *words, "--json"])
         assert code != 1, err.getvalue()
         answer = json.loads(out.getvalue())
         self.told.setdefault(answer["kind"], []).append(answer)
@@ -183,6 +183,7 @@ def calls(ask: Asking, sandbox: Sandbox) -> None:
     account.script(Reply(usage="missing", stream=Stream(usage_chunk="missing")))
     ask("call", *GPT, "--stream")
     ask("settle")
+    ask("stats")
     account.generation_lag_requests = 0
     ask("settle")
     ask("budget set", "--daily", "1", "--per-request", "0.5")

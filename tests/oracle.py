@@ -218,7 +218,9 @@ def table_rows(data: dict[str, Any]) -> list[dict[str, str]]:
         found = data["breakdown"]
         ends = {"start": found["start"], "end": found["end"]}
         for used in found["rows"]:
-            rows.append(row(found["by"], used["name"], "/activity", used | (day_of(used) if found["by"] == "day" else ends)))
+            rows.append(
+                row(found["by"], used["name"], "/activity", used | (day_of(used) if found["by"] == "day" else ends))
+            )
         if found["more"]["count"]:
             rows.append(row("more", f"{found['more']['count']} more", "/activity", found["more"] | ends))
         rows.append(row("total", f"all of {found['days']} days", "/activity", found["total"] | ends))

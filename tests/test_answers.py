@@ -70,12 +70,22 @@ CREDITS = st.fixed_dictionaries({"total_credits": AMOUNT_SHAPES, "total_usage": 
 )
 ROWS = st.fixed_dictionaries(
     {"date": DAYS, "usage": AMOUNT_SHAPES, "byok_usage_inference": AMOUNT_SHAPES},
-    optional={"model": WORDS, "provider_name": WORDS, "requests": COUNTS, "prompt_tokens": COUNTS, "endpoint_id": WORDS},
+    optional={
+        "model": WORDS,
+        "provider_name": WORDS,
+        "requests": COUNTS,
+        "prompt_tokens": COUNTS,
+        "endpoint_id": WORDS,
+    },
 )
 ACTIVITY = st.lists(ROWS, max_size=8).map(lambda rows: {"data": rows})
 TODAY = st.builds(
     lambda rows, metadata: {"data": {"data": rows, "metadata": metadata}},
-    st.lists(st.fixed_dictionaries({"credits_usage": AMOUNT_SHAPES, "byok_usage": AMOUNT_SHAPES, "request_count": COUNTS}), max_size=3),
+    st.lists(
+        st.fixed_dictionaries(
+            {"credits_usage": AMOUNT_SHAPES, "byok_usage": AMOUNT_SHAPES, "request_count": COUNTS}
+        )
+    ),
     maybe(st.fixed_dictionaries({"truncated": st.booleans()})),
 )  # fmt: skip
 
@@ -119,7 +129,7 @@ GAPS = st.builds(Gap, st.just(""), WORDS, WORDS, WORDS, st.sampled_from([2, 4]))
 
 @settings(max_examples=60)
 @given(KEYS, CREDITS, maybe(ACTIVITY), maybe(TODAY), st.booleans(), st.sets(st.integers(0, 3)), GAPS)
-def test_a_snapshot_gives_back_all_parts(  # noqa: PLR0917
+def test_a_snapshot_gives_back_all_parts(
     key: Any, credits: Any, activity: Any, today: Any, managed: bool, missing: set[int], gap: Gap
 ) -> None:
     names = ("key", "credits", "activity", "today")
@@ -143,7 +153,7 @@ def test_a_snapshot_gives_back_all_parts(  # noqa: PLR0917
 
 @pytest.mark.parametrize(
     ("value", "count"),
-    [(0, 0), (7, 7), ("7", 7), ("0", 0), (Decimal("7.0"), 7), (Decimal("1E+3"), 1000), (None, 0), (10**15 - 1, 10**15 - 1)],
+    [(0, 0), (7, 7), ("7", 7), ("0", 0), (Decimal("7.0"), 7), (Decimal("1E+3"), 1000), (None, 0), (10**14, 10**14)],
 )  # fmt: skip
 def test_what_is_a_count(value: Any, count: int) -> None:
     assert Fields({"n": value}, "x").count("n") == count

@@ -1,6 +1,6 @@
 """The house keeps its own rules: who may import whom, who may touch the world, who may print, and how long things get.
 
-`ROOMS` is the plan. A room is a module, or a folder of them, directly below `openrouter_usage`; every room stands in it.
+`ROOMS` is the plan. A room is a module, or a folder of them, directly below `openrouter_usage`; every one is in it.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
     "ledger": ("door", {"ledger", "index", "files"}),
     "preferences": ("door", {"files", "settings", "budget"}),
     "prices": ("door", {"files", "pricing"}),
+    "routing": ("door", {"preferences"}),
+    "audit": ("door", {"files"}),
     # pure
     "summary": ("thinking", set()),
     "report": ("thinking", set()),
@@ -58,11 +60,14 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
     "budget": ("thinking", set()),
     "reconcile": ("thinking", set()),
     "exchange": ("thinking", set()),
+    "alerts": ("thinking", set()),
     # what others may call
     "collect": ("public", set()),
     "latest": ("public", set()),
     "attribution": ("public", set()),
     "tracker": ("public", {"render"}),
+    "alerting": ("public", set()),
+    "keyring": ("public", set()),
     # strings
     "render": ("face", set()),
     # arguments in, text out
@@ -70,8 +75,10 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
 }
 PURE = ("foundation", "thinking", "face")
 IO_MODULES = {
-    "os", "sys", "socket", "ssl", "select", "subprocess", "shutil", "tempfile", "pathlib", "glob", "sqlite3", "requests", "urllib3",
-    "certifi", "dotenv", "http", "ftplib", "smtplib", "threading", "multiprocessing", "asyncio", "concurrent", "time", "random",
+    "os", "sys", "socket", "ssl", "select", "subprocess", "shutil", "tempfile", "pathlib", "glob", "sqlite3",
+    "requests", "urllib3",
+    "certifi", "dotenv", "http", "ftplib", "smtplib", "threading", "multiprocessing", "asyncio", "concurrent",
+    "time", "random",
     "secrets", "logging", "fcntl", "signal", "platform", "getpass", "webbrowser",
 }  # fmt: skip
 PRINTERS = {"tracker.cost_tracker"}  # print_summary() is asked for by name
@@ -240,7 +247,11 @@ BROKEN = [
     (imports_only_what_is_below, "summary.build", DOC + "from openrouter_usage.snapshot import load_snapshot\n"),
     (imports_only_what_is_below, "summary.build", DOC + "from openrouter_usage.render.amounts import spent\n"),
     (imports_only_what_is_below, "client.openrouter", DOC + "from openrouter_usage.ledger.file import append\n"),
-    (imports_only_what_is_below, "client.openrouter", DOC + "def f():\n    from openrouter_usage.index.lock import x\n"),
+    (
+        imports_only_what_is_below,
+        "client.openrouter",
+        DOC + "def f():\n    from openrouter_usage.index.lock import x\n",
+    ),
     (imports_only_what_is_below, "ledger.file", DOC + "from openrouter_usage.client.transport import Transport\n"),
     (imports_only_what_is_below, "credentials", DOC + "from openrouter_usage.settings import Settings\n"),
     (imports_only_what_is_below, "snapshot", DOC + "from openrouter_usage.client.openrouter import OpenRouter\n"),
@@ -343,8 +354,10 @@ def test_the_programs_are_only_doors() -> None:
 # -- what a run loads ------------------------------------------------------------------------------------------------
 
 SLOW = {
-    "requests", "urllib3", "dotenv", "certifi", "idna", "charset_normalizer", "asyncio", "ssl", "socket", "http", "email", "logging",
-    "sqlite3", "tempfile", "shutil", "concurrent", "multiprocessing", "subprocess", "unittest", "xml", "difflib", "traceback",
+    "requests", "urllib3", "dotenv", "certifi", "idna", "charset_normalizer", "asyncio", "ssl", "socket", "http",
+    "email", "logging",
+    "sqlite3", "tempfile", "shutil", "concurrent", "multiprocessing", "subprocess", "unittest", "xml", "difflib",
+    "traceback",
     "typing_extensions", "pydantic", "importlib.metadata", "pkg_resources", "zoneinfo", "random", "secrets", "csv",
 }  # fmt: skip
 ALLOWED_PACKAGES = {"requests", "urllib3", "certifi", "idna", "charset_normalizer"}
@@ -352,10 +365,19 @@ ALLOWED_PACKAGES = {"requests", "urllib3", "certifi", "idna", "charset_normalize
 
 def loaded_by(code: str, *argv: str, env: dict[str, str] | None = None) -> dict[str, str]:
     """What Python has loaded after some code, and from where; what it loads by itself is left out."""
-    listing = "\nimport sys\nfor n, m in sorted(sys.modules.items()): print('module', n, getattr(m, '__file__', ''), sep='\\t')"
+    listing = (
+        "\nimport sys\n"
+        "for name, module in sorted(sys.modules.items()):\n"
+        "    print('module', name, getattr(module, '__file__', ''), sep='\\t')\n"
+    )
     texts = [
         subprocess.run(
-            [sys.executable, "-c", prelude + listing, *argv], env=env, capture_output=True, text=True, timeout=60, check=True
+            [sys.executable, "-c", prelude + listing, *argv],
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
         ).stdout
         for prelude in ("", code)
     ]
@@ -394,7 +416,16 @@ def test_a_cold_run_loads_requests_and_what_it_needs(mgmt: str | None, stats: St
         if "site-packages" in place and not place.endswith(".so")
     }
     assert {package.partition("__mypyc")[0] for package in packages} == ALLOWED_PACKAGES
-    unwanted = {"asyncio", "sqlite3", "multiprocessing", "unittest", "xml", "pydantic", "typing_extensions", "concurrent"}
+    unwanted = {
+        "asyncio",
+        "sqlite3",
+        "multiprocessing",
+        "unittest",
+        "xml",
+        "pydantic",
+        "typing_extensions",
+        "concurrent",
+    }
     assert loaded.keys() & unwanted == set()
     rooms = {room_of(ours(name) or "") for name in loaded if is_ours(name)}
     assert rooms & {"tracker", "budget", "pricing", "report", "reconcile"} == set()

@@ -86,7 +86,9 @@ def test_days_stand_newest_first(rows: list[ActivityRow]) -> None:
     assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize(("day", "counted"), [("2026-02-28", True), ("2026-03-01", False), ("2026-03-02", False), ("2026-02-22", True), ("2026-02-21", False)])  # fmt: skip
+@pytest.mark.parametrize(("day", "counted"),
+[("2026-02-28", True), ("2026-03-01", False), ("2026-03-02", False), ("2026-02-22", True),
+("2026-02-21", False)])  # fmt: skip
 def test_only_days_that_are_over_count(day: str, counted: bool) -> None:
     row = ActivityRow(date.fromisoformat(day), "a/one", "OpenAI", Usage(requests=1, cost=Decimal("0.1")))
     assert break_down([row], NOW, days=7, top=None, by="model").total.requests == int(counted)

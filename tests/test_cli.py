@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
@@ -33,8 +34,10 @@ NEEDED = ("requests", "urllib3", "certifi", "idna", "charset_normalizer", "doten
 @pytest.mark.parametrize(
     ("argv", "meant"),
     [
-        (["--jsn"], "--json"), (["--dayz", "7"], "--days"), (["--fromat=csv"], "--format"), (["--by", "modle"], "model"),
-        (["--format", "cvs"], "csv"), (["--lin"], "--line"), (["--tpo", "3"], "--top"), (["--maxage", "5"], "--max-age"),
+        (["--jsn"], "--json"), (["--dayz", "7"], "--days"), (["--fromat=csv"], "--format"),
+        (["--by", "modle"], "model"),
+        (["--format", "cvs"], "csv"), (["--lin"], "--line"), (["--tpo", "3"], "--top"),
+        (["--maxage", "5"], "--max-age"),
         (["--by=providr"], "provider"), (["--time-out", "5"], "--timeout"),
     ],
     ids=" ".join,
@@ -51,16 +54,18 @@ def test_what_is_misspelt_gets_a_suggestion(
 @pytest.mark.parametrize(
     "argv",
     [
-        ["--unheard-of"], ["word"], ["--js"], ["--days"], ["--days", "0"], ["--days", "31"], ["--days", "-1"], ["--days", "1.5"],
-        ["--days", "x"], ["--days", ""], ["--days", "٣"], ["--days", "9" * 5000], ["--days", "1e1"], ["--top", "-1"], ["--top", "10001"],
-        ["--timeout", "0"], ["--timeout", "601"], ["--max-age", "86401"], ["--max-age", "-5"], ["--by", "key"], ["--by", ""],
-        ["--format", "xml"], ["--json", "--line"], ["--line", "--format", "csv"], ["--json", "--format", "csv"], ["--", "--json"], [""],
+        ["--unheard-of"], ["word"], ["--js"], ["--days"], ["--days", "0"], ["--days", "31"], ["--days", "-1"],
+        ["--days", "1.5"],
+        ["--days", "x"], ["--days", ""], ["--days", "٣"], ["--days", "9" * 5000], ["--days", "1e1"], ["--top", "-1"],
+        ["--top", "10001"],
+        ["--timeout", "0"], ["--timeout", "601"], ["--max-age", "86401"], ["--max-age", "-5"], ["--by", "key"],
+        ["--by", ""],
+        ["--format", "xml"], ["--json", "--line"], ["--line", "--format", "csv"], ["--json", "--format", "csv"],
+        ["--", "--json"], [""],
     ],
     ids=lambda argv: " ".join(argv)[:30],
 )  # fmt: skip
-def test_what_is_wrong_is_told_in_one_line(
-    argv: list[str], stats_here: Callable[..., Ran], sandbox: Sandbox
-) -> None:
+def test_what_is_wrong_is_told_in_one_line(argv: list[str], stats_here: Callable[..., Ran], sandbox: Sandbox) -> None:
     ran = stats_here(*argv)
     assert ran.code == 2
     assert " -- " in ran.error_line
@@ -168,7 +173,9 @@ def test_a_closed_output_is_no_success(stats: Stats) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
-@pytest.mark.parametrize("argv", [[], ["--json"], ["--line"], ["--format", "csv"], ["--help"], ["--version"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "argv", [[], ["--json"], ["--line"], ["--format", "csv"], ["--help"], ["--version"]], ids=" ".join
+)
 def test_a_full_output_is_no_success(argv: list[str], stats: Stats) -> None:
     ran = stats(*argv, shell=">/dev/full")
     assert ran.code == 2
@@ -234,9 +241,14 @@ def test_signs_that_an_output_lacks_are_replaced(
 
 @pytest.mark.parametrize(
     "env",
-    [{"LANG": "C"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"LC_ALL": "POSIX"}, {"LANG": "xx_XX.nothing"}],
+    [
+        {"LANG": "C"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"LC_ALL": "POSIX"},
+        {"LANG": "xx_XX.nothing"},
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_any_locale_will_do(env: dict[str, str | None], stats: Stats) -> None:
     ran = stats(env=env)
     assert (ran.code, ran.err) == (0, "")
@@ -244,8 +256,16 @@ def test_any_locale_will_do(env: dict[str, str | None], stats: Stats) -> None:
 
 
 @pytest.mark.parametrize(
-    "env", [{"COLUMNS": "10"}, {"NO_COLOR": "1"}, {"FORCE_COLOR": "1", "CLICOLOR_FORCE": "1"}, {"TERM": "dumb"}, {"COLUMNS": "x"}], ids=str
-)  # fmt: skip
+    "env",
+    [
+        {"COLUMNS": "10"},
+        {"NO_COLOR": "1"},
+        {"FORCE_COLOR": "1", "CLICOLOR_FORCE": "1"},
+        {"TERM": "dumb"},
+        {"COLUMNS": "x"},
+    ],
+    ids=str,
+)
 def test_terminals_and_their_wishes_change_no_figure(env: dict[str, str | None], stats: Stats) -> None:
     assert stats("--max-age", "0", env=env).out == stats().out
 
@@ -305,6 +325,27 @@ def test_a_second_interruption_changes_nothing(pause: float, stats: Stats, sandb
     assert ran.json["error"]["code"] == "interrupted"
 
 
+def test_interruptions_during_the_farewell_change_nothing(stats: Stats, sandbox: Sandbox) -> None:
+    sandbox.misbehave("*", Fault.hang())
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    filled = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            filled += os.write(writing, b"." * 4096)
+    os.set_blocking(writing, True)  # standard error is full now, and the farewell has to wait
+    command, env = stats.command(), stats.environment(key=INFERENCE_KEY, mgmt=None, env={})
+    process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=writing)
+    os.close(writing)
+    sandbox.wait_for("/key")
+    for _ in range(5):
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+    with os.fdopen(reading, "rb") as pipe:
+        said = pipe.read()[filled:]
+    assert (process.wait(HANG_GUARD_S), said) == (130, b"stats.py: interrupted\n")
+
+
 def test_an_interruption_leaves_no_half_written_file(stats: Stats, sandbox: Sandbox) -> None:
     sandbox.misbehave("*", Fault.hang())
     process = stats.start()
@@ -326,9 +367,7 @@ def packages_without(folder: Path, *missing: str) -> Path:
 
 
 @pytest.mark.parametrize("missing", NEEDED)
-def test_a_missing_package_is_told_with_the_line_that_installs_it(
-    missing: str, stats: Stats, tmp_path: Path
-) -> None:
+def test_a_missing_package_is_told_with_the_line_that_installs_it(missing: str, stats: Stats, tmp_path: Path) -> None:
     if missing == "charset_normalizer":
         pytest.skip("requests can do without it")
     folder = packages_without(tmp_path / "packages", missing)

@@ -59,7 +59,8 @@ def test_without_a_key_the_way_to_one_is_told_and_nothing_is_sent(stats: Stats, 
     assert ran.json["error"]["code"] == "missing_key"
 
 
-@pytest.mark.parametrize("written", ["{}\n", "\r\n {} \t", "'{}'", '"{}"', "\ufeff{}", "Bearer {}", "bearer  {} ", '"Bearer {}"'])  # fmt: skip
+@pytest.mark.parametrize("written",
+["{}\n", "\r\n {} \t", "'{}'", '"{}"', "\ufeff{}", "Bearer {}", "bearer  {} ", '"Bearer {}"'])  # fmt: skip
 def test_what_copying_adds_to_a_key_is_dropped(written: str, stats: Stats, sandbox: Sandbox) -> None:
     assert stats(key=written.format(INFERENCE_KEY), secrets=[INFERENCE_KEY]).code == 0
     assert used(sandbox) == {INFERENCE_KEY}
@@ -113,7 +114,9 @@ def test_exchanged_keys_still_show_the_credits_problem_by_name(stats: Stats, san
 
 
 def test_the_environment_is_stronger_than_the_file(stats: Stats, sandbox: Sandbox) -> None:
-    credentials_file(stats.home, "OPENROUTER_API_KEY=test-key-of-the-file\n" + f"OPENROUTER_MGMT_KEY={MANAGEMENT_KEY}\n")
+    credentials_file(
+        stats.home, "OPENROUTER_API_KEY=test-key-of-the-file\n" + f"OPENROUTER_MGMT_KEY={MANAGEMENT_KEY}\n"
+    )
     assert stats(secrets=[MANAGEMENT_KEY, "test-key-of-the-file"]).code == 0
     assert used(sandbox) == {INFERENCE_KEY, MANAGEMENT_KEY}
 
@@ -167,7 +170,12 @@ def evil_files(folder: Path, url: str) -> None:
         (folder / f"{name}.py").write_text("raise SystemExit(77)\n")
 
 
-RUN = "import runpy, sys\nsys.path = [p for p in sys.path if p]\nsys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
+RUN = (
+    "import runpy, sys\n"
+    "sys.path = [p for p in sys.path if p]\n"
+    "sys.argv = sys.argv[1:]\n"
+    "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+)
 WAYS = {
     "script": ([sys.executable], {}),
     "python -c": ([sys.executable, "-c", RUN], {}),
@@ -210,7 +218,8 @@ def test_a_netrc_does_not_replace_the_key(stats: Stats, sandbox: Sandbox) -> Non
 @pytest.mark.parametrize(
     "content",
     [
-        LINE, LINE.strip(), f"export {LINE}", LINE.replace("\n", "\r\n"), f"\ufeff{LINE}", f"  {LINE}", f"# keys\n\n{LINE}",
+        LINE, LINE.strip(), f"export {LINE}", LINE.replace("\n", "\r\n"), f"\ufeff{LINE}", f"  {LINE}",
+        f"# keys\n\n{LINE}",
         f"OPENROUTER_API_KEY = '{INFERENCE_KEY}'\n", f'OPENROUTER_API_KEY="{INFERENCE_KEY}"  # mine\n',
         f"OPENROUTER_API_KEY=Bearer {INFERENCE_KEY}\n", f"OPENROUTER_API_KEY=test-old-key-0\n{LINE}",
         f"this is no line of a file\n=\n'\n{LINE}", f"OTHER=${{HOME}}\n{LINE}", f"OPENROUTER_API_KEY=\nX=1\n{LINE}",
@@ -251,7 +260,9 @@ def make_socket(path: Path) -> None:
         pytest.param(lambda path: path.symlink_to(path), "is not used", id="link to itself"),
         pytest.param(lambda path: path.symlink_to("/dev/zero"), "not a regular file", id="link to a device"),
         pytest.param(lambda path: path.write_text("OPENROUTER_API_KEY=${HOME}/key\n"), "not look like a key", id="${}"),
-        pytest.param(lambda path: path.write_text("OPENROUTER_API_KEY='two\nlines-of-text'\n"), "like a key", id="lines"),
+        pytest.param(
+            lambda path: path.write_text("OPENROUTER_API_KEY='two\nlines-of-text'\n"), "like a key", id="lines"
+        ),
     ],
 )
 @needs_posix
@@ -269,7 +280,8 @@ def test_a_credentials_file_that_cannot_be_one_is_refused(
 
 
 @needs_posix
-@pytest.mark.parametrize(("mode", "why"), [(0o620, "others can change it"), (0o602, "others can"), (0o666, "others can"), (0o777, "others can")])  # fmt: skip
+@pytest.mark.parametrize(("mode", "why"),
+[(0o620, "others can change it"), (0o602, "others can"), (0o666, "others can"), (0o777, "others can")])  # fmt: skip
 def test_a_file_that_others_can_change_is_refused(mode: int, why: str, stats: Stats, sandbox: Sandbox) -> None:
     path = credentials_file(stats.home, mode=mode)
     refused(stats(key=None, secrets=[INFERENCE_KEY]), sandbox, why, f"chmod 600 '{path}'")
@@ -316,7 +328,9 @@ def test_a_link_to_a_file_of_ones_own_is_followed(stats: Stats, sandbox: Sandbox
     assert "others can change it" in stats(key=None, secrets=[INFERENCE_KEY]).error_line
 
 
-@pytest.mark.parametrize("content", ["", "\n# nothing\n", "OTHER=1\n", "OPENROUTER_API_KEY\n", "OPENROUTER_API_KEY=your-key\n"])
+@pytest.mark.parametrize(
+    "content", ["", "\n# nothing\n", "OTHER=1\n", "OPENROUTER_API_KEY\n", "OPENROUTER_API_KEY=your-key\n"]
+)
 def test_a_file_without_a_key_is_no_error_of_its_own(content: str, stats: Stats, sandbox: Sandbox) -> None:
     credentials_file(stats.home, content)
     refused(stats(key=None), sandbox, "no OpenRouter key found")
@@ -338,12 +352,18 @@ def test_a_dangling_link_and_a_file_in_the_place_of_the_folder_are_no_files(stat
 @pytest.mark.parametrize(
     "url",
     [
-        "http://openrouter.ai/api/v1", "http://example.com", "ftp://openrouter.ai", "openrouter.ai", "//openrouter.ai", "https:", "https://",
-        "https:///api/v1", "https://user@openrouter.ai", "https://user:word@openrouter.ai", "https://@openrouter.ai", "https://openrouter.ai@evil.example",
-        "https://openrouter.ai?x=1", "https://openrouter.ai/?", "https://openrouter.ai/#", "https://openrouter.ai#@evil.example", "https://openrouter.ai\\@evil.example",
-        "https://openrouter.ai:port", "https://openrouter.ai:99999", "https://192.0.2.1/api", "https://[2001:db8::1]/api", "https://0x7f000001/", "https://2130706433/",
-        "https://1.0x7f/", "https://127.1/", "https://0177.0.0.1/", "https://[::ffff:127.0.0.1]/", "http://0.0.0.0:80", "http://127.0.0.1.evil.example", "http://localhost.evil.example",
-        "http://127.0.0.256", "http://[::2]/", "https://open router.ai", "https://openrouter.ai/\nX-Evil:1", "https://öpenrouter.ai", "https://[::1", "file:///etc/passwd", "javascript:1",
+        "http://openrouter.ai/api/v1", "http://example.com", "ftp://openrouter.ai", "openrouter.ai",
+        "//openrouter.ai", "https:", "https://",
+        "https:///api/v1", "https://user@openrouter.ai", "https://user:word@openrouter.ai", "https://@openrouter.ai",
+        "https://openrouter.ai@evil.example",
+        "https://openrouter.ai?x=1", "https://openrouter.ai/?", "https://openrouter.ai/#",
+        "https://openrouter.ai#@evil.example", "https://openrouter.ai\\@evil.example",
+        "https://openrouter.ai:port", "https://openrouter.ai:99999", "https://192.0.2.1/api",
+        "https://[2001:db8::1]/api", "https://0x7f000001/", "https://2130706433/",
+        "https://1.0x7f/", "https://127.1/", "https://0177.0.0.1/", "https://[::ffff:127.0.0.1]/",
+        "http://0.0.0.0:80", "http://127.0.0.1.evil.example", "http://localhost.evil.example",
+        "http://127.0.0.256", "http://[::2]/", "https://open router.ai", "https://openrouter.ai/\nX-Evil:1",
+        "https://öpenrouter.ai", "https://[::1", "file:///etc/passwd", "javascript:1",
         "https://openrouter.ai/\x00", "http://2130706433/", "http://0x7f.1/",
     ],
 )  # fmt: skip
@@ -353,7 +373,9 @@ def test_an_address_that_a_key_should_not_go_to_is_refused(url: str) -> None:
     assert caught.value.hint == f"unset it, or set it to {DEFAULT_BASE_URL}"
 
 
-@pytest.mark.parametrize("url", ["http://openrouter.ai/api/v1", "https://user:test-url-password@openrouter.ai", "https://10.0.0.1"])
+@pytest.mark.parametrize(
+    "url", ["http://openrouter.ai/api/v1", "https://user:test-url-password@openrouter.ai", "https://10.0.0.1"]
+)
 def test_a_refused_address_ends_the_program_before_anything_is_sent(url: str, stats: Stats, sandbox: Sandbox) -> None:
     stats.url = url
     ran = stats("--json", secrets=["test-url-password"])
@@ -364,11 +386,18 @@ def test_a_refused_address_ends_the_program_before_anything_is_sent(url: str, st
 @pytest.mark.parametrize(
     ("url", "host", "may_see"),
     [
-        ("https://openrouter.ai/api/v1", "openrouter.ai", True), ("https://openrouter.ai/api/v1/", "openrouter.ai", True), ("https://eu.openrouter.ai/api/v1", "eu.openrouter.ai", True),
-        ("HTTPS://OpenRouter.AI/api/v1", "openrouter.ai", True), ("https://openrouter.ai.", "openrouter.ai", True), (" https://openrouter.ai:443 ", "openrouter.ai", True),
-        ("https://evilopenrouter.ai", "evilopenrouter.ai", False), ("https://openrouter.ai.evil.example", "openrouter.ai.evil.example", False), ("https://gateway.example/v1", "gateway.example", False),
-        ("https://openrouter.aix", "openrouter.aix", False), ("http://localhost:8080", "localhost", True), ("http://127.0.0.1:1", "127.0.0.1", True), ("http://127.9.9.9", "127.9.9.9", True),
-        ("http://[::1]:8080/api/v1", "::1", True), ("https://localhost", "localhost", True), ("https://localhost.evil.example", "localhost.evil.example", False),
+        ("https://openrouter.ai/api/v1", "openrouter.ai", True),
+        ("https://openrouter.ai/api/v1/", "openrouter.ai", True),
+        ("https://eu.openrouter.ai/api/v1", "eu.openrouter.ai", True),
+        ("HTTPS://OpenRouter.AI/api/v1", "openrouter.ai", True), ("https://openrouter.ai.", "openrouter.ai", True),
+        (" https://openrouter.ai:443 ", "openrouter.ai", True),
+        ("https://evilopenrouter.ai", "evilopenrouter.ai", False),
+        ("https://openrouter.ai.evil.example", "openrouter.ai.evil.example", False),
+        ("https://gateway.example/v1", "gateway.example", False),
+        ("https://openrouter.aix", "openrouter.aix", False), ("http://localhost:8080", "localhost", True),
+        ("http://127.0.0.1:1", "127.0.0.1", True), ("http://127.9.9.9", "127.9.9.9", True),
+        ("http://[::1]:8080/api/v1", "::1", True), ("https://localhost", "localhost", True),
+        ("https://localhost.evil.example", "localhost.evil.example", False),
     ],
 )  # fmt: skip
 def test_only_openrouter_and_this_machine_may_see_a_management_key(url: str, host: str, may_see: bool) -> None:
@@ -377,7 +406,9 @@ def test_only_openrouter_and_this_machine_may_see_a_management_key(url: str, hos
     assert address.url == url.strip().rstrip("/")
 
 
-@pytest.mark.parametrize("keys", [{"mgmt": MANAGEMENT_KEY}, {"key": MANAGEMENT_KEY, "mgmt": MANAGEMENT_KEY}, {"key": None, "mgmt": MANAGEMENT_KEY}])  # fmt: skip
+@pytest.mark.parametrize("keys",
+[{"mgmt": MANAGEMENT_KEY}, {"key": MANAGEMENT_KEY, "mgmt": MANAGEMENT_KEY},
+{"key": None, "mgmt": MANAGEMENT_KEY}])  # fmt: skip
 def test_a_management_key_goes_to_no_foreign_host(keys: dict[str, str | None], stats: Stats) -> None:
     with Sandbox(Account.simple(), tls="wrong_host") as foreign, Proxy(address_of(foreign.url)) as proxy:
         stats.url = "https://elsewhere.example/api/v1"

@@ -63,7 +63,7 @@ def test_a_fraction_keeps_its_digits(text: str) -> None:
     ids=lambda text: repr(text)[:30],
 )  # fmt: skip
 def test_what_is_no_json_is_a_value_error(text: str | bytes) -> None:
-    with pytest.raises(ValueError) as caught:  # noqa: PT011
+    with pytest.raises(ValueError) as caught:
         loads(text)
     assert len(str(caught.value)) < 200
 

@@ -129,8 +129,10 @@ def test_a_key_with_an_amount_that_is_none_is_no_answer(
 @pytest.mark.parametrize(
     ("written", "amount"),
     [
-        ('"0.123"', "0.123"), ("1e-12", "0.000000000001"), ("0.1", "0.1"), ("1E9", "1000000000"), ("0.30000000000000004", "0.30000000000000004"),
-        ('"1e-12"', "0.000000000001"), ("123456789.123456789012345678", "123456789.123456789012345678"), ("-0.0", "0"), ("-5.5", "-5.5"),
+        ('"0.123"', "0.123"), ("1e-12", "0.000000000001"), ("0.1", "0.1"), ("1E9", "1000000000"),
+        ("0.30000000000000004", "0.30000000000000004"),
+        ('"1e-12"', "0.000000000001"), ("123456789.123456789012345678", "123456789.123456789012345678"),
+        ("-0.0", "0"), ("-5.5", "-5.5"),
     ],
 )  # fmt: skip
 def test_an_amount_is_taken_to_its_last_digit(written: str, amount: str, stats_here: Here, sandbox: Sandbox) -> None:
@@ -229,7 +231,16 @@ def test_an_error_that_says_nothing_hides_no_figure(error: Any, stats_here: Here
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"no", b"<html>", b"null", b"[]", b'{"error":null}', b'{"error":{"message":5}}', b'{"error":{"error_type":"x"}}'],
+    [
+        b"",
+        b"no",
+        b"<html>",
+        b"null",
+        b"[]",
+        b'{"error":null}',
+        b'{"error":{"message":5}}',
+        b'{"error":{"error_type":"x"}}',
+    ],
 )
 def test_a_refusal_without_words_is_told_by_its_status(body: bytes, stats_here: Here, sandbox: Sandbox) -> None:
     sandbox.misbehave("*", Fault.status(403, body))

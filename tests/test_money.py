@@ -20,7 +20,9 @@ AMOUNTS = st.builds(
     st.integers(-(10**9), 10**9),
     st.integers(-18, 0),
 )
-WIDE = st.builds(lambda whole, fraction: Decimal(f"{whole}.{fraction:027d}"), st.integers(0, 10**9 - 1), st.integers(0, 10**27 - 1))
+WIDE = st.builds(
+    lambda whole, fraction: Decimal(f"{whole}.{fraction:027d}"), st.integers(0, 10**9 - 1), st.integers(0, 10**27 - 1)
+)
 
 
 @given(AMOUNTS | WIDE)
@@ -42,7 +44,8 @@ def test_a_float_is_the_shortest_decimal_that_prints_it(value: float) -> None:
         ("0", "0"), ("-0", "0"), ("0.0e5", "0"), (".5", "0.5"), ("5.", "5"), ("+1", "1"), ("1e-12", "0.000000000001"),
         ("1E+2", "100"), ("3E-7", "0.0000003"), (7, "7"), ("1e9", "1000000000"), (-(10**9), "-1000000000"),
         (Decimal("1E-27"), "0.000000000000000000000000001"), ("0" * 70 + "1", "1"), (0.1, "0.1"),
-        (Decimal("1.5000000000000000000000000000000000"), "1.5"), (Decimal("0E-99999"), "0"), (Decimal("0E+99999"), "0"),
+        (Decimal("1.5000000000000000000000000000000000"), "1.5"), (Decimal("0E-99999"), "0"),
+        (Decimal("0E+99999"), "0"),
     ],
 )  # fmt: skip
 def test_what_is_an_amount(value: Any, amount: str) -> None:
@@ -117,7 +120,8 @@ def test_what_people_read_does_not_hang_on_the_decimal_context(amount: Decimal) 
     [
         ("0", "$0.00"), ("4.55", "$4.55"), ("1234567.891", "$1,234,567.89"), ("0.005", "$0.005"), ("0.1", "$0.10"),
         ("0.125", "$0.125"), ("0.0000005", "$0.000001"), ("0.00000049", "<$0.000001"), ("1e-12", "<$0.000001"),
-        ("-1e-12", "-<$0.000001"), ("-0.25", "-$0.25"), ("1.005", "$1.01"), ("0.9999999", "$1.00"), ("999999999.995", "$1,000,000,000.00"),
+        ("-1e-12", "-<$0.000001"), ("-0.25", "-$0.25"), ("1.005", "$1.01"), ("0.9999999", "$1.00"),
+        ("999999999.995", "$1,000,000,000.00"),
     ],
 )  # fmt: skip
 def test_amounts_as_people_read_them(amount: str, shown: str) -> None:

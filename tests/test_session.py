@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -183,6 +184,8 @@ def test_a_child_that_was_forked_off_while_another_thread_was_counting_goes_on()
     with session._mutex:
         child = os.fork()
         if child == 0:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(20)  # a child that waits for ever would outlive the test
             session.count(call())
             os._exit(session.calls)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1

@@ -285,7 +285,9 @@ CASES = [
     Case("numbers as strings", spoiled(numbers_as(oracle.plain)), **MGMT),
     Case("numbers as strings for a management key", spoiled(numbers_as(oracle.plain)), key=None, **MGMT),
     Case("scientific notation", spoiled(numbers_as(lambda n: Raw(f"{Decimal(n):E}"))), **MGMT),
-    Case("needless zeros", spoiled(numbers_as(lambda n: Raw(f"{Decimal(n):f}.000"[:40] if n == int(n) else n))), **MGMT),
+    Case(
+        "needless zeros", spoiled(numbers_as(lambda n: Raw(f"{Decimal(n):f}.000"[:40] if n == int(n) else n))), **MGMT
+    ),
     Case("tiny and huge amounts", tiny_rows, **MGMT),
 ]
 
@@ -494,7 +496,15 @@ def test_windows_are_utc_days_weeks_from_monday_and_calendar_months(
 
 @pytest.mark.parametrize(
     "zone",
-    ["Europe/Amsterdam", "America/New_York", "Asia/Kathmandu", "NPT-5:45", "Mars/Phobos", "", "CET-1CEST,M3.5.0,M10.5.0/3"],
+    [
+        "Europe/Amsterdam",
+        "America/New_York",
+        "Asia/Kathmandu",
+        "NPT-5:45",
+        "Mars/Phobos",
+        "",
+        "CET-1CEST,M3.5.0,M10.5.0/3",
+    ],
 )
 @pytest.mark.parametrize("day", ["2026-03-29", "2026-10-25", "2026-11-01", "2026-11-22"])
 def test_the_local_time_zone_moves_no_window(

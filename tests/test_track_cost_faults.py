@@ -359,7 +359,7 @@ next(piece)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_child_that_was_forked_off_in_the_middle_of_the_ledgers_work_records_its_own_calls(books: Books) -> None:
     code = """
-import os, threading
+import os, signal, threading
 from openrouter_usage.tracker.decorator import track_cost
 from openrouter_usage.tracker.written import shared_ledger
 
@@ -383,6 +383,7 @@ thread.start()
 held.wait()
 child = os.fork()
 if child == 0:
+    signal.alarm(20)
     ask("gen-child")
     raise SystemExit  # as a program ends: with its copy of the stream
 assert os.waitpid(child, 0)[1] == 0

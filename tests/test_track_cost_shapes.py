@@ -49,6 +49,26 @@ class Stubborn:
         raise RuntimeError(name)
 
 
+class Halting:
+    """An object of which one attribute cannot be had now."""
+
+    model = "a/model"
+
+    def __init__(self, usage: Any) -> None:
+        self.id, self.usage = "gen-1", usage
+
+    @property
+    def choices(self) -> Any:
+        raise RuntimeError("not now")
+
+
+class Bare(Halting):
+    """The same without a usage."""
+
+    def __init__(self) -> None:
+        self.id = "x"
+
+
 def knotted() -> dict[str, Any]:
     answer: dict[str, Any] = {**ANSWER}
     answer["response"] = answer
@@ -96,12 +116,15 @@ TABLE: list[tuple[str, Any, list[tuple[str, str, Decimal | None]]]] = [
     ("an empty dict", {}, []),
     ("an error", {"error": {"code": 502, "message": "Provider returned error"}}, []),
     ("a model of the price list", {"id": "a/model", "object": "model", "pricing": {}}, []),
+    ("a model alone", {"model": "a/model", "usage": None, "object": "thing"}, []),
     ("settings of a call", {"model": "a/model", "max_tokens": 5}, []),
     ("somebody else's record", {"id": "7", "model": "Volvo", "data": 1}, []),
     ("counts that are none", {"prompt_tokens": -3, "completion_tokens": 10**20}, []),
     ("one count alone", {"total_tokens": 5}, []),
     ("a mock", MagicMock(), []),
     ("an object that does not want to be looked at", Stubborn(), []),
+    ("an answer of which a part cannot be had", Halting(USAGE), [KNOWN]),
+    ("an object of which a part cannot be had", Bare(), []),
     ("a type", dict, []),
     ("text", '{"id": "gen-1", "usage": {"cost": 1}}', []),
 ]
@@ -109,9 +132,10 @@ TABLE: list[tuple[str, Any, list[tuple[str, str, Decimal | None]]]] = [
 
 @pytest.mark.parametrize(("value", "expected"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
 def test_what_a_function_returns_is_passed_on_itself_and_recorded_if_it_is_an_answer(
-    value: Any, expected: list[Any], books: Books
+    value: Any, expected: list[Any], books: Books, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert track_cost(lambda: value)() is value
+    assert caplog.records == []
     assert [(entry.id, entry.model, entry.cost) for entry in books.entries] == expected
     assert books.lines == len(expected)
 

@@ -21,7 +21,9 @@ from openrouter_usage.period import UTC, Period, completed_days, month, parse_mo
 from openrouter_usage.settings import Settings, ledger_file
 from openrouter_usage.summary.build import build_summary
 from openrouter_usage.summary.pace import PACE_DAYS, account_pace, days_left
+from openrouter_usage.text import plural, safe
 
+ACCOUNT = "the account, from OpenRouter"
 _MOST_KEPT = 1_000
 _FOR_EVER = Decimal("Infinity")
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -40,32 +42,33 @@ class Outcome(NamedTuple):
 def spending(settings: Settings, now: datetime, *, timeout_s: float) -> Spending:
     """Ask OpenRouter how the account stands, or else this key; where it cannot be asked, the local ledger.
 
-    The source says which it was, and the remarks why it was not a better one.
+    The source says which it was; raises what OpenRouter's silence was due to when there is no ledger either.
     """
-    remarks: list[str] = []
+    troubles: list[OpenRouterUsageError] = []
+    keys = settings.credentials
     if settings.mgmt_key:
         # Asked with the management key alone, the figures are the whole account's.
-        account = settings._replace(credentials=settings.credentials._replace(api_key=None))
-        found = _asked(account, now, timeout_s, remarks)
-        if found is not None and found.today is not None:
+        account = settings._replace(credentials=keys._replace(api_key=None))
+        found = _asked(account, now, timeout_s, troubles)
+        if found and found.source == ACCOUNT and found.today is not None:
             return found
-    if settings.credentials.api_key:
-        found = _asked(settings, now, timeout_s, remarks)
-        if found is not None:
-            return found._replace(remarks=(*remarks, *found.remarks))
-    elif not settings.mgmt_key:
-        remarks.append("no OpenRouter key is set")
-    return _from_ledger(now, remarks)
+    if keys.api_key:
+        found = _asked(settings, now, timeout_s, troubles)
+        if found:
+            return found._replace(troubles=tuple(troubles))
+    return _from_ledger(settings, now, troubles)
 
 
-def _asked(settings: Settings, now: datetime, timeout_s: float, remarks: list[str]) -> Spending | None:
-    """Give what OpenRouter says; None, with a remark, when it says nothing."""
+def _asked(
+    settings: Settings, now: datetime, timeout_s: float, troubles: list[OpenRouterUsageError]
+) -> Spending | None:
+    """Give what OpenRouter says; None, and the trouble, when it says nothing."""
     try:
         found = latest(settings, now, timeout_s=timeout_s)
         if found.error:
             raise found.error
     except OpenRouterUsageError as error:
-        remarks.append(error.message)
+        troubles.append(error)
         return None
     parts, summary = found.parts, build_summary(found.parts)
     rows = None if isinstance(parts.activity, Gap) else parts.activity
@@ -74,11 +77,17 @@ def _asked(settings: Settings, now: datetime, timeout_s: float, remarks: list[st
     if balance is not None and rows is not None:
         left = days_left(balance, account_pace(rows, now))
         runway = _FOR_EVER if left is None else left
-    spent = summary.today.usage, summary.week.usage, summary.month.usage
-    whose = "the account" if summary.scope == "account" else "this key"
-    why = (*summary.notes, *(gap.message for gap in summary.gaps))
-    past = () if rows is None else _by_day(rows, now)
-    return Spending(now, *spent, balance, runway, past, f"{whose}, from OpenRouter", why)
+    return Spending(
+        now,
+        summary.today.usage,
+        summary.week.usage,
+        summary.month.usage,
+        balance=balance,
+        runway_days=runway,
+        past_days=() if rows is None else _by_day(rows, now),
+        source=ACCOUNT if summary.scope == "account" else "this key, from OpenRouter",
+        reasons=(*summary.notes, *(gap.message for gap in summary.gaps)),
+    )
 
 
 def _by_day(rows: tuple[ActivityRow, ...], now: datetime) -> tuple[Decimal, ...]:
@@ -96,19 +105,30 @@ def _empty_days(period: Period) -> dict[str, Decimal]:
     return {(first + timedelta(days=number)).isoformat(): ZERO for number in range(count)}
 
 
-def _from_ledger(now: datetime, remarks: list[str]) -> Spending:
+def _from_ledger(settings: Settings, now: datetime, troubles: list[OpenRouterUsageError]) -> Spending:
     ledger = Ledger(ledger_file())
     if not ledger.path.exists():
-        raise OpenRouterUsageError(remarks[-1])
+        settings.require_key()
+        raise troubles[-1]
+    past = completed_days(now, PACE_DAYS)
     try:
-        spent = [ledger.totals(window(now)).total.cost for window in (today, week, month)]
-        past = completed_days(now, PACE_DAYS)
+        day, running_week, running_month = (ledger.totals(window(now)).total for window in (today, week, month))
         groups = ledger.totals(past, "day").groups
     finally:
         ledger.close()
-    sums = _empty_days(past) | {str(day): usage.cost for day, usage in groups.items()}
-    source = "tracked calls, from the local ledger, for OpenRouter could not be asked"
-    return Spending(now, *spent, None, None, tuple(sums.values()), source, tuple(remarks))
+    sums = _empty_days(past) | {day: usage.cost for day, usage in groups.items()}
+    unknown = f"; {plural(running_month.unknown, 'call')} of unknown cost left out" if running_month.unknown else ""
+    return Spending(
+        now,
+        day.cost,
+        running_week.cost,
+        running_month.cost,
+        balance=None,
+        runway_days=None,
+        past_days=tuple(sums.values()),
+        source=f"tracked calls, from the local ledger, for OpenRouter could not be asked{unknown}",
+        troubles=tuple(troubles),
+    )
 
 
 def check(folder: Path, rules: Rules, now: Spending, tell: Callable[[Alert], None]) -> Outcome:
@@ -134,7 +154,8 @@ def check(folder: Path, rules: Rules, now: Spending, tell: Callable[[Alert], Non
                 _save(path, fired)
             return Outcome(verdict.due, (), None, verdict.unknown)
     except OSError as error:
-        raise SettingsError(f"the alerts cannot be kept in {path}: {error.strerror}", hint="check the disk") from None
+        shown = safe(str(path), 300)
+        raise SettingsError(f"the alerts cannot be kept in {shown}: {error.strerror}", hint="check the disk") from None
 
 
 def _load(path: Path) -> Fired:

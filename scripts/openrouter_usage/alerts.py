@@ -8,7 +8,8 @@ from decimal import Decimal
 from statistics import median
 from typing import NamedTuple
 
-from openrouter_usage.money import ZERO, format_usd, plain
+from openrouter_usage.errors import OpenRouterUsageError
+from openrouter_usage.money import EXACT, ZERO, format_usd, plain
 from openrouter_usage.period import month, today, week
 
 THRESHOLDS = (100, 80, 50)
@@ -25,15 +26,15 @@ class Rules(NamedTuple):
     spike: Decimal | None = None
 
     @property
-    def any(self) -> bool:
-        """Tell whether anything is asked for."""
-        return any(rule is not None for rule in self)
+    def number(self) -> int:
+        """Tell how many things are asked for."""
+        return sum(rule is not None for rule in self)
 
 
 class Spending(NamedTuple):
     """How things stand: USD of the running UTC day, week and month, whose they are and where they come from.
 
-    `remarks` say why something is not known.
+    `reasons` tell why a figure is not known, `troubles` why the source is not a better one.
     """
 
     taken_at: datetime
@@ -44,7 +45,8 @@ class Spending(NamedTuple):
     runway_days: Decimal | None
     past_days: tuple[Decimal, ...]
     source: str
-    remarks: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    troubles: tuple[OpenRouterUsageError, ...] = ()
 
     @property
     def starts(self) -> tuple[date, date, date]:
@@ -93,7 +95,8 @@ def _is_over(mark: str, fired_at: datetime, states: Mapping[str, Alert | None], 
 
 def _windows(rules: Rules, now: Spending) -> Iterator[tuple[str, Decimal, Decimal | None, date]]:
     limits = (rules.daily_limit, rules.weekly_limit, rules.monthly_limit)
-    for name, limit, spent, start in zip(("daily", "weekly", "monthly"), limits, now[:3], now.starts, strict=True):
+    sums = (now.today, now.week, now.month)
+    for name, limit, spent, start in zip(("daily", "weekly", "monthly"), limits, sums, now.starts, strict=True):
         if limit is not None:
             yield name, limit, spent, start
 
@@ -102,12 +105,16 @@ def _crossed(
     name: str, limit: Decimal, spent: Decimal, start: date, *, source: str, fired: Container[str]
 ) -> Iterator[Alert]:
     """Give one alert for the highest threshold that was newly reached; the lower ones are said with it."""
-    reached = [step for step in THRESHOLDS if spent > 0 and spent * 100 >= limit * step]
+    reached = [step for step in THRESHOLDS if spent > 0 and spent >= _percent(step, limit)]
     # The limit is part of the mark: under another one, every threshold is a new one.
     marks = tuple(f"{name}:{start}:{plain(limit)}:{step}" for step in reached)
     if marks and marks[0] not in fired:
         text = f"{format_usd(spent)} of the {name} {format_usd(limit)} is spent ({reached[0]}% reached; {source}, UTC)"
         yield Alert(marks, text, reached[0] == 100)
+
+
+def _percent(step: int, limit: Decimal) -> Decimal:
+    return EXACT.multiply(limit, Decimal(step).scaleb(-2))
 
 
 def _low_balance(rules: Rules, now: Spending, unknown: list[str]) -> dict[str, Alert | None]:
@@ -141,6 +148,6 @@ def _spike(rules: Rules, now: Spending, fired: Container[str], unknown: list[str
         unknown.append("a usual day is not known")
         return
     mark = f"spike:{now.starts[0]}:{plain(rules.spike)}"
-    if usual > ZERO and now.today > rules.spike * usual and mark not in fired:
+    if usual > ZERO and now.today > EXACT.multiply(rules.spike, usual) and mark not in fired:
         text = f"today's {format_usd(now.today)} is more than {plain(rules.spike)} x the usual {format_usd(usual)}"
         yield Alert((mark,), f"{text} ({now.source}, UTC)", False)

@@ -97,7 +97,9 @@ class BudgetExceeded(Refused, ValueError):
 
 
 def _usd(amount: Decimal) -> str:
-    return f"${amount:f}"
+    """Write an amount exactly, with two decimals at least; money.py stands above this and cannot be asked."""
+    whole, _, fraction = f"{amount:f}".partition(".")
+    return f"${whole}.{fraction.rstrip('0'):0<2}"
 
 
 class Denied(OpenRouterUsageError):

@@ -13,7 +13,7 @@ from openrouter_usage.exactjson import Json, dumps, loads
 from openrouter_usage.files import locked, make_private_folder, replace_file
 from openrouter_usage.money import plain, usd
 from openrouter_usage.settings import find_home
-from openrouter_usage.text import named, safe
+from openrouter_usage.text import safe
 
 _LARGEST_FILE = 1024 * 1024
 VARIABLES = {
@@ -105,12 +105,6 @@ def load_caps(environ: Mapping[str, str] | None = None) -> Caps:
     kept = load_preferences().get("budget")
     if kept is not None and not isinstance(kept, dict):
         raise SettingsError("the budget in the settings is no JSON object", hint="run: cost_tracker.py budget set")
-    for name in kept or {}:
-        if name not in VARIABLES:
-            raise SettingsError(
-                f"the budget in the settings has a cap that this version does not know: {named(name)}",
-                hint="update the skill, or run: cost_tracker.py budget set",
-            )
     odd = sorted((kept or {}).keys() - VARIABLES.keys())
     if odd:
         # A misspelt cap would be none at all.

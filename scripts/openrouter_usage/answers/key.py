@@ -105,7 +105,7 @@ def _free_quota(data: Fields) -> FreeQuota | None:
         return None
 
 
-def write_key(info: KeyInfo) -> Json:
+def write_key(info: KeyInfo) -> dict[str, Json]:
     """Write a body of GET /key that `read_key` reads back the same."""
     data: dict[str, Json] = {
         "label": info.label,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from openrouter_usage.answers.fields import Fields
 from openrouter_usage.errors import BadAnswer, InvalidValue
 from openrouter_usage.exactjson import Json
-from openrouter_usage.money import usd
+from openrouter_usage.money import EXACT, subtract, usd
 
 
 class Highest(NamedTuple):
@@ -57,7 +57,7 @@ class Model(NamedTuple):
 
 _PROMPT_PRICES = ("prompt", "input_cache_write", "input_cache_write_1h")
 _ANSWER_PRICES = ("completion", "internal_reasoning")
-_PRICED = (*_PROMPT_PRICES, *_ANSWER_PRICES, "request", "input_cache_read", "overrides")
+_PRICED = (*_PROMPT_PRICES, *_ANSWER_PRICES, "request", "input_cache_read", "overrides", "discount")
 
 
 def read_models(answer: Json) -> list[Model]:
@@ -98,14 +98,30 @@ def _prices(pricing: Fields) -> Prices:
     overrides = pricing.get("overrides")
     base: dict[str, Json] = {name: pricing.get(name) for name in (*_PROMPT_PRICES, *_ANSWER_PRICES)}
     cases = [(-1, base), *(_condition(each) for each in (overrides if isinstance(overrides, list) else []))]
+    rest = _undiscounted(pricing.get("discount"))
+
+    def listed(name: str) -> Decimal | None:
+        price = _price(pricing.get(name))
+        return None if price is None else EXACT.multiply(price, rest)
+
     return Prices(
-        _price(base["prompt"]),
-        _price(base["completion"]),
-        _price(pricing.get("request")) if "request" in pricing else Decimal(0),
-        _price(pricing.get("input_cache_read")),
-        _price(pricing.get("input_cache_write")),
+        listed("prompt"),
+        listed("completion"),
+        listed("request") if "request" in pricing else Decimal(0),
+        listed("input_cache_read"),
+        listed("input_cache_write"),
+        # Without the discount, which can end: a bound must hold then too.
         tuple((above, _highest(cases, above)) for above in sorted({above for above, _ in cases})),
     )
+
+
+def _undiscounted(discount: Json) -> Decimal:
+    """Give what a discount leaves of a price; all of it where the discount is not understood."""
+    try:
+        share = usd(discount)
+    except InvalidValue:
+        return Decimal(1)
+    return subtract(Decimal(1), share) if 0 <= share <= 1 else Decimal(1)
 
 
 def _condition(override: Json) -> tuple[int, dict[str, Json]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from openrouter_usage.answers.fields import Fields
-from openrouter_usage.client.remedies import remedy
+from openrouter_usage.client.remedies import remedy, use_management_key, wants_management_key
 from openrouter_usage.credentials import ApiKey
 from openrouter_usage.errors import BadAnswer, BadRequest, Denied, NotFound, OpenRouterUsageError, Unreachable
 from openrouter_usage.exactjson import Json, loads
@@ -47,7 +47,7 @@ def refusal(status: int, body: bytes, what: str, key: ApiKey | None) -> OpenRout
     said = f"; OpenRouter said {quoted(complaint.message)}" if complaint.message else ""
     asked = f"{what} answered {status}{said}"
     if status == 401:
-        return _unauthorized(said, key)
+        return _unauthorized(complaint.message, said, key)
     if status in (402, 403):
         code = "payment" if status == 402 else "forbidden"
         what_to_do = remedy(status, **complaint._asdict(), key_name=key.name if key else "")
@@ -66,7 +66,13 @@ def refusal(status: int, body: bytes, what: str, key: ApiKey | None) -> OpenRout
     return Unreachable(f"{asked}: OpenRouter, or something in between, has a fault", hint="try again later")
 
 
-def _unauthorized(said: str, key: ApiKey | None) -> Denied:
+def _unauthorized(message: str, said: str, key: ApiKey | None) -> Denied:
+    if wants_management_key(message):
+        return Denied(
+            f"OpenRouter does not let {key or 'a request without a key'} do this (401){said}",
+            hint=use_management_key(key.name if key else ""),
+            code="unauthorized",
+        )
     return Denied(
         f"OpenRouter does not accept {key or 'a request without a key'} (401){said}",
         hint="it may be mistyped, disabled, expired or deleted: see https://openrouter.ai/settings/keys",

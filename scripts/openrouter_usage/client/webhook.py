@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from openrouter_usage.client.transport import Request, Transport
-from openrouter_usage.errors import Unreachable
+from openrouter_usage.errors import OpenRouterUsageError, Unreachable
 from openrouter_usage.exactjson import Json, dumps
 from openrouter_usage.settings import parse_webhook
 from openrouter_usage.text import quoted, safe
@@ -14,11 +14,19 @@ TIMEOUT_S = 15.0
 def deliver(url: str, payload: Json) -> None:
     """Post JSON, at most three times; Unreachable when it was not taken. No key and no redirect is involved."""
     address = parse_webhook(url)
-    answer = Transport(address, timeout_s=TIMEOUT_S).get(Request("POST", "", None, body=dumps(payload)))
+    host = safe(address.host)
+    try:
+        answer = Transport(address, timeout_s=TIMEOUT_S).get(Request("POST", "", None, body=dumps(payload)))
+    except OpenRouterUsageError as error:
+        raise _undelivered(f"{host}: {error.message}") from None
     if answer.status >= 300:
         said = quoted(answer.body[:200].decode("utf-8", "replace"))
-        raise Unreachable(
-            f"the alert was not delivered: {safe(address.host)} answered {answer.status} {said}",
-            hint="check the webhook's address; it is tried again at the next check",
-            code="not_delivered",
-        )
+        raise _undelivered(f"{host} answered {answer.status} {said}")
+
+
+def _undelivered(why: str) -> Unreachable:
+    return Unreachable(
+        f"the alert was not delivered: {why}",
+        hint="check the webhook's address; it is tried again at the next check",
+        code="not_delivered",
+    )

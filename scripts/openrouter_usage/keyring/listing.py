@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from openrouter_usage.answers.keys import KeyRecord
@@ -11,8 +10,6 @@ from openrouter_usage.errors import NotFound, OpenRouterUsageError, SettingsErro
 from openrouter_usage.text import named, safe
 
 MOST_PAGES = 1_000
-DORMANT = timedelta(days=30)
-SOON = timedelta(days=7)
 
 
 class Listing(NamedTuple):
@@ -88,19 +85,3 @@ def find_key(listing: Listing, wanted: str) -> KeyRecord:
         hint="cost_tracker.py keys list shows them",
         code="no_such_key",
     )
-
-
-def remarks(key: KeyRecord, now: datetime) -> list[str]:
-    """Say what is worth a look about a key."""
-    found = []
-    if key.is_disabled:
-        found.append("disabled")
-    if key.limit.amount is None:
-        found.append("no limit")
-    if key.expires_at and key.expires_at <= now + SOON:
-        found.append("expired" if key.expires_at <= now else f"expires {key.expires_at:%Y-%m-%d}")
-    # A key that spent something was used, though OpenRouter may not say when.
-    last = key.last_used_at or (None if key.usage else key.created_at)
-    if last and now - last > DORMANT and not key.is_disabled:
-        found.append(f"unused since {last:%Y-%m-%d}")
-    return found

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 
 from openrouter_usage.entry import Entry
 from openrouter_usage.exactjson import Json
 from openrouter_usage.money import format_usd
-from openrouter_usage.text import safe
+from openrouter_usage.text import ago, safe
 
 
 def render_usage(entry: Entry | None) -> str:
@@ -26,6 +27,12 @@ def render_usage(entry: Entry | None) -> str:
     if entry.byok_cost:
         lines.append(f"BYOK: {format_usd(entry.byok_cost)} paid to the provider, not in the cost")
     return "\n".join([*lines, ""])
+
+
+def render_held(most: Decimal, prices_from: datetime | None, now: datetime) -> str:
+    """Write the most that was held for a call in USD, and how old the prices are that say so."""
+    age = f"prices of {ago((now - prices_from).total_seconds())} ago" if prices_from else "as asked for"
+    return f"Held before it: {format_usd(most)} at most ({age})\n"
 
 
 def render_balance(balance: Mapping[str, Json]) -> str:

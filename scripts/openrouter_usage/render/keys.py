@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from openrouter_usage.answers.keys import KeyRecord
 from openrouter_usage.exactjson import Json
-from openrouter_usage.keyring.listing import remarks
 from openrouter_usage.money import format_usd
 from openrouter_usage.period import iso, spoken
 from openrouter_usage.text import named, safe
+
+DORMANT = timedelta(days=30)
+SOON = timedelta(days=7)
 
 
 def key_lines(key: KeyRecord, now: datetime) -> list[str]:
@@ -54,3 +56,19 @@ def key_data(key: KeyRecord, now: datetime) -> dict[str, Json]:
         "workspace_id": key.workspace or None,
         "remarks": list(remarks(key, now)),
     }
+
+
+def remarks(key: KeyRecord, now: datetime) -> list[str]:
+    """Say what is worth a look about a key."""
+    found = []
+    if key.is_disabled:
+        found.append("disabled")
+    if key.limit.amount is None:
+        found.append("no limit")
+    if key.expires_at and key.expires_at <= now + SOON:
+        found.append("expired" if key.expires_at <= now else f"expires {key.expires_at:%Y-%m-%d}")
+    # A key that spent something was used, though OpenRouter may not say when.
+    last = key.last_used_at or (None if key.usage else key.created_at)
+    if last and now - last > DORMANT and not key.is_disabled:
+        found.append(f"unused since {last:%Y-%m-%d}")
+    return found

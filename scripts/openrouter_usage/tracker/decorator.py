@@ -2,8 +2,13 @@
 
 It understands what the functions around OpenRouter return: the JSON of an answer as a dict; a response of `requests`
 or `httpx`, also one that is still to be read; the objects and streams of the `openai` and `openrouter` packages;
-iterators and generators of chunks; and all of these as items of a tuple or list of up to 20. Text is not guessed at.
-A call belongs to the sessions that are open when the function begins to run.
+iterators and generators of chunks; and all of these as items of a tuple or list of up to 20. Text is not guessed at,
+and an answer that the function keeps to itself cannot be seen: track the function that makes the call.
+
+A stream comes back as a proxy that reads, closes and enters as the stream itself does, and a streamed response as
+itself; the call is recorded once, when it ends, is closed, raises or is forgotten. Cut before its usage came, it has
+an unknown cost and the id to look it up by. A call belongs to the sessions that were open when the function began to
+run; the same answer, passed on by several tracked functions, is one call.
 """
 
 from __future__ import annotations

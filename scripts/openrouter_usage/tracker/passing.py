@@ -21,6 +21,7 @@ _LONGEST_CHAIN = 5
 
 def passed(call: TrackedCall, value: Any) -> Any:
     """Give the value back, a stream in it watched, its answers recorded; nothing of that ever raises."""
+    call.handled = None  # it would keep the frames of an exception for as long as a stream lasts
     return value if isinstance(value, PLAIN) else guarded(lambda: _record(call, value), value)
 
 

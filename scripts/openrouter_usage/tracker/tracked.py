@@ -66,7 +66,7 @@ class TrackedCall:
         self._outer = _under_way.get()
         self._within: deque[Entry] = deque(maxlen=_REMEMBERED)
         # What is being handled already is no part of this call, though it will be the context of its exceptions.
-        self.handled = sys.exc_info()[1]
+        self.handled: BaseException | None = sys.exc_info()[1]
         self.began_s = time.monotonic()
 
     def under_way(self) -> UnderWay:

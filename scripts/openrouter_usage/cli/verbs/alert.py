@@ -6,19 +6,22 @@ import os
 from argparse import Namespace
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
+from urllib.parse import unquote
 
-from openrouter_usage.alerting import check, spending
-from openrouter_usage.alerts import Alert, Rules, read_rules
-from openrouter_usage.cli.output import write
+from openrouter_usage.alerting import Outcome, check, spending
+from openrouter_usage.alerts import Alert, Rules, Spending
+from openrouter_usage.cli.output import complain, write
 from openrouter_usage.cli.parser import Parser, checked, whole_number
 from openrouter_usage.client.webhook import deliver
-from openrouter_usage.errors import InvalidValue, SettingsError
+from openrouter_usage.errors import InvalidValue, Refused, SettingsError, Unreachable
 from openrouter_usage.exactjson import Json
 from openrouter_usage.money import plain, usd
 from openrouter_usage.period import UTC
-from openrouter_usage.preferences import cap, load_preferences, save_preference, settings_file
+from openrouter_usage.preferences import cap, change_preference, load_preference, save_preference, settings_file
 from openrouter_usage.render.as_json import envelope
-from openrouter_usage.settings import load_settings, parse_webhook
+from openrouter_usage.settings import Settings, load_settings, parse_webhook
+from openrouter_usage.text import named, safe
 
 EXAMPLES = """examples:
   cost_tracker.py alert --daily-limit 10 --balance-below 5      remembers both and checks now
@@ -28,6 +31,7 @@ EXAMPLES = """examples:
 
 limits are told at 50, 80 and 100 %, once in each UTC window; exit code 3 when something was told
 """
+PROGRAM = "cost_tracker.py alert"
 PAGERDUTY = "https://events.pagerduty.com/v2/enqueue"
 _AMOUNTS = {
     "daily_limit": "limit of the UTC day",
@@ -35,6 +39,13 @@ _AMOUNTS = {
     "monthly_limit": "limit of the UTC month",
     "balance_below": "tell when the balance is below this",
 }
+
+
+class Target(NamedTuple):
+    """Where alerts are delivered to: "webhook" or "pagerduty" and its address; "" is nowhere but the screen."""
+
+    kind: str
+    url: str
 
 
 def describe(parser: Parser) -> None:
@@ -66,86 +77,136 @@ def _times(text: str) -> Decimal:
 
 
 def run(options: Namespace) -> int:
-    """Check the alerts; 3 when something was told."""
+    """Check the alerts; 3 when something was told, 5 when it could not be delivered or nothing could be judged."""
+    settings = load_settings()
+    given = _given(options, settings)
+    if options.clear and given:
+        raise SettingsError("--clear goes with nothing to remember", hint="clear first, then set", code="usage")
     if options.clear:
         save_preference("alerts", None)
-    kept = _remember(options)
-    rules = Rules(**{name: usd(value) for name, value in read_rules(kept).items()})
+    kept = change_preference("alerts", lambda known: _merged(known, given)) if given else load_preference("alerts")
+    rules = _rules(kept)
+    target = _target(kept, settings, is_given="webhook" in given)
     if options.list or options.clear:
-        return _list(options, kept)
-    if not rules.any:
+        return _list(options, rules, kept, target)
+    if not rules.number:
         raise SettingsError("no alert is set", hint="alert --daily-limit 10", code="usage")
-    target = _target(options, kept)
+    routing_key = _routing_key() if target.kind == "pagerduty" else ""
     now = datetime.now(UTC)
-    standing = spending(load_settings(), now, timeout_s=options.timeout)
-    outcome = check(settings_file().parent, rules, standing, lambda alert: _tell(alert, target))
-    if options.json:
-        told: list[Json] = [{"text": alert.text, "critical": alert.is_critical} for alert in outcome.told]
-        write(envelope("alert", now, {"told": told, "source": standing.source}, notes=outcome.unknown))
-    else:
-        lines = [f"🚨 {alert.text}" if alert.is_critical else f"⚠ {alert.text}" for alert in outcome.told]
-        lines += [] if options.quiet and not lines else [f"ℹ not judged: {what}" for what in outcome.unknown]
-        if not lines and not options.quiet:
-            lines = [f"✔ no alert ({standing.source})"]
-        write("".join(line + "\n" for line in lines))
-    return 3 if outcome.told else 0
+    standing = spending(settings, now, timeout_s=options.timeout)
+    outcome = check(settings_file().parent, rules, standing, lambda alert: _tell(alert, target, routing_key))
+    write(_as_json(outcome, standing, now) if options.json else _as_text(outcome, standing, quiet=options.quiet))
+    _complain(options, outcome, standing)
+    if outcome.error:
+        return outcome.error.exit_code
+    if outcome.told:
+        return Refused.exit_code
+    return Unreachable.exit_code if len(outcome.unknown) == rules.number else 0
 
 
-def _remember(options: Namespace) -> dict[str, Json]:
-    """Keep what is given on the command line beside what is remembered, and give all of it."""
-    kept = load_preferences().get("alerts")
-    rules: dict[str, Json] = dict(kept) if isinstance(kept, dict) else {}
+def _as_text(outcome: Outcome, standing: Spending, *, quiet: bool) -> str:
+    lines = [("🚨 " if alert.is_critical else "⚠ ") + alert.text for alert in (*outcome.told, *outcome.undelivered)]
+    if not lines and not quiet and not outcome.unknown:
+        lines = [f"✔ no alert ({standing.source})"]
+    return "".join(line + "\n" for line in lines)
+
+
+def _as_json(outcome: Outcome, standing: Spending, now: datetime) -> str:
+    told: list[Json] = [{"text": alert.text, "critical": alert.is_critical} for alert in outcome.told]
+    notes = [f"not judged: {what}" for what in outcome.unknown]
+    notes += [f"not delivered: {alert.text}" for alert in outcome.undelivered]
+    notes += [error.message for error in standing.troubles]
+    return envelope("alert", now, {"told": told, "source": standing.source}, notes=notes, error=outcome.error)
+
+
+def _complain(options: Namespace, outcome: Outcome, standing: Spending) -> None:
+    """Say what went wrong; only a passing trouble that hid nothing is kept quiet about."""
+    loud = not options.quiet or outcome.told or outcome.unknown
+    for error in standing.troubles:
+        if loud or error.exit_code != Unreachable.exit_code:
+            complain(PROGRAM, error.message, error.hint)
+    for what in outcome.unknown:
+        complain(PROGRAM, f"not judged: {what}", "; ".join(standing.reasons))
+    if outcome.error:
+        complain(PROGRAM, outcome.error.message, outcome.error.hint)
+
+
+def _given(options: Namespace, settings: Settings) -> dict[str, Json]:
+    """Give what is to be remembered, by name: amounts, and the one place to deliver to."""
     given: dict[str, Json] = {
         name: plain(getattr(options, name)) for name in Rules._fields if getattr(options, name) is not None
     }
-    if options.webhook:
-        parse_webhook(options.webhook)
-        given |= {"webhook": options.webhook, "pagerduty": None}
-    if options.pagerduty:
-        parse_webhook(options.pagerduty)
-        given |= {"pagerduty": options.pagerduty, "webhook": None}
-    if given and not options.clear:
-        rules = {name: value for name, value in (rules | given).items() if value is not None}
-        save_preference("alerts", rules)
-    return rules
+    for kind, other in (("webhook", "pagerduty"), ("pagerduty", "webhook")):
+        url = getattr(options, kind)
+        if url is not None:
+            given |= {kind: _checked_url(url, settings), other: None}
+    return given
 
 
-def _list(options: Namespace, kept: dict[str, Json]) -> int:
-    shown = {name: value for name, value in kept.items() if name not in ("webhook", "pagerduty")}
-    # The path of a webhook is a secret: whoever knows it may post.
-    target = next(
-        (f"{name}: {parse_webhook(str(kept[name])).host}" for name in ("webhook", "pagerduty") if kept.get(name)), None
+def _merged(known: dict[str, Json], given: dict[str, Json]) -> dict[str, Json]:
+    return {name: value for name, value in (known | given).items() if value is not None}
+
+
+def _rules(kept: dict[str, Json]) -> Rules:
+    """Read the remembered rules; SettingsError for one that cannot be kept, or that only a newer version knows."""
+    strange = [name for name in kept if name not in (*Rules._fields, "webhook", "pagerduty")]
+    if strange:
+        raise SettingsError(
+            f"the settings have an alert that this version does not know: {named(strange[0])}",
+            hint="update the skill, or run: cost_tracker.py alert --clear",
+        )
+    return Rules(
+        **{name: cap(kept[name], f"the {name} alert in the settings") for name in Rules._fields if name in kept}
     )
+
+
+def _checked_url(url: str, settings: Settings) -> str:
+    """Give the address of a webhook; SettingsError for one that is not safe, or that would carry a key away."""
+    parse_webhook(url)
+    for key in (settings.credentials.api_key, settings.credentials.mgmt_key):
+        if key and key.secret in unquote(url):
+            raise SettingsError(f"the webhook's address holds {key.name}", hint="a webhook needs no OpenRouter key")
+    return url
+
+
+def _target(kept: dict[str, Json], settings: Settings, *, is_given: bool) -> Target:
+    """Give where alerts go: what was just given, else OPENROUTER_ALERT_WEBHOOK, else what is remembered."""
+    named_by_environment = os.environ.get("OPENROUTER_ALERT_WEBHOOK", "").strip()
+    if named_by_environment and not is_given:
+        return Target("webhook", _checked_url(named_by_environment, settings))
+    for kind in ("webhook", "pagerduty"):
+        if kept.get(kind):
+            return Target(kind, _checked_url(str(kept[kind]), settings))
+    return Target("", "")
+
+
+def _routing_key() -> str:
+    key = os.environ.get("OPENROUTER_PAGERDUTY_KEY", "").strip()
+    if not key:
+        raise SettingsError("OPENROUTER_PAGERDUTY_KEY is not set", hint="export it: the integration's routing key")
+    return key
+
+
+def _list(options: Namespace, rules: Rules, kept: dict[str, Json], target: Target) -> int:
+    amounts: dict[str, Json] = {name: plain(rule) for name, rule in rules._asdict().items() if rule is not None}
+    # The path of a webhook is a secret: whoever knows it may post.
+    delivers_to = f"{target.kind}: {safe(parse_webhook(target.url).host)}" if target.kind else None
     if options.json:
-        write(envelope("alerts", datetime.now(UTC), {**shown, "delivers_to": target}))
+        write(envelope("alerts", datetime.now(UTC), {**amounts, "delivers_to": delivers_to}))
     elif not kept:
         write("No alert is remembered.\n")
     else:
-        lines = [f"{name.replace('_', ' ')}: {value}" for name, value in shown.items()]
-        write("\n".join([*lines, target or "delivered nowhere, only shown"]) + "\n")
+        lines = [f"{name.replace('_', ' ')}: {amount}" for name, amount in amounts.items()]
+        write("\n".join([*lines, delivers_to or "delivered nowhere, only shown"]) + "\n")
     return 0
 
 
-def _target(options: Namespace, kept: dict[str, Json]) -> tuple[str, str]:
-    """Give where alerts go: the kind and the address; ("", "") for nowhere but the screen."""
-    if kept.get("pagerduty"):
-        if not os.environ.get("OPENROUTER_PAGERDUTY_KEY", "").strip():
-            raise SettingsError("OPENROUTER_PAGERDUTY_KEY is not set", hint="export it: the integration's routing key")
-        return "pagerduty", str(kept["pagerduty"])
-    url = str(kept.get("webhook") or os.environ.get("OPENROUTER_ALERT_WEBHOOK", "").strip())
-    if url:
-        parse_webhook(url)
-    return ("webhook", url) if url else ("", "")
-
-
-def _tell(alert: Alert, target: tuple[str, str]) -> None:
-    kind, url = target
+def _tell(alert: Alert, target: Target, routing_key: str) -> None:
     text = f"OpenRouter: {alert.text}"
-    if kind == "webhook":
-        deliver(url, {"text": text})
-    elif kind == "pagerduty":
+    if target.kind == "webhook":
+        deliver(target.url, {"text": text})
+    elif target.kind == "pagerduty":
         event: dict[str, Json] = {"summary": text, "source": "openrouter-usage"}
         event["severity"] = "critical" if alert.is_critical else "warning"
-        routing_key = os.environ["OPENROUTER_PAGERDUTY_KEY"].strip()
-        head: dict[str, Json] = {"routing_key": routing_key, "event_action": "trigger", "dedup_key": alert.marks[0]}
-        deliver(url, head | {"payload": event})
+        head: dict[str, Json] = {"routing_key": routing_key, "event_action": "trigger"}
+        deliver(target.url, head | {"dedup_key": f"openrouter-usage:{alert.marks[0]}", "payload": event})

@@ -41,7 +41,7 @@ def describe(parser: Parser) -> None:
         )
 
 
-def run(options: Namespace) -> int:
+def run(options: Namespace, *, now: datetime | None = None) -> int:
     """Change the budget if asked to, and print how it stands."""
     given = {name: getattr(options, name) for name in VARIABLES if getattr(options, name) is not None}
     if options.action != "set" and given:
@@ -52,7 +52,7 @@ def run(options: Namespace) -> int:
         save_caps(given)
     elif options.action == "clear":
         save_preference("budget", None)
-    now = datetime.now(UTC)
+    now = now or datetime.now(UTC)
     caps = load_caps()
     found, holds = _standing(caps, now)
     overriding = [variable for variable in VARIABLES.values() if os.environ.get(variable, "").strip()]
@@ -95,7 +95,7 @@ def _as_text(caps: Caps, found: list[Scope], holds: list[Hold], notes: list[str]
 
 
 def _left(scope: Scope) -> str:
-    return f"{format_usd(scope.left)} left" if scope.left >= 0 else f"overrun by {format_usd(-scope.left)}"
+    return f"{format_usd(scope.left)} left" if scope.left >= 0 else f"overrun by {format_usd(scope.left.copy_abs())}"
 
 
 def _open_ended(holds: list[Hold]) -> str:

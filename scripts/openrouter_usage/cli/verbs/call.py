@@ -5,23 +5,28 @@ from __future__ import annotations
 import signal
 import sys
 from argparse import Namespace
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from openrouter_usage.cli.books import open_ledger
 from openrouter_usage.cli.output import complain, write
 from openrouter_usage.cli.parser import Parser, checked, whole_number
+from openrouter_usage.cli.run import INTERRUPTED
 from openrouter_usage.entry import Entry, safe_tag
-from openrouter_usage.errors import InvalidValue, LedgerError, SettingsError
+from openrouter_usage.errors import InvalidValue, LedgerError, OpenRouterUsageError, SettingsError
 from openrouter_usage.exactjson import Json
 from openrouter_usage.money import usd
-from openrouter_usage.period import UTC
+from openrouter_usage.period import UTC, iso
 from openrouter_usage.render.as_json import envelope
-from openrouter_usage.render.call_status import render_balance, render_usage
+from openrouter_usage.render.call_status import render_balance, render_held, render_usage
 from openrouter_usage.routing import TASKS, route
 from openrouter_usage.text import named
 from openrouter_usage.tracker.balance import get_key_balance
+
+if TYPE_CHECKING:
+    from openrouter_usage.tracker.prepared import PreparedCall
 
 EXAMPLES = """examples:
   cost_tracker.py call --model google/gemini-2.5-flash --prompt "Hello, world!"
@@ -30,6 +35,7 @@ EXAMPLES = """examples:
   cost_tracker.py call --model openrouter/auto --prompt "Hi" --max-cost 0.05
 """
 PROGRAM = "cost_tracker.py call"
+_STOPPED = "interrupted"
 LARGEST_PROMPT = 8 * 1024 * 1024
 
 
@@ -65,7 +71,7 @@ def _tag(text: str) -> tuple[str, str]:
     return safe_tag(name), safe_tag(value)
 
 
-def run(options: Namespace) -> int:
+def run(options: Namespace, *, now: datetime | None = None) -> int:
     """Make the call, print the answer, and then what it used; the answer goes to standard output alone."""
     from openrouter_usage.tracker.prepared import prepare
 
@@ -86,25 +92,78 @@ def run(options: Namespace) -> int:
         session=options.session,
         tags=dict(options.tag),
         timeout_s=options.timeout,
-        clock=lambda: datetime.now(UTC).replace(microsecond=0),
+        clock=lambda: now or datetime.now(UTC).replace(microsecond=0),
         tracked=options.track,
     )
-    worst = call.plan.worst
-    if worst is not None and options.max_tokens is None:
-        complain(
-            PROGRAM, f"the answer is limited to {worst.max_tokens:,} tokens, for the budget; --max-tokens sets another"
-        )
-    if options.stream:
-        text, finish = _streamed(call.caller.stream(call.plan, call.booking), quiet=options.json)
-    else:
-        text, finish = _content(call.caller.chat(call.plan, call.booking))
-        if not options.json:
+    longest = call.plan.body.get("max_tokens")
+    if longest is not None and options.max_tokens is None:
+        complain(PROGRAM, f"the answer is limited to {longest:,} tokens, for the budget; --max-tokens sets another")
+    said = Said()
+    try:
+        _make(call, said, stream=options.stream, quiet=options.json)
+    except OpenRouterUsageError as error:
+        if not (options.json and said.parts):
+            raise
+        return _broken_off(call, said, error)
+    except KeyboardInterrupt:
+        if options.json and said.parts:
+            return _broken_off(call, said, OpenRouterUsageError("interrupted", hint=call.booking.remark, code=_STOPPED))
+        if call.booking.remark:
+            complain(PROGRAM, call.booking.remark)
+        raise
+    return _report(options, call, said)
+
+
+@dataclass
+class Said:
+    """What the model has said so far."""
+
+    parts: list[str] = field(default_factory=list)
+    finish: str = ""
+
+    def add(self, answer: Mapping[str, Any]) -> str:
+        """Take the text and the finish reason of an answer or a chunk, defensively, and give the text."""
+        choices = answer.get("choices")
+        first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+        said = first.get("message") or first.get("delta") or {}
+        text, finish = said.get("content") if isinstance(said, dict) else None, first.get("finish_reason")
+        self.finish = finish if isinstance(finish, str) else self.finish
+        if not isinstance(text, str) or not text:
+            return ""
+        self.parts.append(text)
+        return text
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return "".join(self.parts)
+
+
+def _make(call: PreparedCall, said: Said, *, stream: bool, quiet: bool) -> None:
+    """Make the call and show the answer, a stream's as it comes."""
+    if not stream:
+        text = said.add(call.caller.chat(call.plan, call.booking))
+        if not quiet:
             write(text if text.endswith("\n") else text + "\n")
-    return _report(options, text, finish, call.booking.entry, call.booking.unsaved)
+        return
+    try:
+        # Should the reader of our output go away, the connection is closed and the call booked here, not some time.
+        with call.caller.stream(call.plan, call.booking) as chunks:
+            for chunk in chunks:
+                text = said.add(chunk)
+                if text and not quiet:
+                    write(text)
+    finally:
+        if said.parts and not quiet:
+            write("\n")
 
 
 def _messages(options: Namespace) -> list[dict[str, str]]:
     prompt = _standard_input() if options.prompt == "-" else options.prompt
+    try:
+        f"{prompt}{options.system or ''}".encode()
+    except UnicodeEncodeError:
+        raise SettingsError("the prompt is not UTF-8 text", hint="convert it with iconv") from None
     if not prompt.strip():
         raise SettingsError(
             "the prompt is empty", hint='say something with --prompt "...", or - to read it', code="usage"
@@ -132,48 +191,41 @@ def _params(options: Namespace) -> dict[str, object]:
     return params
 
 
-def _streamed(chunks: Iterable[Mapping[str, Any]], *, quiet: bool) -> tuple[str, str]:
-    """Show the text of a stream as it comes, and give it whole."""
-    parts, finish = [], ""
-    try:
-        for chunk in chunks:
-            part, reason = _content(chunk)
-            parts.append(part)
-            finish = reason or finish
-            if part and not quiet:
-                write(part)
-    finally:
-        if parts and not quiet:
-            write("\n")
-    return "".join(parts), finish
-
-
-def _content(answer: Mapping[str, Any]) -> tuple[str, str]:
-    """Give the text and the finish reason of an answer or a chunk, defensively."""
-    choices = answer.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
-    said = first.get("message") or first.get("delta") or {}
-    text, finish = said.get("content") if isinstance(said, dict) else None, first.get("finish_reason")
-    return text if isinstance(text, str) else "", finish if isinstance(finish, str) else ""
-
-
-def _report(options: Namespace, text: str, finish: str, entry: Entry | None, unsaved: bytes | None) -> int:
-    balance = get_key_balance()
+def _report(options: Namespace, call: PreparedCall, said: Said) -> int:
+    balance, now = get_key_balance(), datetime.now(UTC)
+    booking, plan = call.booking, call.plan
     if options.json:
-        data: dict[str, Json] = {
-            "text": text,
-            "finish_reason": finish or None,
-            "usage": _usage(entry),
-            "balance": balance,
-        }
-        write(envelope("call", datetime.now(UTC), {**data, "saved": options.track and unsaved is None}))
+        saved = options.track and booking.unsaved is None
+        write(envelope("call", now, {**_data(call, said), "balance": balance, "saved": saved}))
     else:
-        write(render_usage(entry) + render_balance(balance), sys.stderr)
-    if unsaved is not None:
-        line = unsaved.decode().strip()
-        complain(PROGRAM, f"the call could not be written to the ledger and will be with the next one: {line}")
+        held = render_held(plan.max_cost, plan.prices_from, now) if plan.max_cost is not None else ""
+        write(render_usage(booking.entry) + held + render_balance(balance), sys.stderr)
+    if booking.unsaved is not None:
+        where = f"waits in {booking.kept_in} for the next one" if booking.kept_in else "has to be added to it by hand"
+        line = booking.unsaved.decode().strip()
+        complain(PROGRAM, f"the call could not be written to the ledger; its line {where}: {line}")
         return LedgerError.exit_code
     return 0
+
+
+def _broken_off(call: PreparedCall, said: Said, error: OpenRouterUsageError) -> int:
+    """Show what came before the end: words that were paid for are not thrown away."""
+    for each in (signal.SIGINT, signal.SIGTERM):  # another one would tear the JSON apart
+        signal.signal(each, signal.SIG_IGN)
+    write(envelope("call", datetime.now(UTC), _data(call, said), error=error))
+    complain(PROGRAM, error.message, error.hint)
+    return INTERRUPTED if error.code == _STOPPED else error.exit_code
+
+
+def _data(call: PreparedCall, said: Said) -> dict[str, Json]:
+    plan = call.plan
+    limits: dict[str, Json] = {
+        "max_tokens": plan.body.get("max_tokens") or plan.body.get("max_completion_tokens"),
+        "held_usd": plan.max_cost,
+        "prices_of": iso(plan.prices_from) if plan.prices_from else None,
+    }
+    usage = _usage(call.booking.entry)
+    return {"text": said.text, "finish_reason": said.finish or None, "usage": usage, "limits": limits}
 
 
 def _usage(entry: Entry | None) -> Json:

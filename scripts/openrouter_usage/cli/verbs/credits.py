@@ -7,19 +7,21 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from openrouter_usage.answers.key import KeyInfo
+from openrouter_usage.answers.key import KeyInfo, Limit
 from openrouter_usage.answers.parts import Gap, Parts
 from openrouter_usage.cli.output import complain, write
 from openrouter_usage.cli.parser import Parser, whole_number
+from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.exactjson import Json
 from openrouter_usage.latest import latest
 from openrouter_usage.money import format_usd
-from openrouter_usage.period import UTC
+from openrouter_usage.period import UTC, spoken
 from openrouter_usage.render.as_json import envelope
 from openrouter_usage.settings import load_settings
 from openrouter_usage.summary.build import build_summary
 from openrouter_usage.summary.model import Summary
 from openrouter_usage.summary.pace import Pace, account_pace, days_left, key_pace
+from openrouter_usage.text import safe
 
 EXAMPLES = """examples:
   cost_tracker.py credits
@@ -29,12 +31,16 @@ PROGRAM = "cost_tracker.py credits"
 
 
 class Outlook(NamedTuple):
-    """What is left somewhere, at which pace it is used, and for how many days it lasts; None is unknown."""
+    """What is left somewhere, at which pace it is used, and for how many days it lasts; None is unknown.
+
+    A limit that starts anew at some moment is not used up later than that.
+    """
 
     name: str
     left: Decimal
     pace: Pace | None
     days: Decimal | None
+    starts_anew_at: datetime | None = None
 
 
 def describe(parser: Parser) -> None:
@@ -53,7 +59,10 @@ def run(options: Namespace) -> int:
     key = None if isinstance(found.parts.key, Gap) else found.parts.key
     summary = build_summary(found.parts)
     outlooks = _outlooks(found.parts, key, summary)
-    write(_as_json(key, summary, outlooks, now) if options.json else _as_text(key, summary, outlooks))
+    if options.json:
+        write(_as_json(key, summary, outlooks, now, found.error))
+    else:
+        write(_as_text(key, summary, outlooks))
     if found.error:
         complain(PROGRAM, f"these figures are old: {found.error.message}", found.error.hint)
         return found.error.exit_code
@@ -69,7 +78,8 @@ def _outlooks(parts: Parts, key: KeyInfo | None, summary: Summary) -> list[Outlo
         pace = account or own
         found.append(Outlook("balance", summary.balance.balance, pace, _days(summary.balance.balance, pace)))
     if summary.key_limit and summary.key_limit.remaining is not None:
-        found.append(Outlook("key limit", summary.key_limit.remaining, own, _days(summary.key_limit.remaining, own)))
+        limit, left = summary.key_limit, summary.key_limit.remaining
+        found.append(Outlook("key limit", left, own, _days(left, own), limit.resets_at))
     return found
 
 
@@ -85,14 +95,14 @@ def _as_text(key: KeyInfo | None, summary: Summary, outlooks: list[Outlook]) -> 
         lines.append(f"Credits Used: {'unknown' if used is None else format_usd(used)} (this key, ever)")
         remaining = limit.remaining if limit else None
         lines.append(f"Credits Remaining: {_remaining(remaining, limit is not None and limit.amount is None)}")
-        lines.append(f"Credit Limit: {'none' if not limit or limit.amount is None else format_usd(limit.amount)}")
+        lines.append(f"Credit Limit: {_capped(limit)}")
         lines.append(f"Free Tier: {'Yes' if key.is_free_tier else 'No'}")
     if summary.balance:
         balance = summary.balance
         used_up = f"{format_usd(balance.used)} of {format_usd(balance.purchased)} used"
         lines.append(f"Account: {used_up}, {format_usd(balance.balance)} left")
     for outlook in outlooks:
-        lines.append(_outlook(outlook))
+        lines.append(_outlook(outlook, summary.taken_at))
     lines += [f"⚠ {gap.message}" for gap in summary.gaps]
     lines += [f"ℹ {note}" for note in summary.notes]
     return "\n".join(lines) + "\n"
@@ -104,16 +114,34 @@ def _remaining(remaining: Decimal | None, is_unlimited: bool) -> str:
     return "unknown" if remaining is None else format_usd(remaining)
 
 
-def _outlook(outlook: Outlook) -> str:
+def _capped(limit: Limit | None) -> str:
+    if limit is None or limit.amount is None:
+        return "none"
+    if not limit.reset:
+        return format_usd(limit.amount)
+    when = f", starts anew {spoken(limit.resets_at)}" if limit.resets_at else ""
+    return f"{format_usd(limit.amount)} ({safe(limit.reset)}{when})"
+
+
+def _outlook(outlook: Outlook, now: datetime) -> str:
     if outlook.pace is None:
         return f"The {outlook.name} lasts: unknown (too little is known of the pace)"
     pace = f"{format_usd(outlook.pace.usd_per_day)} a day ({outlook.pace.how})"
     if outlook.days is None:
         return f"The {outlook.name} lasts as long as nothing is spent: {pace}"
+    anew = outlook.starts_anew_at
+    if anew and Decimal(int((anew - now).total_seconds())) <= outlook.days * 86_400:
+        return f"The {outlook.name} is not used up before it starts anew, {spoken(anew)}, at {pace}"
     return f"The {outlook.name} lasts about {outlook.days:f} days at {pace}"
 
 
-def _as_json(key: KeyInfo | None, summary: Summary, outlooks: list[Outlook], now: datetime) -> str:
+def _as_json(
+    key: KeyInfo | None,
+    summary: Summary,
+    outlooks: list[Outlook],
+    now: datetime,
+    error: OpenRouterUsageError | None,
+) -> str:
     limit, balance = summary.key_limit, summary.balance
     data: dict[str, Json] = {
         "used_usd": key.all_time.usage if key else None,
@@ -137,4 +165,4 @@ def _as_json(key: KeyInfo | None, summary: Summary, outlooks: list[Outlook], now
         "partial": summary.is_partial,
         "missing": [{"part": gap.part, "code": gap.code, "message": gap.message} for gap in summary.gaps],
     }
-    return envelope("credits", now, data, notes=summary.notes)
+    return envelope("credits", now, data, notes=summary.notes, error=error)

@@ -74,7 +74,7 @@ def _found(options: Namespace, prices: PriceList) -> list[Model]:
         model
         for model in by_id.values()
         if all(word in f"{model.id} {model.name}".casefold() for word in words)
-        and (not options.free or (model.prices.prompt == 0 and model.prices.completion == 0))
+        and (not options.free or _is_free(model))
         and (not options.context or (model.context_length or 0) >= options.context)
         and set(wanted) <= set(model.supports)
         and model.writes_text
@@ -90,16 +90,21 @@ def _found(options: Namespace, prices: PriceList) -> list[Model]:
 
 
 def _price(model: Model) -> Decimal | None:
-    """Weigh a model by three prompt tokens for each answered one, which is what agents use."""
-    prompt, completion = model.prices.prompt, model.prices.completion
-    return None if prompt is None or completion is None else 3 * prompt + completion
+    """Weigh a model by a call of 3,000 tokens and an answer of 1,000, which is how agents use it; None is unknown."""
+    return list_cost(model, 3_000, 1_000)
+
+
+def _is_free(model: Model) -> bool:
+    """Tell whether a model costs nothing under any condition."""
+    highest = [price for _, prices in model.prices.conditions for price in prices]
+    return model.prices.request == 0 and all(price == 0 for price in highest)
 
 
 def _line(model: Model) -> str:
     prices = model.prices
     if prices.prompt is None or prices.completion is None:
         cost = "price varies"
-    elif not prices.prompt and not prices.completion:
+    elif _is_free(model):
         cost = "free"
     else:
         cost = (

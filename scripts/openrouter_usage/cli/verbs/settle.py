@@ -32,10 +32,10 @@ def describe(parser: Parser) -> None:
     )
 
 
-def run(options: Namespace) -> int:
+def run(options: Namespace, *, now: datetime | None = None) -> int:
     """Print what was settled and what is left."""
     ledger = open_ledger("cost_tracker.py settle")
-    now = datetime.now(UTC)
+    now = now or datetime.now(UTC)
     if options.release:
         if not options.yes:
             raise SettingsError(

@@ -27,7 +27,7 @@ EXAMPLES = """examples:
   cost_tracker.py stats --since 2026-11-01 --until 2026-11-15 --by day
   cost_tracker.py stats --today --tz Europe/Amsterdam
 """
-_MOST_TRIES = 1
+_MOST_TRIES = 20
 _WINDOWS: dict[str, Callable[[datetime, tzinfo], Period]] = {"today": today, "week": week, "month": month}
 
 

@@ -19,7 +19,7 @@ from openrouter_usage.tracker.estimate import load_price_list
 
 EXAMPLES = """examples:
   cost_tracker.py what-if --model openai/gpt-5-mini
-  cost_tracker.py what-if --model google/gemini-2.5-flash --days 7 --json
+  cost_tracker.py what-if --model google/gemini-3.1-flash-lite --days 7 --json
 
 the same tokens are counted, though another model may need more or fewer of them; prices of caches are left out
 """

@@ -1,0 +1,62 @@
+"""Reads a ledger's lines in their order, and what they say of its holds, without the program's help."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+ZERO = Decimal(0)
+
+
+@dataclass
+class Audit:
+    """What a ledger says: USD by generation, USD still held by hold, and the most that was ever committed."""
+
+    settled: dict[str, Decimal] = field(default_factory=dict)
+    held: dict[str, Decimal] = field(default_factory=dict)
+    generations: dict[str, str] = field(default_factory=dict)
+    most: Decimal = ZERO
+    ends: dict[str, int] = field(default_factory=dict)
+    damaged: int = 0
+
+    @property
+    def spent(self) -> Decimal:
+        """What is settled."""
+        return sum(self.settled.values(), ZERO)
+
+    @property
+    def committed(self) -> Decimal:
+        """What is settled, and what is still held."""
+        return self.spent + sum(self.held.values(), ZERO)
+
+
+def audit(ledger: Path) -> Audit:
+    """Walk through a ledger; `most` is what was committed at its worst moment."""
+    found = Audit()
+    for number, line in enumerate(ledger.read_bytes().splitlines()):
+        try:
+            values = json.loads(line, parse_float=Decimal)
+        except ValueError:
+            found.damaged += 1
+            continue
+        _take(found, values, f"line {number}")
+        found.most = max(found.most, found.committed)
+    return found
+
+
+def _take(found: Audit, values: dict[str, Any], name: str) -> None:
+    hold = values.get("hold", "")
+    if values.get("kind") == "hold":
+        found.ends.setdefault(hold, 0)
+        if not found.ends[hold]:
+            found.held[hold] = Decimal(values["max_cost"])
+            found.generations[hold] = values.get("generation", "")
+        return
+    if hold:
+        found.ends[hold] = found.ends.get(hold, 0) + 1
+        found.held.pop(hold, None)
+    if "kind" not in values:
+        found.settled.setdefault(values.get("id", name), Decimal(values["cost"]))

@@ -1,0 +1,191 @@
+"""However many processes spend at once, and however they and OpenRouter fail: the bill stays within the budget."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from openrouter_usage.budget import Caps, scopes
+from openrouter_usage.ledger.books import Ledger
+from tests.booking import Tracker
+from tests.running import HANG_GUARD_S, ROOT
+from tests.sandbox import Account, Fault, Reply, Sandbox, Stream
+from tests.storm.audit import Audit, audit
+
+CHAT = "/chat/completions"
+CAP = Decimal(1)
+# The clock of all processes, and OpenRouter's, stands still at noon: a run may well cross midnight.
+NOON = datetime.now(timezone.utc).replace(hour=12, minute=0, second=0, microsecond=0)
+
+
+@dataclass
+class Storm:
+    """Processes that spend from one budget, and what is done to them."""
+
+    tracker: Tracker
+    sandbox: Sandbox
+    chance: random.Random
+    calls: int
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def start(self, count: int) -> None:
+        """Start the processes, and let them loose together when all are ready."""
+        for _ in range(count):
+            words = [str(self.calls), str(self.chance.randrange(10**9)), NOON.isoformat()]
+            command = [sys.executable, "-m", "tests.storm.worker", *words]
+            pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+            self.processes.append(subprocess.Popen(command, cwd=ROOT, env=self.tracker.environment({}), **pipes))
+        for process in self.processes:
+            assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+        for process in self.processes:
+            assert process.stdin is not None
+            process.stdin.write(b"go\n")
+            process.stdin.flush()
+
+    def kill_a_third(self) -> int:
+        """Kill a third of the processes, each when so many more calls have been made."""
+        victims = self.processes[:: 3]
+        for victim in victims:
+            seen = self.sandbox.calls(CHAT) + self.chance.randint(1, 4)
+            self.sandbox.wait_until(lambda seen=seen: self.sandbox.calls(CHAT) >= seen or self._are_done())
+            victim.kill()
+        return len(victims)
+
+    def _are_done(self) -> bool:
+        return all(process.poll() is not None for process in self.processes)
+
+    def end(self) -> list[str]:
+        """Wait for all to end, and for OpenRouter to end what they began; give what they complained of."""
+        told = [process.communicate(timeout=HANG_GUARD_S * 5)[1].decode() for process in self.processes]
+        self.sandbox.wait_until(lambda: not self.sandbox.account.in_flight)
+        return told
+
+
+def replies(chance: random.Random) -> Callable[[Any], Reply]:
+    """Answers of any price up to what was held, in streams that may be cut."""
+
+    def reply(request: Any) -> Reply:
+        most = request.json()["max_tokens"]
+        cut = chance.choice((None, None, None, 0, 1, 2))
+        stream = Stream(cut_after=cut, cut=chance.choice(("end", "close", "reset")), token_delay_s=0.002)
+        return Reply(
+            "It is fine.",
+            prompt_tokens=chance.randint(1, 60),
+            completion_tokens=chance.randint(0, most),
+            cache_write_tokens=chance.choice((0, 0, 60)),
+            usage=chance.choice(("normal", "normal", "normal", "missing", "null_cost")),
+            delay_s=chance.choice((0.0, 0.005, 0.02)),
+            stream=stream,
+        )
+
+    return reply
+
+
+def faults(chance: random.Random, count: int) -> list[Fault]:
+    """What goes wrong, call by call."""
+    at_once = {"Retry-After": "0"}
+    found = [
+        *[Fault.none()] * 9,
+        Fault.status(429, headers=at_once),
+        Fault.status(500),
+        Fault.status(502).after_billing(),
+        Fault.status(503, "html").after_billing(),
+        Fault.status(503, headers=at_once),
+        Fault.payment_required("openrouter_in_flight_budget", retry_after=0),
+        Fault.status(400),
+        Fault.reset("request"),
+        Fault.reset("billing"),
+        Fault.truncate(20).after_billing(),
+    ]
+    return [chance.choice(found) for _ in range(count)]
+
+
+def run_storm(tracker: Tracker, sandbox: Sandbox, *, processes: int, calls: int, seed: int) -> Audit:
+    """Let a storm pass over a daily cap of a dollar, below a monthly one, and give what the ledger says afterwards."""
+    chance = random.Random(seed)
+    account = sandbox.account
+    account.reply, account.total_credits = replies(chance), Decimal(1000)
+    sandbox.misbehave(CHAT, *faults(chance, processes * calls))
+    assert tracker("budget", "set", "--daily", str(CAP), "--monthly", "1.5", "--per-request", "0.1").code == 0
+    storm = Storm(tracker, sandbox, chance, calls)
+    storm.start(processes)
+    killed = storm.kill_a_third()
+    told = storm.end()
+    assert not any("Traceback" in text for text in told), told
+    ended = [process.returncode for process in storm.processes]
+    assert set(ended) <= {0, -9} and ended.count(-9) <= killed
+    found = audit(tracker.ledger)
+    assert account.bill_high_water <= CAP
+    assert found.most <= CAP
+    assert set(found.ends.values()) <= {0, 1}
+    assert found.damaged == 0
+    return found
+
+
+def assert_agreement(tracker: Tracker, account: Account) -> None:
+    """Settle what can be settled; then every call of the bill is in the ledger, or below a hold that nobody can name."""
+    assert tracker("settle").code == 0
+    after, lines = audit(tracker.ledger), tracker.bytes
+    billed = {call.id: call.cost for call in account.generations.values()}
+    unnamed = {identity: cost for identity, cost in billed.items() if identity not in after.settled}
+    assert after.settled == {identity: cost for identity, cost in billed.items() if identity not in unnamed}
+    assert account.bill == after.spent + sum(unnamed.values())
+    assert not {after.generations[hold] for hold in after.held} & billed.keys()
+    assert sum(unnamed.values()) <= sum(after.held.values())
+    again = tracker("settle")
+    assert "0 calls settled" in again.out or again.out == "Nothing is unsettled.\n"
+    assert tracker.bytes == lines
+    standing: list[Any] = []
+    caps = Caps(daily=CAP, monthly=Decimal("1.5"))
+    ledger = Ledger(tracker.ledger)
+    ledger.committed(lambda books: standing.extend(scopes(caps, books, NOON)))
+    ledger.close()
+    assert {(scope.spent, scope.held) for scope in standing} == {(after.spent, sum(after.held.values()))}
+
+
+@pytest.fixture
+def sandbox() -> Any:
+    with Sandbox(Account.simple(now=lambda: NOON)) as running:
+        yield running
+
+
+def test_a_storm_of_processes_stays_within_the_budget_and_the_ledger_agrees_with_the_bill(home, sandbox):
+    tracker = Tracker(home, sandbox.url)
+    found = run_storm(tracker, sandbox, processes=8, calls=14, seed=1)
+    assert found.most > CAP * Decimal("0.9")  # it blew hard enough to reach the cap
+    assert_agreement(tracker, sandbox.account)
+
+
+@pytest.mark.storm
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_storm_of_64_processes_stays_within_the_budget(seed, home, sandbox):
+    tracker = Tracker(home, sandbox.url)
+    found = run_storm(tracker, sandbox, processes=64, calls=25, seed=seed)
+    assert found.most > CAP * Decimal("0.9")
+    assert_agreement(tracker, sandbox.account)
+
+
+def test_the_last_room_in_a_budget_is_given_once_however_many_want_it_at_the_same_time(tmp_path):
+    command = [sys.executable, "-m", "tests.storm.racer", str(CAP), "0.1", NOON.isoformat()]
+    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
+    racers = [subprocess.Popen(command, cwd=ROOT, text=True, bufsize=1, **pipes) for _ in range(6)]
+    try:
+        for round_ in range(25):
+            ledger = tmp_path / f"{round_}.jsonl"
+            for racer in racers:
+                racer.stdin.write(f"{ledger}\n")
+            granted = [int(racer.stdout.readline()) for racer in racers]
+            assert sum(granted) == 10
+            assert audit(ledger).committed == CAP
+    finally:
+        for racer in racers:
+            racer.communicate(timeout=HANG_GUARD_S)

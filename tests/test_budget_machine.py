@@ -1,0 +1,234 @@
+"""Whatever is done in whatever order, crashes and clocks included: no window gets more than its cap, no hold ends twice."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+
+from openrouter_usage.answers.call import CallUsage
+from openrouter_usage.answers.generation import Generation, read_generation
+from openrouter_usage.budget import Caps
+from openrouter_usage.entry import Entry, Hold, Release
+from openrouter_usage.errors import BudgetExceeded
+from openrouter_usage.ledger import clean as cleaning
+from openrouter_usage.ledger.books import Committed, Ledger
+from openrouter_usage.lines import read_line, write_line
+from openrouter_usage.period import Period, month, today
+from openrouter_usage.tracker.booking import Booking
+
+START = datetime(2026, 11, 29, 22, 30, tzinfo=timezone.utc)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+ZERO = Decimal(0)
+CENTS = st.integers(1, 60).map(lambda cents: Decimal(cents) / 100)
+STEPS = st.sampled_from(
+    [timedelta(seconds=40), HOUR / 2, HOUR * 3, DAY, 3 * DAY, -timedelta(seconds=40), -HOUR, -DAY, -2 * DAY]
+)
+
+
+@dataclass
+class Call:
+    """A call as the machine knows it."""
+
+    booking: Booking
+    most: Decimal
+    number: int
+    began: datetime
+
+    @property
+    def hold(self) -> str:
+        """The id of its hold."""
+        assert self.booking.hold is not None
+        return self.booking.hold.id
+
+
+class Budget(RuleBasedStateMachine):
+    """Two programs share a ledger and a budget; the machine keeps its own account of both."""
+
+    calls: Bundle[Call] = Bundle("calls")
+    ended: Bundle[Call] = Bundle("ended")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.path = self.folder / "usage.jsonl"
+        self.ledgers = [Ledger(self.path), Ledger(self.path)]
+        self.now = START
+        self.caps = Caps()
+        self.open: dict[str, Call] = {}
+        self.settled: dict[str, Decimal] = {}
+        self.overrun = ZERO
+        self.count = 0
+
+    def teardown(self) -> None:
+        for ledger in self.ledgers:
+            ledger.close()
+        shutil.rmtree(self.folder)
+
+    @initialize(daily=CENTS, more=CENTS, each=CENTS)
+    def set_caps(self, daily: Decimal, more: Decimal, each: Decimal) -> None:
+        self.caps = Caps(each + Decimal("0.1"), daily + Decimal("0.2"), daily + more + Decimal("0.2"))
+
+    @rule(target=calls, most=CENTS, who=st.integers(0, 1))
+    def begin(self, most: Decimal, who: int) -> Call:
+        self.count += 1
+        booking = Booking(self.ledgers[who], model="a/model", caps=self.caps, clock=lambda: self.now)
+        try:
+            booking.open(most)
+        except BudgetExceeded:
+            return multiple()
+        call = Call(booking, most, self.count, self.now)
+        self.open[call.hold] = call
+        return call
+
+    @rule(target=ended, call=consumes(calls), share=st.sampled_from(["0", "0.3", "1", "1.5"]), named=st.booleans())
+    def settle(self, call: Call, share: str, named: bool) -> Call:
+        cost = call.most * Decimal(share)
+        usage = CallUsage(id=f"gen-{call.number}" if named else "", model="a/model", cost=cost, has_usage=True)
+        call.booking.settle(usage, streamed=False, latency_ms=1)
+        self.ends(call, cost)
+        return call
+
+    @rule(target=ended, call=consumes(calls))
+    def settle_late(self, call: Call) -> Call:
+        call.booking.name_generation(f"gen-{call.number}")
+        call.booking.settle_late(self.generation(call))
+        self.ends(call, call.most / 2)
+        return call
+
+    @rule(target=ended, call=consumes(calls))
+    def settle_estimated(self, call: Call) -> Call:
+        call.booking.settle_estimated(CallUsage(model="a/model"), streamed=False, latency_ms=1)
+        self.ends(call, call.most)
+        return call
+
+    @rule(target=ended, call=consumes(calls))
+    def release(self, call: Call) -> Call:
+        call.booking.release()
+        self.ends(call, ZERO)
+        return call
+
+    @rule(call=ended, how=st.sampled_from(["settle", "estimate", "release", "name"]))
+    def end_again(self, call: Call, how: str) -> None:
+        """What has ended stays as it is; only of a call that was released may a cost come in later."""
+        if how == "settle":
+            known = self.settled.get(call.hold)
+            identity = f"gen-{call.number}" if known is None else ""
+            call.booking.settle(CallUsage(id=identity, cost=ZERO, has_usage=True), streamed=False, latency_ms=1)
+        elif how == "estimate":
+            call.booking.settle_estimated(CallUsage(), streamed=False, latency_ms=1)
+        elif how == "release":
+            call.booking.release()
+        else:
+            call.booking.name_generation(f"gen-{call.number}")
+
+    @rule(call=consumes(calls), who=st.integers(0, 1), times=st.integers(1, 2))
+    def find_out(self, call: Call, who: int, times: int) -> None:
+        """A call is lost, and looked up by both programs, or by one of them twice."""
+        generation = self.generation(call)
+        for turn in range(times):
+            entry = generation.entry(call.began, hold=call.hold)
+            assert self.ledgers[(who + turn) % 2].settle(entry) is (turn == 0)
+        self.ends(call, call.most / 2)
+
+    @rule(call=consumes(calls))
+    def crash(self, call: Call) -> None:
+        """Its program dies: nobody ends the hold."""
+        del call.booking._ledger
+
+    @rule(who=st.integers(0, 1))
+    def restart(self, who: int) -> None:
+        self.ledgers[who] = Ledger(self.path)
+
+    @rule(step=STEPS)
+    def set_clock(self, step: timedelta) -> None:
+        self.now += step
+
+    @rule(keep=st.integers(1, 60))
+    def tear(self, keep: int) -> None:
+        """Somebody dies in the middle of a line."""
+        line = write_line(Hold("torn", self.now, "a/model", Decimal("0.25")))
+        with self.path.open("ab") as file:
+            file.write(line[:keep])
+
+    @rule(before=st.sampled_from([-DAY, timedelta(), DAY]), who=st.integers(0, 1))
+    def clean(self, before: timedelta, who: int) -> None:
+        if self.path.exists():
+            limit = today(self.now + before).start
+            gone = {entry.hold for entry in self.ledgers[who].entries() if entry.ts < limit}
+            cleaning.clean(self.ledgers[who].engine, limit, dry_run=False)
+            self.settled = {hold: cost for hold, cost in self.settled.items() if hold not in gone}
+
+    @rule()
+    def delete_index(self) -> None:
+        for path in self.folder.glob("usage.jsonl.index*"):
+            path.unlink()
+
+    def generation(self, call: Call) -> Generation:
+        """What OpenRouter says of a call, which cost half of what was held."""
+        data = {"id": f"gen-{call.number}", "model": "a/model", "total_cost": call.most / 2}
+        return read_generation({"data": data}, f"gen-{call.number}")
+
+    def ends(self, call: Call, cost: Decimal) -> None:
+        del self.open[call.hold]
+        self.settled[call.hold] = cost
+        self.overrun += max(ZERO, cost - call.most)
+
+    @invariant()
+    def the_ledger_knows_what_the_machine_knows(self) -> None:
+        for ledger in self.ledgers:
+            held = {hold.id: hold.max_cost for hold in ledger.health().holds}
+            assert held == {hold: call.most for hold, call in self.open.items()}
+            assert ledger.totals().total.cost == sum(self.settled.values())
+
+    @invariant()
+    def no_window_gets_more_than_its_cap(self) -> None:
+        for cap, window in ((self.caps.daily, today), (self.caps.monthly, month)):
+            for period in self.windows(window):
+                assert cap is None or self.spent(period) + self.held(period) <= cap + self.overrun
+
+    def windows(self, window: object) -> set[Period]:
+        """Every day, or month, in which anything may have happened."""
+        assert callable(window)
+        return {window(START + number * DAY) for number in range(-40, 90)} if self.open or self.settled else set()
+
+    def spent(self, period: Period) -> Decimal:
+        found: list[Decimal] = []
+        self.ledgers[0].committed(lambda books: found.append(books.spent(period).cost))
+        return found[0]
+
+    def held(self, period: Period) -> Decimal:
+        # A call that began shortly before midnight may be charged after it.
+        began = (call for call in self.open.values() if period.start - HOUR <= call.began < period.end)
+        return sum((call.most for call in began), ZERO)
+
+    @invariant()
+    def every_hold_ends_once(self) -> None:
+        ends: dict[str, list[Entry | Release]] = {}
+        for record in self.records():
+            if isinstance(record, (Entry, Release)):
+                ends.setdefault(record.hold, []).append(record)
+        assert all(len(found) == 1 for found in ends.values())
+
+    def records(self) -> Iterator[object]:
+        lines = self.path.read_bytes().splitlines() if self.path.exists() else []
+        return map(read_line, lines)
+
+
+@pytest.fixture(autouse=True)
+def _no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Nobody else writes to these ledgers, so nobody has to be waited for.
+    monkeypatch.setattr(cleaning, "_GRACE_S", (0.0,))
+
+
+Budget.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestBudget = Budget.TestCase
