@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone, tzinfo
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -89,11 +89,18 @@ def name_of(values: Mapping[str, Any], by: str, zone: tzinfo = UTC) -> str:
     return values.get(by) or NAMELESS[by]
 
 
+def total(amounts: Iterable[Decimal]) -> Decimal:
+    """An exact sum: the usual 28 digits are too few for a million with 27 decimals."""
+    with localcontext() as context:
+        context.prec = 200
+        return sum(amounts, Decimal(0))
+
+
 def summed(calls: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """What calls add up to, under the names of the faces."""
     calls = list(calls)
     count = lambda name: sum(int(values.get(name, 0)) for values in calls)  # noqa: E731
-    money = lambda name: sum((Decimal(values.get(name) or 0) for values in calls), Decimal(0))  # noqa: E731
+    money = lambda name: total(Decimal(values.get(name) or 0) for values in calls)  # noqa: E731
     whole = {name: count(name) for name in COUNTS if name.endswith("_tokens") and name != "total_tokens"}
     return {
         "requests": len(calls),
@@ -109,7 +116,7 @@ def summed(calls: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 def added(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """What rows of a face add up to."""
     rows = list(rows)
-    return {name: sum((row[name] for row in rows), Decimal(0)) for name in COUNTS}
+    return {name: total(Decimal(row[name]) for row in rows) for name in COUNTS}
 
 
 def grouped(calls: Iterable[Mapping[str, Any]], by: str, zone: tzinfo = UTC) -> dict[str, dict[str, Any]]:

@@ -5,6 +5,7 @@ A checker that found nothing to look at says so: it would otherwise pass for eve
 
 from __future__ import annotations
 
+import ast
 import itertools
 import json
 import re
@@ -195,6 +196,32 @@ def wrong_versions(version: str, changelog: str, skill: str) -> list[str]:
     named = re.findall(r'^\s*version: "?([^"\n]+)"?$', skill, re.MULTILINE)
     problems += [f"SKILL.md: version {other}, not {version}" for other in named if other != version]
     return _checked(problems, len(changes), "versions")
+
+
+# -- messages --
+
+
+def messages_in(source: str) -> Iterator[str]:
+    """Every text in a Python source; what is filled in is its last word, as a counted noun is, or …."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(_shown(part) for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def _shown(part: ast.expr) -> str:
+    words = [node.value for node in ast.walk(part) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return words[-1] if words and (isinstance(part, ast.Constant) or len(words) == 1) else "…"
+
+
+def wrong_quotations(text: str, sources: Sequence[str]) -> list[str]:
+    """Messages that a document quotes in bold and that no source says; … stands for anything."""
+    quoted = re.findall(r'^- \*\*[^"*\n]*"([^"]+)"', text, re.MULTILINE)
+    said = "\n".join(itertools.chain.from_iterable(map(messages_in, sources)))
+    wanted = {quote: ".*".join(map(re.escape, quote.split("…"))) for quote in quoted}
+    problems = [f"nobody says: {quote}" for quote, pattern in wanted.items() if not re.search(pattern, said)]
+    return _checked(problems, len(quoted), "quoted messages")
 
 
 # -- the fields of the JSON answer --

@@ -363,7 +363,7 @@ def test_a_call_reported_twice_counts_once_and_a_known_cost_replaces_an_unknown_
 ) -> None:
     tracker.write(
         call(cost=None, id="gen-1"), call(cost="0.5", cost_source="estimated", id="gen-1"),
-        call(cost="0.25", id="gen-1"), call(cost="9", id="gen-1"), call(cost="1", id="gen-2"), call(cost="1", id="gen-2"),
+        call(cost="0.25", id="gen-1"), call(cost="9", id="gen-1"), *[call(cost="1", id="gen-2")] * 2,
     )  # fmt: skip
     total = at(NOON, "stats", "--json").data["total"]
     assert (total["requests"], total["cost_usd"]) == (2, Decimal("1.25"))
@@ -423,16 +423,17 @@ def test_damaged_and_foreign_lines_are_named_with_their_place(tracker: Tracker, 
     assert f"⚠ 3 damaged lines not counted, the first at byte {len(fine)} (not JSON)\n" in ran.out
     place = len(fine) + 8 + len(fine) + 1
     assert f"⚠ 2 lines of a kind from elsewhere kept and not counted, the first at byte {place}\n" in ran.out
-    assert at(NOON, "stats", "--json").json["notes"] == [line[2:] for line in ran.out.splitlines() if line.startswith("⚠")]
-    assert at(NOON, "stats", "--json").data["total"]["requests"] == 1
+    answer = at(NOON, "stats", "--json")
+    assert answer.json["notes"] == [line[2:] for line in ran.out.splitlines() if line.startswith("⚠")]
+    assert answer.data["total"]["requests"] == 1
 
 
 @pytest.mark.parametrize(
     ("lines", "count", "held", "words"),
     [
         ([hold("a", most="0.5")], 1, Decimal("0.5"), "1 call running or unsettled, up to $0.50, not in"),
-        ([hold("a", most="0.5"), hold("b", most="0.2")], 2, Decimal("0.7"), "2 calls running or unsettled, up to $0.70,"),
-        ([hold("a", most="0.5"), hold("b", most=None)], 2, None, "2 calls running or unsettled, at a cost that is not"),
+        ([hold("a", most="0.5"), hold("b", most="0.2")], 2, Decimal("0.7"), "2 calls running or unsettled, up to $0.7"),
+        ([hold("a", most="0.5"), hold("b", most=None)], 2, None, "2 calls running or unsettled, at a cost that"),
         ([hold("a"), release("a")], 0, Decimal(0), ""),
         ([hold("a"), call(id="gen-1", hold="a")], 0, Decimal(0), ""),
     ],

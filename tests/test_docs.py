@@ -344,6 +344,29 @@ def test_the_columns_in_the_reference_are_the_programs(number, columns):
     assert tuple(docs.first_cells(table)) == tuple(columns)
 
 
+# -- messages --
+
+
+def test_every_message_that_the_troubleshooting_quotes_is_said_somewhere():
+    folders = (ROOT / "scripts", ROOT / "tests" / "sandbox")
+    sources = [path.read_text(encoding="utf-8") for folder in folders for path in folder.rglob("*.py")]
+    assert docs.wrong_quotations(TEXTS["references/troubleshooting.md"], sources) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('- **"the key … is gone"**', "nobody says: the key … is gone"),
+        ('- **"2 calls lost".**', "nobody says: 2 calls lost"),
+        ("none", "found no quoted messages to check"),
+    ],
+)
+def test_a_message_that_nobody_says_is_noticed(text, problem):
+    source = "x = f'the key {name} is here'\ny = f\"{plural(n, 'call')} left\"\n"
+    assert docs.wrong_quotations(text, [source]) == [problem]
+    assert docs.wrong_quotations('- **"the key … is here"** and\n- **404 "call left"**\n', [source]) == []
+
+
 # -- files --
 
 

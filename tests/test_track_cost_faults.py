@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -110,8 +111,9 @@ def test_methods_partials_and_callable_objects_are_functions_too(books: Books) -
     track_cost(Bot("gen-bound").ask)()
     track_cost(functools.partial(answer, "gen-partial"))()
     track_cost(Bot("x"))()
+    track_cost(dict)(answer("gen-type"))
     assert [entry.id for entry in books.entries] == [
-        f"gen-{name}" for name in ("method", "static", "Bot", "bound", "partial", "called")
+        f"gen-{name}" for name in ("method", "static", "Bot", "bound", "partial", "called", "type")
     ]
 
 
@@ -163,6 +165,11 @@ def spoiled(sandbox: Sandbox, status: int) -> None:
     sandbox.misbehave("POST /chat/completions", Fault(f"status {status}", edit=edit))
 
 
+def from_a_pool(clients: Clients) -> Any:
+    with ThreadPoolExecutor(1) as pool:
+        return track_cost(lambda: pool.submit(raising, clients))().result()
+
+
 def raising(clients: Clients) -> Any:
     response = clients.post("/chat/completions", HELLO)
     response.raise_for_status()
@@ -187,6 +194,7 @@ FAILURES: dict[str, tuple[type[Exception], Callable[[Clients], Any]]] = {
     "openrouter": (Exception, track_cost(lambda clients: clients.openrouter.chat.send(**HELLO))),
     "requests": (requests.HTTPError, track_cost(raising)),
     "requests, behind another": (RuntimeError, track_cost(hiding)),
+    "requests, from a pool": (requests.HTTPError, from_a_pool),
     "requests, through two": (requests.HTTPError, track_cost(track_cost(raising))),
 }
 
@@ -212,6 +220,18 @@ def test_a_refusal_is_no_call(name: str, books: Books, clients: Clients) -> None
     assert books.lines == 0
 
 
+@pytest.mark.parametrize(("status", "calls"), [(402, 0), (429, 0), (408, 1), (502, 1)])
+def test_an_error_with_a_generation_may_have_been_billed_unless_it_is_a_refusal(
+    status: int, calls: int, books: Books, clients: Clients
+) -> None:
+    fault = Fault.status(status, headers={"X-Generation-Id": "gen-failed"})
+    clients.sandbox.misbehave("POST /chat/completions", fault)
+    with pytest.raises(openai.APIStatusError):
+        track_cost(clients.chat)()
+    assert track_cost(clients.post)("/chat/completions", HELLO).status_code == status
+    assert [(entry.id, entry.cost) for entry in books.entries] == [("gen-failed", None)] * calls
+
+
 def test_an_exception_that_was_being_handled_before_is_no_part_of_the_call(books: Books, clients: Clients) -> None:
     @track_cost
     def ask() -> Any:
@@ -231,6 +251,27 @@ def test_a_server_that_cannot_be_reached_is_no_call(books: Books) -> None:
         client = openai.OpenAI(api_key="test-key", base_url=nobody.url, max_retries=0)
         with client, pytest.raises(openai.APIConnectionError):
             track_cost(client.chat.completions.create)(**HELLO)
+    assert books.lines == 0
+
+
+class Pretender:
+    """Looks like a response until it is looked at."""
+
+    headers = None
+
+    def raise_for_status(self) -> None: ...
+
+    def iter_content(self) -> None: ...
+
+
+@pytest.mark.parametrize("value", [Pretender(), [Pretender()], (Pretender(), "name")])
+def test_something_that_cannot_be_read_is_passed_on_and_said_once(
+    value: Any, books: Books, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        assert track_cost(lambda: value)() is value
+        assert list(track_cost(lambda: (item for item in [value]))()) == [value]
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert books.lines == 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -257,3 +258,26 @@ def test_a_job_given_to_a_pool_is_recorded_when_it_is_done(books: Books) -> None
         future = submit()
         assert future.result() == answer()
     assert books.only.cost == QUARTER
+
+
+def test_a_task_is_recorded_when_it_is_done_and_its_failure_stays_its_own(books: Books) -> None:
+    async def fail() -> None:
+        raise ZeroDivisionError("unseen")
+
+    async def succeed() -> Any:
+        return answer()
+
+    async def go() -> None:
+        told: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context["exception"]))
+        start = track_cost(lambda work: asyncio.ensure_future(work()))
+        assert await start(succeed) == answer()
+        failing, cancelled = start(fail), start(succeed)
+        cancelled.cancel()
+        await asyncio.wait([failing, cancelled])
+        del failing
+        gc.collect()
+        assert [type(error) for error in told] == [ZeroDivisionError]
+
+    asyncio.run(go())
+    assert books.lines == 1

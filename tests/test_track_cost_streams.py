@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
 import inspect
 import io
 import threading
+from collections import namedtuple
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -21,7 +23,7 @@ import requests
 from openrouter_usage.entry import Hold
 from openrouter_usage.tracker.decorator import track_cost
 from openrouter_usage.tracker.written import shared_ledger
-from tests.sandbox import Reply, Sandbox, Stream, StreamError
+from tests.sandbox import Fault, Reply, Sandbox, Stream, StreamError
 from tests.tracking import HELLO, Books, Clients, open_books, open_clients
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "cost": 0.25}
@@ -35,6 +37,22 @@ def books(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Books]:
 @pytest.fixture
 def clients(sandbox: Sandbox) -> Iterator[Clients]:
     yield from open_clients(sandbox)
+
+
+Pair = namedtuple("Pair", "name stream")
+
+
+class Counted:
+    """An iterator with a shared memory."""
+
+    count = 0
+
+    def __iter__(self) -> Counted:
+        return self
+
+    def __next__(self) -> int:
+        Counted.count += 1
+        return Counted.count
 
 
 def chunk(identity: str = "gen-1", **more: Any) -> dict[str, Any]:
@@ -103,6 +121,7 @@ def test_a_stream_that_ends_early_leaves_one_call_of_unknown_cost_that_can_be_lo
     stream = track_cost(make)(stream=True)
     response = stream.response
     end(stream)
+    assert books.lines == (0 if end is forget else 1)
     del stream
     gc.collect()
     response.close()
@@ -126,6 +145,7 @@ def test_a_response_that_is_not_read_to_its_end_leaves_one_call_of_unknown_cost(
     del raw
     response = track_cost(given.pop)()
     end(response)
+    assert books.lines == (0 if end is forget else 1)
     del response
     gc.collect()
     connection.close()
@@ -148,6 +168,22 @@ def test_an_error_in_the_middle_of_a_stream_leaves_its_call_to_be_looked_up(
         list(track_cost(clients.post)("/chat/completions", {**HELLO, "stream": True}, stream=True).iter_lines())
     assert books.only.cost is None
     assert books.only.id in clients.sandbox.account.generations
+
+
+def test_a_response_is_itself_again_when_it_has_been_read(books: Books, clients: Clients) -> None:
+    response = track_cost(clients.post)("/chat/completions", HELLO, stream=True)
+    assert "iter_content" in vars(response)
+    assert response.json()["id"] == books.only.id
+    assert not vars(response).keys() & {"iter_content", "close"}
+
+
+def test_a_last_event_without_its_line_end_counts_if_it_is_whole(books: Books, clients: Clients) -> None:
+    text = b'data: {"id": "gen-1", "model": "a/model", "usage": {"cost": 0.25}}'
+    whole, torn = Fault.raw(text, "text/event-stream"), Fault.raw(text + b"\n\n" + text[:-9], "text/event-stream")
+    clients.sandbox.misbehave("POST /chat/completions", whole, torn)
+    for _ in range(2):
+        assert track_cost(clients.post)("/chat/completions", HELLO, stream=True).content
+        assert books.only.cost == Decimal("0.25")
 
 
 def test_an_error_chunk_that_tells_the_cost_is_recorded_with_it(books: Books, clients: Clients) -> None:
@@ -334,6 +370,31 @@ def test_a_stream_of_several_calls_is_recorded_as_several(way: str, books: Books
     assert {entry.id for entry in books.entries if entry.streamed} == {"gen-1", "gen-2", "gen-3", "gen-4"}
 
 
+def test_a_call_is_recorded_as_soon_as_the_next_one_begins(books: Books) -> None:
+    generator = generated([*chunks("gen-1"), *chunks("gen-2")])
+    for _ in range(4):
+        next(generator)
+    assert [entry.id for entry in books.entries] == ["gen-1"]
+    generator.close()
+    assert [(entry.id, entry.cost) for entry in books.entries] == [("gen-1", Decimal("0.25")), ("gen-2", None)]
+
+
+def test_what_was_said_of_a_call_is_remembered_while_another_one_speaks(books: Books) -> None:
+    list(generated([chunk("gen-1"), chunk("gen-2"), {"id": "gen-1", "usage": USAGE}]))
+    assert {(entry.id, entry.model, entry.cost) for entry in books.entries} == {
+        ("gen-1", "a/model", Decimal("0.25")),
+        ("gen-2", "a/model", None),
+    }
+
+
+def test_a_stream_whose_chunks_have_no_id_has_the_one_in_its_headers(books: Books, clients: Clients) -> None:
+    events = Fault.raw(b'data: {"model": "a/model", "usage": {"cost": 0.25}}\n\n', "text/event-stream")
+    fault = events & Fault.headers({"X-Generation-Id": "gen-header"})
+    clients.sandbox.misbehave("POST /chat/completions", fault)
+    list(track_cost(clients.chat)(stream=True))
+    assert (books.only.id, books.only.cost) == ("gen-header", Decimal("0.25"))
+
+
 def test_whole_answers_are_recorded_while_their_generator_still_runs(books: Books) -> None:
     answers = [{"id": f"gen-{n}", "model": "m", "object": "chat.completion", "usage": USAGE} for n in range(3)]
     generator = generated(answers)
@@ -409,6 +470,50 @@ def test_a_stream_within_a_tuple_is_watched(books: Books) -> None:
     assert (name, rest) == ("name", [[1]])
     assert list(stream) == chunks()
     assert books.only.cost == Decimal("0.25")
+
+
+def test_streams_within_a_list_and_a_named_tuple_are_watched(books: Books) -> None:
+    given: list[Any] = [iter(chunks("gen-1")), "name"]
+    assert track_cost(lambda: given)() is given
+    assert list(given[0]) == chunks("gen-1")
+    pair = track_cost(lambda: Pair("name", iter(chunks("gen-2"))))()
+    assert (type(pair), list(pair.stream)) == (Pair, chunks("gen-2"))
+    assert [entry.id for entry in books.entries] == ["gen-1", "gen-2"]
+
+
+def test_a_usage_among_texts_is_a_call_and_among_chunks_is_none_of_its_own(books: Books) -> None:
+    list(generated(["Hel", "lo", USAGE]))
+    assert (books.only.cost, books.only.streamed, books.only.id) == (Decimal("0.25"), True, "")
+    list(generated([*chunks(), USAGE]))
+    assert books.lines == 2
+
+
+def test_an_async_generator_that_is_returned_is_watched(books: Books) -> None:
+    async def stream() -> AsyncIterator[Any]:
+        for piece in chunks():
+            yield piece
+
+    async def read() -> list[Any]:
+        return [piece async for piece in track_cost(lambda: stream())()]
+
+    assert asyncio.run(read()) == chunks()
+    assert books.only.cost == Decimal("0.25")
+
+
+def test_a_stream_can_be_copied_as_far_as_it_could_before(books: Books) -> None:
+    stream = track_cost(lambda: Counted())()
+    assert next(copy.copy(stream)) == 1
+    assert stream.count == 1
+
+
+def test_a_stream_of_a_manager_ends_with_it(books: Books, clients: Clients) -> None:
+    manager = track_cost(clients.openai.chat.completions.stream)(**HELLO)
+    with manager as stream:
+        next(stream)
+    assert (books.only.cost, books.only.streamed) == (None, True)
+    assert books.only.id in clients.sandbox.account.generations
+    with pytest.raises(AttributeError):
+        manager.no_such_thing  # looking is the point
 
 
 def test_a_stream_that_is_tracked_already_is_not_tracked_twice(books: Books) -> None:

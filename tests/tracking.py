@@ -71,6 +71,7 @@ def open_books(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Books]
     """Make a ledger in a folder the default one, with a place beside it for what cannot be written."""
     monkeypatch.setenv("OPENROUTER_USAGE_FILE", str(folder / "usage.jsonl"))
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr(written, "_shared", {})
     monkeypatch.setattr(written, "_said", set())
     yield Books(folder / "usage.jsonl")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -174,7 +175,8 @@ def _moment(value: object) -> datetime:
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise InvalidValue("ts has no time zone: give it one, or a text in UTC such as 2026-11-22T10:30:00Z")
-        return believable(value.astimezone(UTC))
+        # First as it is: what is far outside of these years cannot be converted.
+        return believable(believable(value).astimezone(UTC))
     if not isinstance(value, str) or len(value) > 40:
         raise InvalidValue("ts is a moment such as 2026-11-22T10:30:00Z")
     return believable(parse_moment(value))
@@ -204,9 +206,17 @@ def _tokens(values: Mapping[str, object], name: str) -> int:
     value = values.get(name)
     if value is None:
         return 0
+    if isinstance(value, (Decimal, float)):
+        value = _whole(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_TOKENS:
         raise InvalidValue(f"{name} is a whole number from 0 to {LARGEST_TOKENS:,}")
     return value
+
+
+def _whole(value: Decimal | float) -> int | None:
+    """Give 1500 for 1500.0, which is what tools write that know of no whole numbers."""
+    is_finite = value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
+    return int(value) if is_finite and -1 < value <= LARGEST_TOKENS and value == int(value) else None
 
 
 def _name(values: Mapping[str, object], name: str) -> str:
@@ -228,7 +238,8 @@ def _tags(value: object) -> tuple[tuple[str, str], ...]:
         return ()
     if not isinstance(value, Mapping) or len(value) > MOST_TAGS:
         raise InvalidValue(f"tags are at most {MOST_TAGS} names with a text each")
-    return tuple(sorted((safe_tag(name), safe_tag(text)) for name, text in value.items()))
+    # By name once more, for two names may have become one.
+    return tuple(sorted({safe_tag(name): safe_tag(text) for name, text in value.items()}.items()))
 
 
 def safe_tag(value: object) -> str:

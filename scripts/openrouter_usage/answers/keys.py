@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from openrouter_usage.answers.fields import Fields
 from openrouter_usage.answers.key import Limit
+from openrouter_usage.errors import BadAnswer
 from openrouter_usage.exactjson import Json
 from openrouter_usage.money import subtract
 
@@ -38,6 +39,14 @@ class KeyRecord(NamedTuple):
         return None if self.limit.remaining is None else subtract(self.limit.amount, self.limit.remaining)
 
 
+class KeyPage(NamedTuple):
+    """The keys of one page, how many stand on it, and what of them is not understood."""
+
+    keys: tuple[KeyRecord, ...]
+    size: int
+    problems: tuple[str, ...]
+
+
 class CreatedKey(NamedTuple):
     """A key that was just made, and its secret, which OpenRouter shows this once."""
 
@@ -49,9 +58,18 @@ class CreatedKey(NamedTuple):
         return f"CreatedKey({self.record.name!r})"
 
 
-def read_keys(answer: Json) -> list[KeyRecord]:
-    """Read one page of GET /keys."""
-    return [_record(data) for data in Fields(answer, "/keys").each("data")]
+def read_keys(answer: Json) -> KeyPage:
+    """Read one page of GET /keys; a key that is not understood must not hide the others."""
+    keys, problems = [], []
+    page = Fields(answer, "/keys").get("data")
+    if not isinstance(page, list):
+        raise Fields(answer, "/keys").wrong("data", "a list was expected")
+    for data in page:
+        try:
+            keys.append(_record(Fields(data, "/keys (data)")))
+        except BadAnswer as error:
+            problems.append(error.message)
+    return KeyPage(tuple(keys), len(page), tuple(problems))
 
 
 def read_one(answer: Json) -> KeyRecord:

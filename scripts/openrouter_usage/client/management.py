@@ -6,6 +6,7 @@ import re
 
 from openrouter_usage.answers.keys import (
     CreatedKey,
+    KeyPage,
     KeyRecord,
     read_created,
     read_deleted,
@@ -44,7 +45,7 @@ class Management:
                 break
         return list(found)
 
-    def keys(self, workspace: str, offset: int) -> list[KeyRecord]:
+    def keys(self, workspace: str, offset: int) -> KeyPage:
         """Ask GET /keys for the keys of one workspace, "" for the default one, from the `offset`-th on."""
         params = [("include_disabled", "true"), ("include_expired", "true"), ("offset", str(offset))]
         if workspace:

@@ -7,6 +7,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import date, datetime
+from functools import lru_cache
 
 from openrouter_usage.entry import Entry, Hold, Release, Unread, believable
 from openrouter_usage.errors import InvalidValue
@@ -19,106 +20,121 @@ DAY_SLOTS = 96
 BY_NAME = ("model", "provider", "session", "tag")
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH = date(1970, 1, 1).toordinal()
+_QUARTER_OF = {b"%02d" % minute: minute // 15 for minute in range(60)}
 _NAME = rb'"([^"\\\x00-\x1f\x7f-\xff]{1,200})"'
 _COUNT = rb"(0|[1-9]\d{0,11})"
 # A call of known cost exactly as write_line writes it, without the rarest fields. Matching it takes a
 # fifth of the time of reading JSON into an Entry; a test holds that both ways give the same sums.
 _USUAL = re.compile(
-    rb'^(\{"ts":"(\d{4}-\d\d-\d\dT\d\d):([0-5]\d):[0-5]\d(?:\.\d{1,6})?Z","model":' + _NAME
-    + rb',"prompt_tokens":' + _COUNT
-    + rb',"completion_tokens":' + _COUNT + rb',"cost":(0|[1-9]\d{0,5})(?:\.(\d{1,27}))?(?:,"id":' + _NAME + rb")?"
-    + rb'((?:,"(?:cached|cache_write|reasoning)_tokens":(?:0|[1-9]\d{0,11})){0,3})'
-    + rb'(?:,"cost_source":"(?:billed|late)")?(?:,"provider":' + _NAME + rb")?"
-    + rb'(?:,"session":' + _NAME + rb')?(?:,"streamed":(?:true|false))?(?:,"latency_ms":\d{1,12})?'
+    rb'^(\{"ts":"(\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3])):([0-5]\d):[0-5]\d(?:\.\d{1,6})?Z","model":' + _NAME
+    + rb',"prompt_tokens":' + _COUNT + rb',"completion_tokens":' + _COUNT
+    + rb',"cost":(0|[1-9]\d{0,5})(?:\.(\d{1,27}))?(?:,"id":' + _NAME + rb')?(?:,"cached_tokens":' + _COUNT
+    + rb')?(?:,"cache_write_tokens":' + _COUNT + rb')?(?:,"reasoning_tokens":' + _COUNT
+    + rb')?(?:,"cost_source":"(?:billed|late)")?(?:,"provider":' + _NAME + rb')?(?:,"session":' + _NAME
+    + rb')?(?:,"streamed":(?:true|false))?(?:,"latency_ms":(?:0|[1-9]\d{0,11}))?'
     + rb'(?:,"finish_reason":"[a-z_]{1,40}")?(?:,"hold":' + _NAME + rb")?\})$",
     re.MULTILINE,
 )  # fmt: skip
-_RARE = re.compile(rb'"(\w+)":(\d+)')
-_STRETCH = 512 * 1024
-Sums = defaultdict[tuple[bytes, int], int]
+# Larger ones make lists of rows so long that the processor's cache no longer holds them.
+_STRETCH = 256 * 1024
+_ALWAYS = range(2**40)
+_UNWANTED = -1
+Row = tuple[bytes, ...]
+Sums = defaultdict[int, defaultdict[bytes, int]]
 
 
 class Block:
-    """What some lines add: sums by group, marks of ids, and the records that are not calls."""
+    """What some lines add: sums by group and day, marks of ids, and the records that are not calls."""
 
-    def __init__(self) -> None:
-        """Begin with nothing."""
-        self.by_name: dict[str, Sums] = {grouping: defaultdict(int) for grouping in BY_NAME}
+    def __init__(self, slots: range = _ALWAYS) -> None:
+        """Begin with nothing; only calls of some quarters of an hour are wanted."""
+        self._slots = slots
+        self.by_name: dict[str, Sums] = {grouping: defaultdict(lambda: defaultdict(int)) for grouping in BY_NAME}
         self.quarters: defaultdict[int, int] = defaultdict(int)
         self.spans: dict[int, tuple[int, int]] = {}
         self.ids: list[tuple[int, int]] = []
         self.others: list[tuple[int, Hold | Release | Unread]] = []
+        self.calls = 0
 
     @property
     def size(self) -> int:
         """Count the sums, which are what a block takes memory for."""
-        return len(self.quarters) + sum(map(len, self.by_name.values()))
+        return len(self.quarters) + sum(len(day) for sums in self.by_name.values() for day in sums.values())
+
+    def wanted(self, grouping: str) -> dict[bytes, int]:
+        """Sum the wanted calls by name, whatever the day."""
+        sums: defaultdict[bytes, int] = defaultdict(int)
+        for day, of_day in self.by_name[grouping].items():
+            for name, vector in of_day.items() if day != _UNWANTED else ():
+                sums[name] += vector
+        return sums
+
+    def _day(self, slot: int) -> int:
+        return slot // DAY_SLOTS if slot in self._slots else _UNWANTED
 
     def add(self, entry: Entry, start: int) -> None:
-        """Count a call that stands at an offset."""
-        slot, vector = quarter_of(entry.ts), pack(entry.usage)
-        names = (entry.model, entry.provider, entry.session, entry.tag_label)
-        for grouping, name in zip(BY_NAME, names, strict=True):
-            # Calls without tags are what the tagged ones leave of the day; so they cost nothing here.
-            if name or grouping != "tag":
-                self.by_name[grouping][name.encode(), slot // DAY_SLOTS] += vector
-        self.quarters[slot] += vector
-        self.span(slot, start)
+        """Count a call that stands at an offset, with its id and the hold that it ends."""
+        self.count(entry, start)
         if entry.id:
             self.ids.append((mark_of(entry.id.encode()), start))
         if entry.hold:
             self.others.append((start, Release(entry.hold, entry.ts)))
 
-    def span(self, slot: int, start: int) -> None:
-        """Remember between which offsets the lines of a quarter of an hour begin."""
-        first, last = self.spans.get(slot, (start, start))
-        self.spans[slot] = (min(first, start), max(last, start))
+    def count(self, entry: Entry, start: int) -> None:
+        """Count what a call used, and nothing else of it."""
+        slot, vector = quarter_of(entry.ts), pack(entry.usage)
+        names = (entry.model, entry.provider, entry.session, entry.tag_label)
+        for grouping, name in zip(BY_NAME, names, strict=True):
+            # Calls without tags are what the tagged ones leave of the day; so they cost nothing here.
+            if name or grouping != "tag":
+                self.by_name[grouping][self._day(slot)][name.encode()] += vector
+        self._end_run(slot, vector, start, start)
+        self.calls += 1
 
-    def add_usual(self, rows: list[tuple[bytes, ...]], start: int, hours: dict[bytes, int]) -> None:
+    def add_usual(self, rows: list[Row], start: int, hours: dict[bytes, int]) -> None:
         """Count calls whose lines matched, one line after the other, from an offset."""
-        pairs: defaultdict[tuple[bytes, bytes, int], int] = defaultdict(int)
-        sessions, quarters, ids = self.by_name["session"], self.quarters, self.ids
+        models, providers, sessions = (self.by_name[name] for name in ("model", "provider", "session"))
         prompt_at, completion_at, cost_at = SHIFT["prompt_tokens"], SHIFT["completion_tokens"], SHIFT["cost"]
-        previous, here = start, None
+        cached_at, written_at = SHIFT["cached_tokens"], SHIFT["cache_write_tokens"]
+        reasoning_at, quarter, mark = SHIFT["reasoning_tokens"], _QUARTER_OF, zlib.crc32
+        of_model = of_provider = of_session = models[0]
+        here, total, first, previous = -1, 0, start, start
         for row in rows:
-            line, hour, minute, model, prompt, completion, whole, fraction, identity, rare, provider, session, hold = (
-                row
-            )
-            slot = hours[hour] + int(minute) // 15
-            day = slot // DAY_SLOTS
-            vector = 1 | int(prompt) << prompt_at | int(completion) << completion_at
-            vector |= int(whole + fraction.ljust(FINEST, b"0")) << cost_at
-            if rare:
-                vector |= _rare_tokens(rare)
-            pairs[model, provider, day] += vector
-            sessions[session, day] += vector
-            quarters[slot] += vector
+            (line, hour, minute, model, prompt, completion, whole, part, identity,
+             cached, written, reasoning, provider, session, hold) = row  # fmt: skip
+            slot = hours[hour] + quarter[minute]
             if slot != here:
-                self.span(slot, start)
-                if here is not None:
-                    self.span(here, previous)
-                here = slot
+                self._end_run(here, total, first, previous)
+                here, total, first, day = slot, 0, start, self._day(slot)
+                of_model, of_provider, of_session = models[day], providers[day], sessions[day]
+            vector = 1 | int(prompt) << prompt_at | int(completion) << completion_at
+            vector |= int(whole + part.ljust(FINEST, b"0")) << cost_at
+            if cached:
+                vector |= int(cached) << cached_at
+            if written:
+                vector |= int(written) << written_at
+            if reasoning:
+                vector |= int(reasoning) << reasoning_at
+            total += vector
+            of_model[model] += vector
+            of_provider[provider] += vector
+            of_session[session] += vector
             if identity:
-                ids.append((zlib.crc32(identity), start))
+                self.ids.append((mark(identity), start))
             if hold:
                 self.others.append((start, Release(hold.decode(), _NEVER)))
             previous = start
             start += len(line) + 1
-        if here is not None:
-            self.span(here, previous)
-        self._add_pairs(pairs)
+        self._end_run(here, total, first, previous)
+        del models[0]
+        self.calls += len(rows)
 
-    def _add_pairs(self, pairs: dict[tuple[bytes, bytes, int], int]) -> None:
-        models, providers = self.by_name["model"], self.by_name["provider"]
-        for (model, provider, day), vector in pairs.items():
-            models[model, day] += vector
-            providers[provider, day] += vector
-
-
-def _rare_tokens(text: bytes) -> int:
-    found = _RARE.findall(text)
-    # Named twice, the last one counts, as in JSON.
-    return sum(int(count) << SHIFT[name.decode()] for name, count in dict(found).items())
+    def _end_run(self, slot: int, vector: int, first: int, last: int) -> None:
+        """Count calls of one quarter of an hour, and remember between which offsets their lines begin."""
+        if slot >= 0:
+            self.quarters[slot] += vector
+            known = self.spans.get(slot, (first, last))
+            self.spans[slot] = (min(known[0], first), max(known[1], last))
 
 
 def quarter_of(moment: datetime) -> int:
@@ -132,12 +148,19 @@ def mark_of(identity: bytes) -> int:
     return zlib.crc32(identity)
 
 
+def is_usual(line: bytes) -> bool:
+    """Tell whether a line, without its end, is surely a call that can be read."""
+    rows = _USUAL.findall(line)
+    return len(rows) == 1 and _Hours().know(rows)
+
+
 def read_block(text: bytes, offset: int, block: Block) -> Block:
     """Add whole lines that stand at an offset of the ledger to a block."""
     hours = _Hours()
     for start, stretch in _stretches(text, offset):
         rows = _USUAL.findall(stretch)
-        if len(rows) == stretch.count(b"\n") and hours.know(rows):
+        lines = stretch.count(b"\n") + (not stretch.endswith(b"\n"))  # the last line of a file may have no end
+        if len(rows) == lines and hours.know(rows):
             block.add_usual(rows, start, hours)
         else:
             for at, line in lines_of(stretch, start):
@@ -160,14 +183,19 @@ def _add_line(block: Block, hours: _Hours, start: int, line: bytes) -> None:
 class _Hours(dict[bytes, int]):
     """The first quarter of each hour that was met."""
 
-    def know(self, rows: list[tuple[bytes, ...]]) -> bool:
+    def know(self, rows: list[Row]) -> bool:
         """Learn the hours of some rows; False when one of them is no time."""
         try:
             for hour in {row[1] for row in rows} - self.keys():
-                self[hour] = quarter_of(believable(parse_moment(hour.decode() + ":00:00Z")))
+                self[hour] = _first_quarter(hour)
         except InvalidValue:
             return False
         return True
+
+
+@lru_cache(maxsize=64)
+def _first_quarter(hour: bytes) -> int:
+    return quarter_of(believable(parse_moment(hour.decode() + ":00:00Z")))
 
 
 def _stretches(text: bytes, offset: int) -> Iterator[tuple[int, bytes]]:

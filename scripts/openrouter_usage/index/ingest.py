@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import sqlite3
+import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 
 from openrouter_usage.entry import Entry, Hold, Release, Unread
-from openrouter_usage.index.blocks import BY_NAME, DAY_SLOTS, Block, mark_of, quarter_of, read_block
-from openrouter_usage.index.vector import COLUMNS, columns, pack
+from openrouter_usage.index.blocks import BY_NAME, DAY_SLOTS, Block, mark_of, read_block
+from openrouter_usage.index.vector import COLUMNS, MOST_CALLS, columns
 
 EntryAt = Callable[[int], Entry | None]
+SPAN_DAYS = 32
+# Group 0 is all calls of a day.
+GROUPS = {"": 0} | {name: number for number, name in enumerate(BY_NAME, 1)}
 _MANY = 10_000
-_LARGE = 150_000
-_MARKS = ", ".join("?" * (5 + len(COLUMNS)))
+_LARGE = 100_000
+_MARKS = ", ".join("?" * (1 + len(COLUMNS)))
+# The mark of a row is the sum of its figures and its key: bytes that were changed from outside show in it.
 _ADDED = ", ".join(f"{name} = {name} + excluded.{name}" for name in COLUMNS)
+_ADDED += f", mark = mark + {' + '.join(f'excluded.{name}' for name in COLUMNS)}"
 _ADD = (
-    f"INSERT INTO sums VALUES ({_MARKS}) ON CONFLICT DO UPDATE SET {_ADDED},"  # noqa: S608  # own names
+    f"INSERT INTO sums VALUES (?, ?, ?, {_MARKS})"  # noqa: S608  # own names
+    f" ON CONFLICT (slot, grouping, name) DO UPDATE SET {_ADDED}"
+)
+_ADD_QUARTER = (
+    f"INSERT INTO quarters VALUES (?, ?, ?, {_MARKS}) ON CONFLICT (slot) DO UPDATE SET {_ADDED},"  # noqa: S608  # own names
     " first_offset = min(first_offset, excluded.first_offset), last_offset = max(last_offset, excluded.last_offset)"
 )
 Row = tuple[object, ...]
@@ -27,7 +39,6 @@ class Ingest:
     def __init__(self, connection: sqlite3.Connection) -> None:
         """Begin with nothing read."""
         self._connection = connection
-        self._names: dict[bytes, int] = {}
         self._block = Block()
         self._new: list[int] = []
         self._count = 0
@@ -35,53 +46,33 @@ class Ingest:
     def add(self, text: bytes, start: int) -> None:
         """Add whole lines that begin at an offset; `finish` has to follow before the sums are right."""
         block = read_block(text, start, self._block)
-        # Sorted, because random insertions would touch another page of the tree each time.
-        self._connection.executemany("INSERT OR IGNORE INTO ids VALUES (?, ?)", sorted(block.ids))
-        self._count += len(block.ids)
-        if self._count <= _MANY:
-            self._new += [mark for mark, _ in block.ids]
-        block.ids.clear()
+        if block.ids:
+            # Sorted, because random insertions would touch another page of the tree each time.
+            self._connection.executemany("INSERT OR IGNORE INTO ids VALUES (?, ?)", sorted(block.ids))
+            self._count += len(block.ids)
+            if self._count <= _MANY:
+                self._new += [mark for mark, _ in block.ids]
+            block.ids.clear()
         for at, record in block.others:
             self._add_other(at, record)
         block.others.clear()
-        if block.size > _LARGE:
+        if block.calls > MOST_CALLS // 2 or block.size > _LARGE:
             self._flush()
 
     def _flush(self) -> None:
-        self._connection.executemany(_ADD, self._rows(self._block))
+        self._write(self._block, 1)
         self._block = Block()
 
-    def _rows(self, block: Block) -> Iterator[Row]:
-        days: dict[int, int] = {}
-        for slot, vector in block.quarters.items():
-            yield ("quarter", 0, slot, *block.spans[slot], *columns(vector))
-            days[slot // DAY_SLOTS] = days.get(slot // DAY_SLOTS, 0) + vector
-        yield from (("day", 0, day, 0, 0, *columns(vector)) for day, vector in days.items())
-        for grouping in BY_NAME:
-            for (name, day), vector in block.by_name[grouping].items():
-                yield (grouping, self._number(name), day, 0, 0, *columns(vector))
-
-    def _number(self, name: bytes) -> int:
-        number = self._names.get(name)
-        if number is None:
-            text = name.decode()
-            self._connection.execute("INSERT OR IGNORE INTO names (text) VALUES (?)", (text,))
-            (number,) = self._connection.execute("SELECT id FROM names WHERE text = ?", (text,)).fetchone()
-            self._names[name] = number
-        return int(number)
+    def _write(self, block: Block, sign: int) -> None:
+        if not block.calls:
+            return
+        self._connection.executemany(_ADD_QUARTER, _quarter_rows(block, sign))
+        self._connection.executemany(_ADD, _sum_rows(block, sign))
 
     def _add_other(self, start: int, record: Hold | Release | Unread) -> None:
         run = self._connection.execute
         if isinstance(record, Hold):
-            values = (
-                record.id,
-                record.ts.isoformat(),
-                record.model,
-                "" if record.max_cost is None else str(record.max_cost),
-                record.generation,
-                record.session,
-            )
-            run("INSERT OR REPLACE INTO holds VALUES (?, ?, ?, ?, ?, ?)", values)
+            run("INSERT OR REPLACE INTO holds VALUES (?, ?, ?, ?, ?, ?, ?)", hold_row(record))
         elif isinstance(record, Release):
             run("DELETE FROM holds WHERE id = ?", (record.hold,))
         else:
@@ -90,8 +81,13 @@ class Ingest:
     def finish(self, entry_at: EntryAt) -> None:
         """Write the sums, and take the calls out that are counted twice; `entry_at` reads a line."""
         self._flush()
+        surplus = Block()
         for mark in self._marks_met_twice():
-            self._settle_mark(mark, entry_at)
+            self._settle_mark(mark, entry_at, surplus)
+            if surplus.calls > _LARGE:
+                self._write(surplus, -1)
+                surplus = Block()
+        self._write(surplus, -1)
 
     def _marks_met_twice(self) -> list[int]:
         run = self._connection.execute
@@ -101,8 +97,8 @@ class Ingest:
         count = "SELECT count(*) FROM (SELECT 1 FROM ids WHERE mark = ? LIMIT 2)"
         return [mark for mark in dict.fromkeys(self._new) if run(count, (mark,)).fetchone()[0] > 1]
 
-    def _settle_mark(self, mark: int, entry_at: EntryAt) -> None:
-        """Keep one call of each id: the first whose cost is certain, else the first."""
+    def _settle_mark(self, mark: int, entry_at: EntryAt, surplus: Block) -> None:
+        """Keep one call of each id: the first whose cost is certain, else the first with a cost, else the first."""
         starts = self._connection.execute("SELECT start FROM ids WHERE mark = ? ORDER BY start", (mark,)).fetchall()
         by_id: dict[str, list[tuple[int, Entry]]] = {}
         for (start,) in starts:
@@ -110,27 +106,57 @@ class Ingest:
             if entry is not None:
                 by_id.setdefault(entry.id, []).append((start, entry))
         for found in by_id.values():
-            self._keep_best(mark, found)
+            best = min(found, key=lambda pair: (not pair[1].is_certain, pair[1].cost is None, pair[0]))
+            for start, entry in (pair for pair in found if pair is not best):
+                surplus.count(entry, start)
+                self._connection.execute("DELETE FROM ids WHERE mark = ? AND start = ?", (mark, start))
+                self._connection.execute("INSERT OR IGNORE INTO superseded VALUES (?)", (start,))
 
-    def _keep_best(self, mark: int, found: list[tuple[int, Entry]]) -> None:
-        best = min(found, key=lambda pair: (not pair[1].is_certain, pair[1].cost is None, pair[0]))
-        for start, entry in (pair for pair in found if pair is not best):
-            self._subtract(start, entry)
-            self._connection.execute("DELETE FROM ids WHERE mark = ? AND start = ?", (mark, start))
 
-    def _subtract(self, start: int, entry: Entry) -> None:
-        """Take one call out of every sum, and remember that its line does not count."""
-        slot = quarter_of(entry.ts)
-        amounts = tuple(-value for value in columns(pack(entry.usage)))
-        groups = [("quarter", b"", slot), ("day", b"", slot // DAY_SLOTS)]
-        names = (entry.model, entry.provider, entry.session, entry.tag_label)
-        groups += [(grouping, name.encode(), slot // DAY_SLOTS) for grouping, name in zip(BY_NAME, names, strict=True)]
-        changes = ", ".join(f"{name} = {name} + ?" for name in COLUMNS)
-        for grouping, name, at in groups:
-            number = self._number(name) if name or grouping in BY_NAME else 0
-            where = f"UPDATE sums SET {changes} WHERE grouping = ? AND name = ? AND slot = ?"  # noqa: S608  # own names
-            self._connection.execute(where, (*amounts, grouping, number, at))
-        self._connection.execute("INSERT OR IGNORE INTO superseded VALUES (?)", (start,))
+@lru_cache(maxsize=8)  # a single call makes one row for each of its groups
+def _figures(vector: int, sign: int) -> tuple[int, ...]:
+    """Give the columns of a sum, and what they add to the mark of a row before them."""
+    figures = columns(vector) if sign > 0 else tuple(-value for value in columns(vector))
+    return (sum(figures), *figures)
+
+
+def _quarter_rows(block: Block, sign: int) -> Iterator[Row]:
+    for slot, vector in block.quarters.items():
+        mark, *figures = _figures(vector, sign)
+        yield (slot, *block.spans[slot], slot + mark, *figures)
+
+
+def _sum_rows(block: Block, sign: int) -> Iterator[Row]:
+    """Give the sums of each day, and those of each 32 days, which stand beside the days under negative numbers."""
+    totals: defaultdict[int, int] = defaultdict(int)
+    for slot, vector in block.quarters.items():
+        totals[slot // DAY_SLOTS] += vector
+    days = {"": {day: {b"": vector} for day, vector in totals.items()}} | block.by_name
+    for grouping, sums in days.items():
+        spans: defaultdict[tuple[int, bytes], int] = defaultdict(int)
+        for day, of_day in sums.items():
+            for name, vector in of_day.items():
+                spans[span_slot(day // SPAN_DAYS), name] += vector
+                yield _sum_row(day, grouping, name, vector, sign)
+        for (slot, name), vector in spans.items():
+            yield _sum_row(slot, grouping, name, vector, sign)
+
+
+def span_slot(span: int) -> int:
+    """Give the number under which the sums of 32 days stand, told from a day by its sign."""
+    return -1 - span
+
+
+def _sum_row(slot: int, grouping: str, name: bytes, vector: int, sign: int) -> Row:
+    mark, *figures = _figures(vector, sign)
+    return (slot, GROUPS[grouping], name.decode(), slot + mark_of(name) + mark, *figures)
+
+
+def hold_row(hold: Hold) -> Row:
+    """Give a hold as a row of the index, with a mark of what is in it."""
+    max_cost = "" if hold.max_cost is None else str(hold.max_cost)
+    values = (hold.ts.isoformat(), hold.model, max_cost, hold.generation, hold.session)
+    return (hold.id, zlib.crc32(repr((hold.id, *values)).encode()), *values)
 
 
 def known_entry(connection: sqlite3.Connection, identity: str, entry_at: EntryAt) -> Entry | None:

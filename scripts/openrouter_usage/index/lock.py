@@ -1,150 +1,181 @@
-"""The lock of the ledger: the index's write transaction, and who holds it when it cannot be had."""
+"""The open index: its write transaction is the lock of the ledger, and it is followed when it is replaced."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from openrouter_usage.errors import LedgerError
-from openrouter_usage.index.schema import delete_index, open_index
+from openrouter_usage.index.holder import locked
+from openrouter_usage.index.schema import (
+    SQLITE_ERRORS,
+    Damaged,
+    delete_index,
+    has_tables,
+    make_tables,
+    open_index,
+    open_read_only,
+)
 from openrouter_usage.text import safe
 
-
-class Damaged(Exception):
-    """The index cannot be used any more and has to be made anew."""
+_HINT = "check the disk and the folder's owner and mode, or set OPENROUTER_USAGE_FILE"
+# What SQLite says of a disk or a folder, as opposed to what is in the file.
+_OF_THE_DISK = ("full", "readonly", "unable", "i/o", "locking protocol", "out of memory", "permission")
+# A reader does without the lock rather than wait for long.
+READ_TIMEOUT_S = 2.0
+_ABANDONED: list[sqlite3.Connection] = []
 
 
 class Index:
-    """An open index file that notices when it was deleted, and follows a fork into the child."""
+    """The index beside a ledger."""
 
-    def __init__(self, path: Path, *, timeout_s: float) -> None:
-        """Name the file; nothing is opened yet. `timeout_s` is how long to wait for the lock, in seconds."""
-        self.path = path
-        self._timeout_s = timeout_s
+    def __init__(self, ledger: Path) -> None:
+        """Name the ledger; nothing is opened yet."""
+        self.path = ledger.with_name(ledger.name + ".index")
+        self._name = str(self.path)
+        self._ledger = ledger
         self._connection: sqlite3.Connection | None = None
-        self._opened: tuple[int, int, int] | None = None
+        self._opened: tuple[int, int] | None = None
+        self._has_tables = False
+        self._waits_s = READ_TIMEOUT_S
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            status = os.stat(self._name)
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def exists(self) -> bool:
+        """Tell whether there is an index file."""
+        return self._identity() is not None
 
     def connection(self) -> sqlite3.Connection:
         """Give the open index; LedgerError when there can be none, Damaged when it has to be made anew."""
-        if self._connection is not None and self._opened != self._identity():
+        while self._connection is None or self._opened != self._identity():
             self.close()
-        if self._connection is None:
+            before = self._identity()
             try:
-                self._connection = open_index(self.path, timeout_s=self._timeout_s)
-            except sqlite3.Error as error:
-                raise self._unusable(error) from error
+                self._connection = open_index(self.path, timeout_s=READ_TIMEOUT_S)
+            except Damaged:
+                self._opened = before
+                raise
+            except SQLITE_ERRORS as error:
+                self._opened = before
+                raise self._unusable(error, READ_TIMEOUT_S) from error
             except OSError as error:
                 raise LedgerError(f"the index {self._shown} cannot be made: {error.strerror}", hint=_HINT) from None
-            self._opened = self._identity()
+            # Were it replaced just now, this would be the name of another file than the one that is open.
+            self._opened, self._waits_s = self._identity() if before is None else before, READ_TIMEOUT_S
         return self._connection
 
     def close(self) -> None:
-        """Close the index; a connection made before a fork is left to the parent, whose locks it carries."""
-        connection, opened = self._connection, self._opened
-        self._connection = self._opened = None
-        if connection is not None and opened is not None and opened[0] == os.getpid():
-            with suppress(sqlite3.Error):
+        """Close the index; the next use opens it again."""
+        connection, self._connection, self._opened, self._has_tables = self._connection, None, None, False
+        if connection is not None:
+            with suppress(*SQLITE_ERRORS):
                 connection.close()
 
-    def _identity(self) -> tuple[int, int, int] | None:
-        try:
-            status = os.stat(self.path)
-        except OSError:
-            return None
-        return os.getpid(), status.st_dev, status.st_ino
+    def abandon(self) -> None:
+        """Leave the connection to the process that this one was forked from, whose locks it carries."""
+        if self._connection is not None:
+            # Closing it, or having it collected, would end what the parent is in the middle of.
+            _ABANDONED.append(self._connection)
+        self._connection, self._opened, self._has_tables = None, None, False
 
     @contextmanager
-    def locked(self) -> Iterator[sqlite3.Connection]:
+    def locked(self, wait_s: float) -> Iterator[sqlite3.Connection]:
         """Hold the lock of the ledger; what is done to the index is kept when the block ends well."""
-        connection = self._begin()
+        connection = self._begin(wait_s)
         try:
+            if not self._has_tables and not has_tables(connection):
+                make_tables(connection)
             yield connection
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
+            self._has_tables = True
+        except SQLITE_ERRORS as error:
             self._roll_back(connection)
             raise self._unusable(error) from error
         except BaseException:
             self._roll_back(connection)
             raise
 
-    def _begin(self) -> sqlite3.Connection:
+    def _begin(self, wait_s: float) -> sqlite3.Connection:
         for _ in range(100):
             connection = self.connection()
             try:
+                self._roll_back(connection)  # what an interrupted block may have left open
+                self._wait(connection, wait_s)
                 connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.Error as error:
-                raise self._unusable(error) from error
+            except SQLITE_ERRORS as error:
+                raise self._unusable(error, wait_s) from error
             # Whoever deleted the index meanwhile has another lock than the one just taken.
             if self._opened == self._identity():
                 return connection
             self._roll_back(connection)
-            self.close()
         raise LedgerError(f"the index {self._shown} keeps being replaced", hint="stop what deletes it")
 
-    def _roll_back(self, connection: sqlite3.Connection) -> None:
-        with suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
+    def _wait(self, connection: sqlite3.Connection, wait_s: float) -> None:
+        if wait_s != self._waits_s:
+            connection.execute(f"PRAGMA busy_timeout = {wait_s * 1000:.0f}")
+            self._waits_s = wait_s
 
-    def _unusable(self, error: sqlite3.Error) -> Exception:
+    @staticmethod
+    def _roll_back(connection: sqlite3.Connection) -> None:
+        if connection.in_transaction:
+            with suppress(*SQLITE_ERRORS):
+                connection.execute("ROLLBACK")
+
+    @contextmanager
+    def looked_at(self) -> Iterator[sqlite3.Connection | None]:
+        """Give one unchanging state of the index to read, None when there is none yet."""
+        connection = self.connection()
+        try:
+            self._roll_back(connection)
+            self._wait(connection, READ_TIMEOUT_S)
+            connection.execute("BEGIN")
+            self._has_tables = self._has_tables or has_tables(connection)
+            yield connection if self._has_tables else None
+        except SQLITE_ERRORS as error:
+            raise self._unusable(error, READ_TIMEOUT_S) from error
+        finally:
+            self._roll_back(connection)
+
+    def _unusable(self, error: Exception, waited_s: float = 0) -> Exception:
         """Tell a lock that was not obtained, and a disk that is full, from an index that is damaged."""
         text = str(error).lower()
         if "locked" in text or "busy" in text:
-            return LedgerError(
-                f"the ledger is locked{self._holder()} and was not released within {self._timeout_s:.0f} s",
-                hint="wait for that program or end it, then try again",
-                code="locked",
-            )
-        if isinstance(error, sqlite3.OperationalError) and any(
-            sign in text for sign in ("full", "readonly", "unable", "i/o")
-        ):
-            return LedgerError(f"the index {self._shown} cannot be written: {safe(text)}", hint=_HINT)
+            return locked(self._ledger, (f"{self.path}{end}" for end in ("", "-shm")), waited_s)
+        if isinstance(error, sqlite3.OperationalError) and any(sign in text for sign in _OF_THE_DISK):
+            return LedgerError(f"the index {self._shown} cannot be used: {safe(text)}", hint=_HINT)
         return Damaged(text)
 
-    def _holder(self) -> str:
-        """Name the process that holds the lock, where the system tells (Linux)."""
-        with suppress(OSError, ValueError):
-            inodes = {os.stat(str(self.path) + suffix).st_ino for suffix in ("", "-shm")}
-            with open("/proc/locks", encoding="ascii") as locks:
-                for fields in (line.split() for line in locks):
-                    mode, pid, inode = fields[-5], int(fields[-4]), int(fields[-3].split(":")[2])
-                    if mode == "WRITE" and inode in inodes and pid != os.getpid():
-                        return f" by process {pid}"
-        return ""
-
-    def make_anew(self) -> None:
-        """Delete a damaged index, holding its lock where it still has one; the next use makes another."""
-        try:
-            connection = self.connection()
-            with suppress(sqlite3.Error):
-                connection.execute("BEGIN IMMEDIATE")
-            healthy = connection.execute("PRAGMA quick_check").fetchone()[0] == "ok"
-        except (Damaged, sqlite3.Error):
-            healthy = False
-        # Somebody else may have made it anew since this process saw the damage.
-        if not healthy:
-            delete_index(self.path)
+    def discard(self) -> None:
+        """Delete the index that was found damaged, unless another has taken its place; LedgerError if it stays."""
+        found, now = self._opened, self._identity()
         self.close()
+        try:
+            if found is None or found == now:
+                delete_index(self.path)
+        except OSError as error:
+            reason = f"is damaged and cannot be deleted: {error.strerror}"
+            raise LedgerError(f"the index {self._shown} {reason}", hint=_HINT) from None
 
-    def restore_timeout(self) -> None:
-        """Wait for the lock as long as was asked for, after a reader has waited less."""
-        if self._connection is not None:
-            with suppress(sqlite3.Error):
-                self._connection.execute(f"PRAGMA busy_timeout = {self._timeout_s * 1000:.0f}")
-
-    def copy_into(self, memory: sqlite3.Connection) -> None:
-        """Copy the last state that was committed, as far as it can be read; nothing needs the lock for that."""
-        with suppress(Damaged, LedgerError, sqlite3.Error):
-            self.connection().backup(memory)
-            return
-        with suppress(sqlite3.Error), closing(sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True)) as source:
-            source.backup(memory)
+    def read_only(self) -> sqlite3.Connection | None:
+        """Give a connection of its own to the last state that was committed; None when it cannot be read."""
+        try:
+            connection = open_read_only(self.path)
+        except (*SQLITE_ERRORS, OSError):
+            return None
+        with suppress(*SQLITE_ERRORS, Damaged):
+            if has_tables(connection):
+                return connection
+        connection.close()
+        return None
 
     @property
     def _shown(self) -> str:
         return safe(str(self.path), 300)
-
-
-_HINT = "check the disk and the folder's owner and mode, or set OPENROUTER_USAGE_FILE"

@@ -8,53 +8,97 @@ from datetime import date, datetime, timedelta, tzinfo
 
 from openrouter_usage.entry import Hold
 from openrouter_usage.errors import InvalidValue
-from openrouter_usage.index.blocks import DAY_SLOTS, QUARTER_S, quarter_of
+from openrouter_usage.index.blocks import DAY_SLOTS, QUARTER_S, mark_of, quarter_of
+from openrouter_usage.index.ingest import GROUPS, SPAN_DAYS, hold_row, span_slot
+from openrouter_usage.index.schema import Damaged
 from openrouter_usage.index.vector import COLUMNS, from_columns
 from openrouter_usage.money import usd
 from openrouter_usage.period import UTC, parse_moment
-from openrouter_usage.usage import Usage
+from openrouter_usage.usage import NOTHING, Usage
 
-_SUMMED = ", ".join(f"sum({name})" for name in COLUMNS)
+_FIGURES = ", ".join(COLUMNS)
+# The first three prove the rest: see `_usage`.
+_SUMMED = "count(*), sum(slot), sum(mark), " + ", ".join(f"sum({name})" for name in COLUMNS)
 _EPOCH = date(1970, 1, 1)
+# SQLite of any age takes so many values in one question.
+_MOST_VALUES = 500
+
+
+def _usage(values: tuple[int, ...], name: str = "") -> Usage:
+    """Give the Usage of summed rows; Damaged when their marks are not what their keys and figures come to."""
+    try:
+        count, slots, marks, *figures = values
+        if marks == sum(figures) + slots + count * mark_of(name.encode()):
+            return from_columns(tuple(figures))
+    except (TypeError, AttributeError):
+        pass
+    raise Damaged("its sums are damaged")
 
 
 def sums_by_name(connection: sqlite3.Connection, grouping: str, first_day: int, end_day: int) -> dict[str, Usage]:
-    """Sum whole UTC days, numbered since 1970, by model, provider, session or tag."""
-    rows = connection.execute(
-        f"SELECT text, {_SUMMED} FROM sums JOIN names ON names.id = sums.name"  # noqa: S608  # own names
-        " WHERE grouping = ? AND slot >= ? AND slot < ? GROUP BY sums.name",
-        (grouping, first_day, end_day),
-    )
-    usages = {name: from_columns(tuple(values)) for name, *values in rows}
-    return {name: usage for name, usage in usages.items() if usage.requests}
-
-
-def sum_of(connection: sqlite3.Connection, grouping: str, first: int, end: int) -> Usage:
-    """Sum whole `day`s or `quarter`s, numbered since 1970."""
-    row = connection.execute(
-        f"SELECT {_SUMMED} FROM sums WHERE grouping = ? AND name = 0 AND slot >= ? AND slot < ?",  # noqa: S608  # own names
-        (grouping, first, end),
-    ).fetchone()
-    return Usage() if row[0] is None else from_columns(row)
-
-
-def sums_by_day(connection: sqlite3.Connection, first: int, end: int, zone: tzinfo) -> dict[str, Usage]:
-    """Sum quarters of an hour, numbered since 1970, by the day they fall on in a time zone."""
+    """Sum whole UTC days, numbered since 1970, by model, provider, session or tag; "" for all calls."""
     totals: dict[str, Usage] = {}
-    for start, stop, shift in _stretches(first, end, zone):
+    for slots in _many(list(_slots(first_day, end_day))):
         rows = connection.execute(
-            f"SELECT (slot + ?) / {DAY_SLOTS} AS day, {_SUMMED} FROM sums"  # noqa: S608  # own names
-            " WHERE grouping = 'quarter' AND name = 0 AND slot >= ? AND slot < ? GROUP BY day",
-            (shift, start, stop),
+            f"SELECT name, {_SUMMED} FROM sums WHERE slot IN ({', '.join('?' * len(slots))})"  # noqa: S608  # own names
+            " AND grouping = ? GROUP BY name",
+            (*slots, GROUPS[grouping]),
         )
-        for number, *values in rows:
-            name = (_EPOCH + timedelta(days=number)).isoformat()
-            totals[name] = totals.get(name, Usage()) + from_columns(tuple(values))
+        for name, *values in rows:
+            totals[name] = totals.get(name, NOTHING) + _usage(tuple(values), name)
     return {name: usage for name, usage in totals.items() if usage.requests}
 
 
-def _stretches(first: int, end: int, zone: tzinfo) -> Iterator[tuple[int, int, int]]:
-    """Cut quarters where the zone's offset changes; each stretch comes with its offset in quarters."""
+def _slots(first_day: int, end_day: int) -> Iterator[int]:
+    """Cover days with as few rows as there can be: each 32 days have one of their own."""
+    first_span, end_span = -(-first_day // SPAN_DAYS), end_day // SPAN_DAYS
+    if first_span >= end_span:
+        yield from range(first_day, end_day)
+        return
+    yield from range(first_day, first_span * SPAN_DAYS)
+    yield from map(span_slot, range(first_span, end_span))
+    yield from range(end_span * SPAN_DAYS, end_day)
+
+
+def _many(values: list[int]) -> Iterator[list[int]]:
+    for begin in range(0, len(values), _MOST_VALUES):
+        yield values[begin : begin + _MOST_VALUES]
+
+
+def sum_of_days(connection: sqlite3.Connection, first_day: int, end_day: int) -> Usage:
+    """Sum all calls of whole UTC days, numbered since 1970."""
+    return sums_by_name(connection, "", first_day, end_day).get("", NOTHING)
+
+
+def sums_by_day(connection: sqlite3.Connection, first: int, end: int, shift: int) -> dict[str, Usage]:
+    """Sum quarters of an hour, numbered since 1970, by the day they fall on so many quarters away from UTC."""
+    rows: Iterator[tuple[int, ...]]
+    if first % DAY_SLOTS or end % DAY_SLOTS or shift % DAY_SLOTS:
+        rows = connection.execute(
+            f"SELECT (slot + ?) / {DAY_SLOTS} AS day, {_SUMMED} FROM quarters"  # noqa: S608  # own names
+            " WHERE slot >= ? AND slot < ? GROUP BY day",
+            (shift, first, end),
+        )
+    else:
+        rows = _whole_days(connection, list(range(first // DAY_SLOTS, end // DAY_SLOTS)))
+    usages = {(_EPOCH + timedelta(days=day)).isoformat(): _usage(tuple(values)) for day, *values in rows}
+    return {day: usage for day, usage in usages.items() if usage.requests}
+
+
+def _whole_days(connection: sqlite3.Connection, days: list[int]) -> Iterator[tuple[int, ...]]:
+    for some in _many(days):
+        yield from connection.execute(
+            f"SELECT slot, 1, slot, mark, {_FIGURES} FROM sums WHERE slot IN ({', '.join('?' * len(some))})"  # noqa: S608  # own names
+            " AND grouping = 0 AND name = ''",
+            some,
+        )
+
+
+def stretches(first: int, end: int, zone: tzinfo) -> Iterator[tuple[int, int, int | None]]:
+    """Cut quarters where the zone's offset changes; each stretch comes with its offset in quarters.
+
+    It comes with None where the offset changes in the middle of a quarter, as it once did in Newfoundland.
+    """
     while first < end:
         shift, low = _shift(first, zone), first
         while low + DAY_SLOTS < end and _shift(low + DAY_SLOTS, zone) == shift:
@@ -63,22 +107,29 @@ def _stretches(first: int, end: int, zone: tzinfo) -> Iterator[tuple[int, int, i
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if _shift(middle, zone) == shift else (low, middle)
-        yield first, high, shift
+        whole = high if _offset_s(high * QUARTER_S - 1, zone) == shift * QUARTER_S else high - 1
+        if first < whole:
+            yield first, whole, shift
+        if whole < high:
+            yield whole, high, None
         first = high
 
 
 def _shift(slot: int, zone: tzinfo) -> int:
-    offset = datetime.fromtimestamp(slot * QUARTER_S, zone).utcoffset()
-    quarters, rest = divmod(int((offset or timedelta()).total_seconds()), QUARTER_S)
+    quarters, rest = divmod(_offset_s(slot * QUARTER_S, zone), QUARTER_S)
     if rest:
         raise InvalidValue("a time zone that is not whole quarters of an hour from UTC cannot be used")
     return quarters
 
 
+def _offset_s(second: int, zone: tzinfo) -> int:
+    return int((datetime.fromtimestamp(second, zone).utcoffset() or timedelta()).total_seconds())
+
+
 def span_of(connection: sqlite3.Connection, start: datetime, end: datetime) -> tuple[int, int] | None:
     """Give the offsets of the first and the last line whose quarter of an hour touches a period."""
     first, last = connection.execute(
-        "SELECT min(first_offset), max(last_offset) FROM sums WHERE grouping = 'quarter' AND slot >= ? AND slot <= ?",
+        "SELECT min(first_offset), max(last_offset) FROM quarters WHERE slot >= ? AND slot <= ?",
         (quarter_of(start), quarter_of(end)),
     ).fetchone()
     return None if first is None else (first, last)
@@ -86,24 +137,33 @@ def span_of(connection: sqlite3.Connection, start: datetime, end: datetime) -> t
 
 def known_slots(connection: sqlite3.Connection) -> tuple[int, int] | None:
     """Give the first quarter of an hour with calls, and the one after the last."""
-    first, last = connection.execute("SELECT min(slot), max(slot) FROM sums WHERE grouping = 'quarter'").fetchone()
+    first, last = connection.execute(
+        "SELECT (SELECT min(slot) FROM quarters), (SELECT max(slot) FROM quarters)"
+    ).fetchone()
     return None if first is None else (first, last + 1)
 
 
 def open_holds(connection: sqlite3.Connection) -> list[Hold]:
     """Give the holds that have not ended, oldest first."""
-    rows = connection.execute("SELECT id, ts, model, max_cost, generation, session FROM holds ORDER BY ts, id")
-    return [
-        Hold(
-            identity, parse_moment(ts).astimezone(UTC), model, usd(max_cost) if max_cost else None, generation, session
-        )
-        for identity, ts, model, max_cost, generation, session in rows
-    ]
+    return [_hold(row) for row in connection.execute("SELECT * FROM holds ORDER BY ts, id")]
 
 
-def is_open(connection: sqlite3.Connection, hold: str) -> bool:
-    """Tell whether a hold has not ended."""
-    return connection.execute("SELECT 1 FROM holds WHERE id = ?", (hold,)).fetchone() is not None
+def open_hold(connection: sqlite3.Connection, hold: str) -> Hold | None:
+    """Give a hold, None when it has ended."""
+    row = connection.execute("SELECT * FROM holds WHERE id = ?", (hold,)).fetchone()
+    return None if row is None else _hold(row)
+
+
+def _hold(row: tuple[object, ...]) -> Hold:
+    identity, _, ts, model, max_cost, generation, session = map(str, row)
+    try:
+        at = parse_moment(ts).astimezone(UTC)
+        hold = Hold(identity, at, model, usd(max_cost) if max_cost else None, generation, session)
+    except InvalidValue:
+        raise Damaged("its holds are damaged") from None
+    if hold_row(hold) != row:
+        raise Damaged("its holds are damaged")
+    return hold
 
 
 def superseded_in(connection: sqlite3.Connection, first: int, last: int) -> set[int]:

@@ -1,8 +1,8 @@
 """A Usage as one whole number, so that the calls of a block are summed by plain additions.
 
-Every figure has its own lane of bits, wide enough that the largest figures of 2**24 calls do not run
-over into the next: 60 bits for tokens, 150 for money in units of 10**-27 USD. The index keeps money in
-three columns of nine digits each, because SQLite adds 64-bit integers exactly and has nothing wider.
+Every figure has its own lane of bits, wide enough that the largest figures of `MOST_CALLS` calls do not
+run over into the next. The index keeps money in three columns of eleven digits each, because SQLite adds
+64-bit integers exactly and has nothing wider: ninety million calls of the largest cost fit.
 """
 
 from __future__ import annotations
@@ -23,25 +23,29 @@ COUNTS = (
     "cached_tokens",
     "cache_write_tokens",
 )
-MONEY = ("cost_nano", "cost_atto", "cost_fine", "byok_nano", "byok_atto", "byok_fine")
+MONEY = ("cost_high", "cost_mid", "cost_low", "byok_high", "byok_mid", "byok_low")
 COLUMNS = COUNTS + MONEY
 FINEST = 27
-_LIMB = 10**9
+# What the largest figures of so many calls come to fits into the lanes, and into SQLite's integers.
+MOST_CALLS = 2**22
+_LIMB = 10**11
 _WIDTHS = {"requests": 30, "cost": 150, "byok_cost": 150}
 # What nearly every call has stands lowest: the numbers stay short, and adding them fast.
 _USUAL = ("requests", "prompt_tokens", "completion_tokens", "cost")
-_RARE = ("unknown", "estimated", "reasoning_tokens", "cached_tokens", "cache_write_tokens", "byok_cost")
+_RARE = ("cached_tokens", "reasoning_tokens", "cache_write_tokens", "unknown", "estimated", "byok_cost")
 SHIFT: dict[str, int] = {}
 _MASK: dict[str, int] = {}
 _place = 0
 for _name in _USUAL + _RARE:
-    SHIFT[_name], _MASK[_name] = _place, (1 << _WIDTHS.get(_name, 60)) - 1
-    _place += _WIDTHS.get(_name, 60)
+    SHIFT[_name], _MASK[_name] = _place, (1 << _WIDTHS.get(_name, 63)) - 1
+    _place += _WIDTHS.get(_name, 63)
+_COUNT_LANES = tuple((SHIFT[name], _MASK[name]) for name in COUNTS)
+_COST, _COST_MASK, _BYOK = SHIFT["cost"], _MASK["cost"], SHIFT["byok_cost"]
 
 
 def pack(usage: Usage) -> int:
     """Give a usage as one number; numbers add up as usages do."""
-    vector = units(usage.cost) << SHIFT["cost"] | units(usage.byok_cost) << SHIFT["byok_cost"]
+    vector = units(usage.cost) << _COST | units(usage.byok_cost) << _BYOK
     for name in COUNTS:
         vector |= getattr(usage, name) << SHIFT[name]
     return vector
@@ -52,30 +56,26 @@ def units(amount: Decimal) -> int:
     return int(EXACT.scaleb(amount, FINEST))
 
 
-def _lane(vector: int, name: str) -> int:
-    return vector >> SHIFT[name] & _MASK[name]
-
-
 def columns(vector: int) -> tuple[int, ...]:
     """Give a sum as the columns of the index."""
-    counts = (_lane(vector, name) for name in COUNTS)
-    return (*counts, *_limbs(_lane(vector, "cost")), *_limbs(_lane(vector, "byok_cost")))
+    counts = [vector >> shift & mask for shift, mask in _COUNT_LANES]
+    return (*counts, *_limbs(vector >> _COST & _COST_MASK), *_limbs(vector >> _BYOK))
 
 
 def _limbs(amount: int) -> tuple[int, int, int]:
-    high, fine = divmod(amount, _LIMB)
-    return (*divmod(high, _LIMB), fine)
+    high, low = divmod(amount, _LIMB)
+    return (*divmod(high, _LIMB), low)
 
 
 def from_columns(values: tuple[int, ...]) -> Usage:
     """Give the Usage that columns stand for; sums of columns need not be normalised."""
-    counts = dict(zip(COUNTS, values[: len(COUNTS)], strict=True))
-    money = values[len(COUNTS) :]
-    return Usage(**counts, cost=_amount(*money[:3]), byok_cost=_amount(*money[3:]))
+    requests, unknown, estimated, prompt, completion, reasoning, cached, written, *money = values
+    cost, byok = _amount(*money[:3]), _amount(*money[3:])
+    return Usage(requests, prompt, completion, reasoning, cached, cost, byok, written, unknown, estimated)
 
 
-def _amount(nano: int, atto: int, fine: int) -> Decimal:
-    total = (nano * _LIMB + atto) * _LIMB + fine
+def _amount(high: int, mid: int, low: int) -> Decimal:
+    total = (high * _LIMB + mid) * _LIMB + low
     exact = Decimal(total).scaleb(-FINEST, EXACT)
     # 0.0025 and not 0.002500000000000000000000000: the value is the same, the page is readable.
     return exact.normalize(EXACT) if total else Decimal(0)

@@ -26,28 +26,33 @@ def list_keys(client: Management) -> Listing:
     gaps: list[str] = []
     holes: list[str] = []
     workspaces = _workspaces(client, gaps)
-    for number, workspace in enumerate(workspaces):
+    unread = list(workspaces)
+    for workspace in workspaces:
         try:
-            _read_workspace(client, workspace, found)
+            holes += _read_workspace(client, workspace, found)
+            unread.remove(workspace)
         except OpenRouterUsageError as error:
-            if not found and number == len(workspaces) - 1 == len(holes):
+            if unread == workspaces and workspace == workspaces[-1] and not found:
                 raise
             holes.append(f"keys of workspace {named(workspace or 'default')}: {error.message}")
     keys = sorted(found.values(), key=lambda key: (key.name.casefold(), key.hash))
     return Listing(tuple(keys), (*gaps, *holes), bool(holes))
 
 
-def _read_workspace(client: Management, workspace: str, found: dict[str, KeyRecord]) -> None:
-    """Add the keys of a workspace; what was found before a page fails stays."""
+def _read_workspace(client: Management, workspace: str, found: dict[str, KeyRecord]) -> list[str]:
+    """Add the keys of a workspace, and give what of them is not understood; what is found before a failure stays."""
+    problems: dict[str, None] = {}
     offset = 0
     for _ in range(MOST_PAGES):
         page = client.keys(workspace, offset)
         known = len(found)
-        found.update((key.hash or key.label, key) for key in page)
+        found.update((key.hash or key.label, key) for key in page.keys)
+        problems |= dict.fromkeys(page.problems)
         # Only a page with nothing new is surely the last: how many keys a page holds is OpenRouter's to change.
         if len(found) == known:
-            return
-        offset += len(page)
+            break
+        offset += page.size
+    return list(problems)
 
 
 def _workspaces(client: Management, gaps: list[str]) -> list[str]:

@@ -11,12 +11,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from pathlib import Path
 
-from openrouter_usage.entry import Entry, Hold, Release
+from openrouter_usage.entry import Entry, Hold, Release, Unread
+from openrouter_usage.errors import InvalidValue
 from openrouter_usage.index import query
+from openrouter_usage.index.blocks import is_usual
 from openrouter_usage.index.ingest import known_entry
+from openrouter_usage.index.position import load_position
 from openrouter_usage.ledger import sums
-from openrouter_usage.ledger.engine import Engine, Notice, Progress
-from openrouter_usage.lines import write_line
+from openrouter_usage.ledger.engine import Engine
+from openrouter_usage.ledger.tail import Notice, Progress
+from openrouter_usage.lines import read_line, write_line
 from openrouter_usage.period import UTC, Period
 from openrouter_usage.usage import Usage
 
@@ -89,7 +93,7 @@ class Ledger:
         def work(index: sqlite3.Connection) -> int:
             new = list(self._new(index, wanted))
             if new:
-                self.engine.write(b"".join(map(write_line, new)), durable=durable)
+                self.engine.write(b"".join(map(_line, new)), durable=durable)
             return len(new)
 
         return self.engine.locked(work)
@@ -121,9 +125,12 @@ class Ledger:
 
         def work(index: sqlite3.Connection) -> Health:
             status = self.engine.file.status()
-            unread = tuple(UnreadLine(*line) for line in query.unread_lines(index))
+            unread = [UnreadLine(*line) for line in query.unread_lines(index)]
+            position = load_position(index)
+            if status and position and position.offset < status.st_size:
+                unread.append(UnreadLine(position.offset, "without an end", True))
             duplicates = index.execute("SELECT count(*) FROM superseded").fetchone()[0]
-            return Health(status.st_size if status else 0, unread, duplicates, tuple(query.open_holds(index)))
+            return Health(status.st_size if status else 0, tuple(unread), duplicates, tuple(query.open_holds(index)))
 
         return self.engine.reading(work)
 
@@ -132,7 +139,7 @@ class Ledger:
 
         def work(index: sqlite3.Connection) -> None:
             check(Committed(index))
-            self.engine.write(write_line(hold), durable=True)
+            self.engine.write(_line(hold), durable=True)
 
         self.engine.locked(work)
 
@@ -143,11 +150,11 @@ class Ledger:
         """
 
         def work(index: sqlite3.Connection) -> bool:
-            is_open = query.is_open(index, entry.hold)
+            is_open = query.open_hold(index, entry.hold) is not None
             known = known_entry(index, entry.id, self.engine.entry_at) if entry.id else None
             if not is_open and (not entry.id or (known is not None and not _is_better(entry, known))):
                 return False
-            self.engine.write(write_line(entry), durable=True)
+            self.engine.write(_line(entry), durable=True)
             return True
 
         return self.engine.locked(work)
@@ -156,9 +163,9 @@ class Ledger:
         """End a hold for which nothing can have been billed; False when it has ended already."""
 
         def work(index: sqlite3.Connection) -> bool:
-            if not query.is_open(index, hold):
+            if query.open_hold(index, hold) is None:
                 return False
-            self.engine.write(write_line(Release(hold, now)), durable=True)
+            self.engine.write(_line(Release(hold, now)), durable=True)
             return True
 
         return self.engine.locked(work)
@@ -167,13 +174,22 @@ class Ledger:
         """Write down which generation an open hold is for, so that it can be looked up whatever happens."""
 
         def work(index: sqlite3.Connection) -> bool:
-            found = next((known for known in query.open_holds(index) if known.id == hold), None)
+            found = query.open_hold(index, hold)
             if found is None or found.generation == generation:
                 return False
-            self.engine.write(write_line(replace(found, generation=generation)), durable=True)
+            self.engine.write(_line(replace(found, generation=generation)), durable=True)
             return True
 
         return self.engine.locked(work)
+
+
+def _line(record: Entry | Hold | Release) -> bytes:
+    """Write a record as a line; InvalidValue when what was put into it could not be read again."""
+    line = write_line(record)
+    read = None if is_usual(line[:-1]) else read_line(line[:-1])
+    if isinstance(read, Unread):
+        raise InvalidValue(f"this cannot be kept in the ledger: {read.why}")
+    return line
 
 
 def _is_better(entry: Entry, known: Entry) -> bool:

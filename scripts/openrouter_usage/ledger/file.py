@@ -15,7 +15,8 @@ from openrouter_usage.text import safe
 BLOCK = 4 * 1024 * 1024
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 # A FIFO would stop the open until somebody writes; a link may point at a file that is not ours to extend.
-_CAREFUL = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | _BINARY
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
+CAREFUL = getattr(os, "O_NONBLOCK", 0) | _NO_LINKS | _BINARY
 
 
 class LedgerFile:
@@ -24,32 +25,45 @@ class LedgerFile:
     def __init__(self, path: Path) -> None:
         """Name the file; nothing is opened yet."""
         self.path = path
+        self._name = str(path)
         self._handle: int | None = None
+        self._opened = (0, 0)
         self._writable = False
+
+    def __del__(self) -> None:
+        """Leave no file open behind an object that nobody closed."""
+        self.close()
 
     @property
     def shown(self) -> str:
         """The path, safe to print."""
-        return safe(str(self.path), 300)
+        return _shown(self.path)
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            with contextlib.suppress(OSError):
+                # Whoever closed all files of the process may have given the number to another one since.
+                if identity(os.fstat(handle)) == self._opened:
+                    os.close(handle)
 
     def status(self) -> os.stat_result | None:
         """Look at what is at the path now, reopening it if it was replaced; None when there is no file."""
         try:
-            now = os.lstat(self.path)
+            now = os.lstat(self._name)
         except FileNotFoundError:
             self.close()
             return None
         except OSError as error:
             raise self._failed("cannot be read", error) from None
-        if self._handle is not None and not os.path.samestat(os.fstat(self._handle), now):
+        if self._handle is not None:
+            with contextlib.suppress(OSError):
+                status = os.fstat(self._handle)
+                if identity(status) == self._opened == identity(now):
+                    return status
             self.close()
-        return os.fstat(self._reading()) if self._handle is None else os.fstat(self._handle)
+        return os.fstat(self._reading())
 
     def _reading(self) -> int:
         if self._handle is None:
@@ -72,27 +86,8 @@ class LedgerFile:
             raise self._failed("cannot be written: its folder cannot be made", error) from None
 
     def _open(self, flags: int, *, writable: bool) -> None:
-        try:
-            handle = os.open(self.path, flags | _CAREFUL, 0o600)
-        except OSError as error:
-            if self.path.is_symlink():
-                raise self._not_regular() from None
-            raise self._failed("cannot be opened", error) from None
-        try:
-            self._check(os.fstat(handle))
-        except BaseException:
-            os.close(handle)
-            raise
-        self._handle, self._writable = handle, writable
-
-    def _check(self, status: os.stat_result) -> None:
-        if not stat.S_ISREG(status.st_mode) or self.path.is_symlink():
-            raise self._not_regular()
-        if os.name == "posix" and status.st_uid not in (os.geteuid(), 0):
-            raise LedgerError(f"the ledger {self.shown} belongs to another user", hint="set OPENROUTER_USAGE_FILE")
-
-    def _not_regular(self) -> LedgerError:
-        return LedgerError(f"the ledger {self.shown} is not a regular file", hint="set OPENROUTER_USAGE_FILE to one")
+        handle = open_with_care(self.path, flags)
+        self._handle, self._opened, self._writable = handle, identity(os.fstat(handle)), writable
 
     def read(self, start: int, size: int) -> bytes:
         """Read up to `size` bytes from an offset, fewer only at the end of the file."""
@@ -144,21 +139,6 @@ class LedgerFile:
             start += len(text) or end
         return 0
 
-    @contextlib.contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """Keep other processes from repairing at the same time; where the system has no flock, just go on."""
-        try:
-            import fcntl
-        except ImportError:
-            yield
-            return
-        handle = self._reading()
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(handle, fcntl.LOCK_UN)
-
     def append(self, lines: bytes, *, durable: bool) -> None:
         """Append whole lines, a torn one before them made whole; LedgerError leaves no half line behind."""
         handle = self._writing()
@@ -191,10 +171,47 @@ class LedgerFile:
                 os.ftruncate(handle, size)
 
     def _failed(self, what: str, error: OSError) -> LedgerError:
-        return LedgerError(
-            f"the ledger {self.shown} {what}: {error.strerror or error}",
-            hint="check the disk and the file's owner and mode, or set OPENROUTER_USAGE_FILE",
-        )
+        return _failed(self.path, what, error)
+
+
+def open_with_care(path: Path, flags: int) -> int:
+    """Open a ledger; LedgerError unless it is a regular file, not reached by a link, and nobody else's."""
+    try:
+        handle = os.open(path, flags | CAREFUL, 0o600)
+    except OSError as error:
+        if path.is_symlink():
+            raise _not_regular(path) from None
+        raise _failed(path, "cannot be opened", error) from None
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode) or (not _NO_LINKS and path.is_symlink()):
+            raise _not_regular(path)
+        if os.name == "posix" and status.st_uid not in (os.geteuid(), 0):
+            raise LedgerError(f"the ledger {_shown(path)} belongs to another user", hint="set OPENROUTER_USAGE_FILE")
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _shown(path: Path) -> str:
+    return safe(str(path), 300)
+
+
+def _not_regular(path: Path) -> LedgerError:
+    return LedgerError(f"the ledger {_shown(path)} is not a regular file", hint="set OPENROUTER_USAGE_FILE to one")
+
+
+def _failed(path: Path, what: str, error: OSError) -> LedgerError:
+    return LedgerError(
+        f"the ledger {_shown(path)} {what}: {error.strerror or error}",
+        hint="check the disk and the file's owner and mode, or set OPENROUTER_USAGE_FILE",
+    )
+
+
+def identity(status: os.stat_result) -> tuple[int, int]:
+    """Give what tells a file from every other that exists at the same time."""
+    return status.st_dev, status.st_ino
 
 
 def _pread(handle: int, size: int, start: int) -> bytes:

@@ -9,21 +9,23 @@ from datetime import datetime, timedelta, tzinfo
 
 from openrouter_usage.entry import Entry
 from openrouter_usage.index import query
-from openrouter_usage.index.blocks import DAY_SLOTS, QUARTER_S
+from openrouter_usage.index.blocks import DAY_SLOTS, QUARTER_S, Block, read_block
+from openrouter_usage.index.vector import columns, from_columns
 from openrouter_usage.ledger.engine import Engine
 from openrouter_usage.lines import read_line
 from openrouter_usage.period import UTC, Period
 from openrouter_usage.usage import NOTHING, Usage
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NAMES: dict[str, Callable[[Entry, tzinfo], str]] = {
-    "model": lambda entry, zone: entry.model,
-    "day": lambda entry, zone: entry.ts.astimezone(zone).date().isoformat(),
-    "session": lambda entry, zone: entry.session,
-    "provider": lambda entry, zone: entry.provider,
-    "tag": lambda entry, zone: entry.tag_label,
+NameOf = Callable[[Entry], str]
+_NAMES: dict[str, NameOf] = {
+    "model": lambda entry: entry.model,
+    "session": lambda entry: entry.session,
+    "provider": lambda entry: entry.provider,
+    "tag": lambda entry: entry.tag_label,
 }
-GROUPINGS = tuple(_NAMES)
+GROUPINGS = ("model", "day", "session", "provider", "tag")
+Groups = dict[str, Usage]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Totals:
     """
 
     total: Usage
-    groups: dict[str, Usage]
+    groups: Groups
 
 
 def totals(engine: Engine, index: sqlite3.Connection, period: Period | None, by: str, zone: tzinfo) -> Totals:
@@ -42,48 +44,109 @@ def totals(engine: Engine, index: sqlite3.Connection, period: Period | None, by:
     known = query.known_slots(index)
     if known is None:
         return Totals(NOTHING, {})
-    start, end = (_EPOCH + timedelta(seconds=slot * QUARTER_S) for slot in known)
+    # All calls are known, so the first and the last day may as well be taken whole.
+    start, end = _at(known[0] // DAY_SLOTS * DAY_SLOTS), _at(-(-known[1] // DAY_SLOTS) * DAY_SLOTS)
     if period:
         start, end = max(start, period.start), min(end, period.end)
-    elif by != "day":
-        # All of a day's calls are known, so its beginning and end may as well be.
-        start, end = _floor(start, DAY_SLOTS), _floor(end, DAY_SLOTS) + timedelta(days=1)
-    unit = 1 if by == "day" else DAY_SLOTS
-    first, stop = _ceiling(start, unit), _floor(end, unit)
-    if first >= stop:
-        groups, edges = {}, [(start, end)]
-    else:
-        groups, edges = _whole(index, first, stop, by, zone), [(start, first), (stop, end)]
-    for low, high in edges:
-        for entry in counted_entries(engine, index, low, high) if low < high else ():
-            name = _NAMES[by](entry, zone)
-            groups[name] = groups.get(name, NOTHING) + entry.usage
+    if start >= end:
+        return Totals(NOTHING, {})
+    groups = _by_day(engine, index, start, end, zone) if by == "day" else _by_name(engine, index, start, end, by)
     return Totals(sum(groups.values(), NOTHING), groups)
 
 
-def _whole(index: sqlite3.Connection, first: datetime, stop: datetime, by: str, zone: tzinfo) -> dict[str, Usage]:
-    if by == "day":
-        return query.sums_by_day(index, _number(first, 1), _number(stop, 1), zone)
-    days = _number(first, DAY_SLOTS), _number(stop, DAY_SLOTS)
-    groups = query.sums_by_name(index, by, *days)
-    if by == "tag":
-        untagged = query.sum_of(index, "day", *days) - sum(groups.values(), NOTHING)
-        if untagged.requests:
-            groups[""] = untagged
+def _by_day(engine: Engine, index: sqlite3.Connection, start: datetime, end: datetime, zone: tzinfo) -> Groups:
+    def name_of(entry: Entry) -> str:
+        return entry.ts.astimezone(zone).date().isoformat()
+
+    first, stop = _ceiling(start, 1), _floor(end, 1)
+    groups: Groups = {}
+    for low, high, shift in query.stretches(first, stop, zone):
+        if shift is not None:
+            _add(groups, query.sums_by_day(index, low, high, shift))
+        else:
+            _add(groups, _read(engine, index, _at(low), _at(high), name_of))
+    for low_at, high_at in _edges(start, end, first, stop):
+        _add(groups, _read(engine, index, low_at, high_at, name_of))
     return groups
 
 
-def _number(moment: datetime, unit: int) -> int:
+def _by_name(engine: Engine, index: sqlite3.Connection, start: datetime, end: datetime, by: str) -> Groups:
+    """Sum whole days from the index, quarters of an hour quickly from their lines, and the rest call by call."""
+    groups: Groups = {}
+    first, stop = _ceiling(start, 1), _floor(end, 1)
+    for low_at, high_at in _edges(start, end, first, stop):
+        _add(groups, _read(engine, index, low_at, high_at, _NAMES[by]))
+    first_day, end_day = -(-first // DAY_SLOTS), stop // DAY_SLOTS
+    if first_day >= end_day:
+        _add(groups, _read_quarters(engine, index, first, stop, by))
+        return groups
+    _add(groups, _whole_days(index, first_day, end_day, by))
+    _add(groups, _read_quarters(engine, index, first, first_day * DAY_SLOTS, by))
+    _add(groups, _read_quarters(engine, index, end_day * DAY_SLOTS, stop, by))
+    return groups
+
+
+def _edges(start: datetime, end: datetime, first: int, stop: int) -> list[tuple[datetime, datetime]]:
+    """Give what whole quarters of an hour leave of a period at its ends."""
+    if first >= stop:
+        return [(start, end)]
+    return [(low, high) for low, high in ((start, _at(first)), (_at(stop), end)) if low < high]
+
+
+def _whole_days(index: sqlite3.Connection, first: int, end: int, by: str) -> Groups:
+    groups = query.sums_by_name(index, by, first, end)
+    return _with_untagged(groups, query.sum_of_days(index, first, end)) if by == "tag" else groups
+
+
+def _with_untagged(groups: Groups, everything: Usage) -> Groups:
+    untagged = everything - sum(groups.values(), NOTHING)
+    return groups | {"": untagged} if untagged.requests else groups
+
+
+def _read_quarters(engine: Engine, index: sqlite3.Connection, first: int, end: int, by: str) -> Groups:
+    """Sum quarters of an hour from their lines, without making an Entry of each."""
+    span = query.span_of(index, _at(first), _at(end - 1)) if first < end else None
+    if span is None:
+        return {}
+    block, surplus = Block(range(first, end)), Block(range(first, end))
+    for at, text in engine.blocks(*span):
+        read_block(text, at, block)
+    for at in query.superseded_in(index, *span):
+        entry = engine.entry_at(at)
+        if entry is not None:
+            surplus.count(entry, at)
+    groups: Groups = {}
+    for part, sign in ((block, 1), (surplus, -1)):
+        named = {name.decode(): from_columns(columns(vector)) for name, vector in part.wanted(by).items()}
+        if by == "tag":
+            named = _with_untagged(named, from_columns(columns(sum(part.wanted("model").values()))))
+        for name, usage in named.items():
+            groups[name] = groups.get(name, NOTHING) + usage if sign > 0 else groups.get(name, NOTHING) - usage
+    return {name: usage for name, usage in groups.items() if usage.requests}
+
+
+def _read(engine: Engine, index: sqlite3.Connection, start: datetime, end: datetime, name_of: NameOf) -> Groups:
+    groups: Groups = {}
+    for entry in counted_entries(engine, index, start, end):
+        _add(groups, {name_of(entry): entry.usage})
+    return groups
+
+
+def _add(groups: Groups, more: Groups) -> None:
+    for name, usage in more.items():
+        groups[name] = groups[name] + usage if name in groups else usage
+
+
+def _at(slot: int) -> datetime:
+    return _EPOCH + timedelta(seconds=slot * QUARTER_S)
+
+
+def _floor(moment: datetime, unit: int) -> int:
     return (moment - _EPOCH) // timedelta(seconds=QUARTER_S * unit)
 
 
-def _floor(moment: datetime, unit: int) -> datetime:
-    return _EPOCH + _number(moment, unit) * timedelta(seconds=QUARTER_S * unit)
-
-
-def _ceiling(moment: datetime, unit: int) -> datetime:
-    floor = _floor(moment, unit)
-    return floor if floor == moment else floor + timedelta(seconds=QUARTER_S * unit)
+def _ceiling(moment: datetime, unit: int) -> int:
+    return -((_EPOCH - moment) // timedelta(seconds=QUARTER_S * unit))
 
 
 def counted_entries(
@@ -111,4 +174,4 @@ def _within(lines: Iterator[tuple[int, bytes]], skipped: set[int], start: dateti
 
 def spent(index: sqlite3.Connection, period: Period) -> Usage:
     """Sum a period of whole UTC days, as every budget's is."""
-    return query.sum_of(index, "day", _number(period.start, DAY_SLOTS), _number(period.end, DAY_SLOTS))
+    return query.sum_of_days(index, _floor(period.start, DAY_SLOTS), _floor(period.end, DAY_SLOTS))

@@ -116,11 +116,7 @@ class TrackedCall:
             self._count(entry)
             return
         # The garbage collector ended a stream in the middle of a ledger's work, whose locks this thread holds.
-        thread = threading.Thread(target=self._count, args=(entry,), name="openrouter_usage")
-        try:
-            thread.start()
-        except RuntimeError:  # the interpreter is shutting down, and nothing is in the middle of anything
-            self._count(entry)
+        threading.Thread(target=self._count, args=(entry,), name="openrouter_usage").start()
 
     def _count(self, entry: Entry) -> None:
         if write(entry, self._options.ledger):

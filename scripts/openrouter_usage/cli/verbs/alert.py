@@ -58,7 +58,9 @@ def describe(parser: Parser) -> None:
     target.add_argument(
         "--webhook", metavar="URL", help="where to post (OPENROUTER_ALERT_WEBHOOK); Slack understands it"
     )
-    target.add_argument("--pagerduty", nargs="?", const=PAGERDUTY, metavar="URL", help="use OPENROUTER_PAGERDUTY_KEY")
+    target.add_argument(
+        "--pagerduty", nargs="?", const=PAGERDUTY, metavar="URL", help="tell PagerDuty, by OPENROUTER_PAGERDUTY_KEY"
+    )
     parser.add_argument("--quiet", action="store_true", help="say nothing when all is well")
     parser.add_argument("--list", action="store_true", help="show what is remembered")
     parser.add_argument("--clear", action="store_true", help="forget all of it")

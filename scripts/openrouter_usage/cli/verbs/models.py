@@ -39,10 +39,18 @@ def describe(parser: Parser) -> None:
     parser.add_argument("--context", type=whole_number(1, 999_999_999), metavar="N", help="with room for N tokens")
     parser.add_argument("--supports", default="", metavar="A,B", help="parameters it must take, such as tools")
     parser.add_argument(
-        "--prompt-tokens", type=whole_number(0, 999_999_999), default=1_000, metavar="N", help="compare: (1000)"
+        "--prompt-tokens",
+        type=whole_number(0, 999_999_999),
+        default=1_000,
+        metavar="N",
+        help="compare: tokens in (1000)",
     )
     parser.add_argument(
-        "--completion-tokens", type=whole_number(0, 999_999_999), default=1_000, metavar="M", help="(1000)"
+        "--completion-tokens",
+        type=whole_number(0, 999_999_999),
+        default=1_000,
+        metavar="M",
+        help="compare: tokens out (1000)",
     )
     parser.add_argument("--top", type=whole_number(1, 10_000), default=_TOP, metavar="N", help=f"lines shown ({_TOP})")
 

@@ -1,0 +1,265 @@
+"""cost_tracker.py credits: what is used and left is OpenRouter's to the last digit, and the pace says where it is from."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from openrouter_usage.answers.account import ActivityRow
+from openrouter_usage.answers.key import KeyInfo, Spend
+from openrouter_usage.summary.pace import Pace, account_pace, days_left, key_pace
+from openrouter_usage.usage import Usage
+from tests.booking import Tracker, TrackerAt
+from tests.controls import key_named, managing
+from tests.sandbox import DEMO_KEY, DEMO_MGMT_KEY, Account, Fault, Sandbox, Unreachable, demo_account
+
+UTC = timezone.utc
+SUNDAY = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def tracker(home: Path, sandbox: Sandbox) -> Tracker:
+    return managing(home, sandbox.url)
+
+
+@pytest.fixture
+def at(tracker: Tracker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> TrackerAt:
+    return TrackerAt(tracker, monkeypatch, capsys)
+
+
+def lines_of(text: str) -> list[str]:
+    return text.splitlines()
+
+
+# -- the figures -----------------------------------------------------------------------------------------------------
+
+
+def test_the_figures_are_openrouters_to_the_last_digit(tracker: Tracker, account: Account) -> None:
+    key = key_named(account, "agent")
+    key.limit, key.limit_reset = Decimal("20.000000000000000001"), "monthly"
+    key.usage, key.usage_monthly = Decimal("31.000223344"), Decimal("0.000223344")
+    key.limit_remaining = key.limit - key.usage_monthly
+    account.total_credits, account.total_usage = Decimal("100.1"), Decimal("33.300000000000000003")
+    ran = tracker("credits", "--json")
+    assert ran.code == 0
+    data = ran.data
+    assert (data["used_usd"], data["limit_usd"], data["remaining_usd"]) == (key.usage, key.limit, key.limit_remaining)
+    assert (data["is_unlimited"], data["is_free_tier"], data["partial"]) == (False, False, False)
+    assert data["account_balance_usd"] == account.truth.balance() == Decimal("66.799999999999999997")
+    assert (data["account_purchased_usd"], data["account_used_usd"]) == (account.total_credits, account.total_usage)
+
+
+FOUR: list[tuple[dict[str, Any], list[str]]] = [
+    (
+        {"limit": Decimal(20), "usage": Decimal("0.000223")},
+        [
+            "Credits Used: $0.000223 (this key, ever)",
+            "Credits Remaining: $20.00",
+            "Credit Limit: $20.00",
+            "Free Tier: No",
+        ],
+    ),
+    (
+        {"is_free_tier": True},
+        [
+            "Credits Used: $0.00 (this key, ever)",
+            "Credits Remaining: unlimited by the key",
+            "Credit Limit: none",
+            "Free Tier: Yes",
+        ],
+    ),
+    (
+        {"limit": Decimal(120), "limit_remaining": Decimal("-0.5"), "usage": Decimal("120.5")},
+        [
+            "Credits Used: $120.50 (this key, ever)",
+            "Credits Remaining: -$0.50",
+            "Credit Limit: $120.00",
+            "Free Tier: No",
+        ],
+    ),
+    (
+        {"limit": Decimal(5), "overrides": {"limit_remaining": None, "usage": None}},
+        [
+            "Credits Used: unknown (this key, ever)",
+            "Credits Remaining: unknown",
+            "Credit Limit: $5.00",
+            "Free Tier: No",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("fields", "block"), FOUR)
+def test_the_four_figures_of_a_key_stand_together(
+    fields: dict[str, Any], block: list[str], at: TrackerAt, account: Account
+) -> None:
+    account.add_key("another-key-0001", name="ci", **fields)
+    ran = at(None, "credits", env={"OPENROUTER_API_KEY": "another-key-0001", "OPENROUTER_MGMT_KEY": None})
+    assert lines_of(ran.out)[1:5] == block
+
+
+@pytest.mark.parametrize("reset", ["daily", "weekly", "monthly"])
+def test_a_limit_that_starts_anew_says_when(reset: str, at: TrackerAt, account: Account) -> None:
+    account.add_key("another-key-0001", name="ci", limit=Decimal(5), limit_reset=reset)
+    ran = at(None, "credits", env={"OPENROUTER_API_KEY": "another-key-0001"})
+    day = account.today()
+    following = {
+        "daily": day + timedelta(days=1),
+        "weekly": day + timedelta(days=7 - day.weekday()),
+        "monthly": (day.replace(day=1) + timedelta(days=32)).replace(day=1),
+    }
+    assert f"Credit Limit: $5.00 ({reset}, starts anew {following[reset]} UTC)" in ran.out
+
+
+# -- how long it lasts -----------------------------------------------------------------------------------------------
+
+
+def test_the_balance_lasts_at_the_pace_of_the_last_seven_completed_days(home: Path) -> None:
+    account = demo_account()
+    keys = {"OPENROUTER_API_KEY": DEMO_KEY, "OPENROUTER_MGMT_KEY": DEMO_MGMT_KEY}
+    with Sandbox(account) as sandbox:
+        data = Tracker(home, sandbox.url, env=keys)("credits", "--json").data
+    (outlook,) = [outlook for outlook in data["outlook"] if outlook["of"] == "balance"]
+    per_day = (account.truth.total(7) / 7).quantize(Decimal("0.000001"))
+    assert (outlook["left_usd"], outlook["usd_per_day"]) == (account.truth.balance(), per_day)
+    assert outlook["days_left"] == (account.truth.balance() / per_day).quantize(Decimal("0.1"))
+    first, last = account.today() - timedelta(days=7), account.today() - timedelta(days=1)
+    assert outlook["pace"] == f"the account's last 7 completed UTC days, {first} to {last}"
+
+
+def rows(*amounts: str, now: datetime = SUNDAY) -> tuple[ActivityRow, ...]:
+    """Rows of the days before now, the latest first."""
+    days = [now.date() - timedelta(days=number + 1) for number in range(len(amounts))]
+    return tuple(
+        ActivityRow(day, "a/b", "P", Usage(requests=1, cost=Decimal(amount)))
+        for day, amount in zip(days, amounts, strict=True)
+    )
+
+
+PACES = [
+    (("7",), "1"),
+    (("1", "1", "1", "1", "1", "1", "1"), "1"),
+    (("1", "1", "1", "1", "1", "1", "1", "1000"), "1"),
+    ((), "0"),
+    (("0.000001",), "0.000000"),
+    (("0.1", "0.2"), "0.042857"),
+]
+
+
+@pytest.mark.parametrize(("amounts", "per_day"), PACES)
+def test_the_accounts_pace_is_the_mean_of_seven_days_whatever_was_before(
+    amounts: tuple[str, ...], per_day: str
+) -> None:
+    assert account_pace(rows(*amounts), SUNDAY).usd_per_day == Decimal(per_day)
+
+
+@pytest.mark.parametrize(
+    ("now", "weekly", "per_day"),
+    [
+        (datetime(2026, 11, 17, 0, tzinfo=UTC), "3", "3"),
+        (datetime(2026, 11, 18, 0, tzinfo=UTC), "3", "1.5"),
+        (datetime(2026, 11, 16, 23, 59, tzinfo=UTC), "3", None),
+        (datetime(2026, 11, 22, 12, tzinfo=UTC), None, None),
+        (datetime(2026, 11, 22, 12, tzinfo=UTC), "0", "0"),
+    ],
+)
+def test_a_keys_pace_is_that_of_the_running_week_once_it_is_a_day_old(
+    now: datetime, weekly: str | None, per_day: str | None
+) -> None:
+    nothing = Spend(None, None)
+    week = Spend(None if weekly is None else Decimal(weekly), None)
+    info = KeyInfo("k", False, False, nothing, nothing, week, nothing, None, None, None, None)
+    pace = key_pace(info, now)
+    assert (pace and pace.usd_per_day) == (None if per_day is None else Decimal(per_day))
+
+
+@pytest.mark.parametrize(
+    ("left", "per_day", "days"),
+    [("10", "4", "2.5"), ("0", "4", "0"), ("-3", "4", "0"), ("1", "0", None), ("1000000000", "0.000001", "1E15")],
+)
+def test_what_is_left_lasts_for_so_many_days(left: str, per_day: str, days: str | None) -> None:
+    assert days_left(Decimal(left), Pace(Decimal(per_day), "")) == (None if days is None else Decimal(days))
+
+
+OUTLOOKS: list[tuple[dict[str, Any], str]] = [
+    ({"limit": Decimal(1000), "limit_reset": "daily"}, "is not used up before it starts anew"),
+    ({"limit": Decimal(1000)}, "The key limit lasts about "),
+]
+
+
+@pytest.mark.parametrize(("fields", "told"), OUTLOOKS)
+def test_a_limit_that_starts_anew_first_is_not_said_to_run_out(
+    fields: dict[str, Any], told: str, at: TrackerAt, account: Account
+) -> None:
+    account.add_key("another-key-0001", name="ci", usage_weekly=Decimal(30), **fields)
+    ran = at(None, "credits", env={"OPENROUTER_API_KEY": "another-key-0001"})
+    (line,) = [line for line in lines_of(ran.out) if line.startswith("The key limit")]
+    is_monday = account.today().weekday() == 0
+    assert told in line or (is_monday and "too little is known" in line)
+
+
+def test_nothing_spent_is_not_called_for_ever(at: TrackerAt, account: Account) -> None:
+    ran = at(None, "credits")
+    assert "The balance lasts as long as nothing is spent: $0.00 a day (the account's last 7" in ran.out
+
+
+# -- what is missing -------------------------------------------------------------------------------------------------
+
+
+def test_without_a_management_key_the_balance_is_unknown_and_not_zero(at: TrackerAt, account: Account) -> None:
+    for seen in ("forbidden", "zeros"):
+        account.credits_for_inference_key = seen
+        ran = at(None, "credits", "--json", env={"OPENROUTER_MGMT_KEY": None})
+        assert (ran.code, ran.data["account_balance_usd"], ran.data["outlook"]) == (0, None, [])
+        assert "OPENROUTER_MGMT_KEY" in " ".join(ran.json["notes"])
+
+
+def test_a_management_key_alone_shows_the_account_and_no_key(at: TrackerAt, account: Account) -> None:
+    account.total_usage = Decimal("12.5")
+    ran = at(None, "credits", env={"OPENROUTER_API_KEY": None})
+    assert "Account: $12.50 of $100.00 used, $87.50 left" in ran.out
+    assert "Credit Limit" not in ran.out and "Free Tier" not in ran.out
+
+
+@pytest.mark.parametrize(("path", "missing"), [("/credits", "credits"), ("/activity", "activity"), ("/key", "key")])
+def test_a_part_that_fails_is_named_and_the_others_are_shown(
+    path: str, missing: str, at: TrackerAt, sandbox: Sandbox
+) -> None:
+    sandbox.misbehave(path, Fault.html())
+    ran = at(None, "credits", "--json")
+    assert (ran.code, ran.data["partial"], [gap["part"] for gap in ran.data["missing"]]) == (0, True, [missing])
+    assert "⚠" in at(None, "credits").out
+
+
+def test_old_figures_are_shown_as_old_and_end_with_five(tracker: Tracker) -> None:
+    assert tracker("credits").code == 0
+    with Sandbox(Account.simple()) as gone:
+        url = gone.url
+        assert tracker("credits", env={"OPENROUTER_BASE_URL": url}).code == 0
+    ran = tracker("credits", "--json", env={"OPENROUTER_BASE_URL": url})
+    assert (ran.code, ran.data["account_balance_usd"]) == (5, 100)
+    assert ran.json["error"]["code"] == "unreachable"
+    assert "these figures are old" in ran.error_line
+
+
+def test_nothing_old_and_nothing_new_is_an_error(at: TrackerAt) -> None:
+    with Unreachable() as nowhere:
+        ran = at(None, "credits", "--json", env={"OPENROUTER_BASE_URL": nowhere.url})
+    assert (ran.code, ran.json["data"]) == (5, None)
+    assert ran.error_line
+
+
+@pytest.mark.parametrize("status", [401, 402, 403])
+def test_a_key_that_is_refused_ends_with_four(status: int, at: TrackerAt, sandbox: Sandbox) -> None:
+    sandbox.misbehave("*", Fault.status(status))
+    assert at(None, "credits").code == 4
+
+
+def test_without_any_key_nothing_is_asked(at: TrackerAt, sandbox: Sandbox) -> None:
+    ran = at(None, "credits", env={"OPENROUTER_API_KEY": None, "OPENROUTER_MGMT_KEY": None})
+    assert (ran.code, sandbox.connections) == (2, 0)
+    assert "OPENROUTER_API_KEY" in ran.error_line

@@ -1,0 +1,143 @@
+"""The quick way to read lines and the careful one give the same sums, and sums lose nothing."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from openrouter_usage.entry import Entry, checked_entry
+from openrouter_usage.index.blocks import _USUAL, Block, is_usual, read_block
+from openrouter_usage.index.vector import COLUMNS, MOST_CALLS, columns, from_columns, pack
+from openrouter_usage.lines import read_line, write_line
+from openrouter_usage.usage import NOTHING, Usage
+from tests.ledger_model import an_entry
+
+FULL = an_entry(
+    1, cached_tokens=3, cache_write_tokens=2, reasoning_tokens=1, cost_source="billed", provider="Google", session="s1",
+    streamed=True, latency_ms=120, finish_reason="stop", hold="h1",
+)  # fmt: skip
+USUAL = [write_line(an_entry(0))[:-1], write_line(an_entry(2, id="", session="s 2"))[:-1], write_line(FULL)[:-1]]
+PIECES = [
+    b"", b"0", b"00", b"1", b"9" * 12, b"9" * 13, b"-", b"-1", b"+1", b"1e3", b"1E-3", b".", b".5", b"5.", b"1.50", b"0.0",
+    b"0." + b"1" * 27, b"0." + b"1" * 28, b"0.00022334399999999998", b"999999.999", b"1000000", b"1000001", b"1e999",
+    b"true", b"false", b"null", b"NaN", b"Infinity", b'""', b'"0.5"', b'"unknown"', b'"estimated"', b'"guessed"', b"[]",
+    b"{}", b"\\", b"\\u0041", b"\\ud800", b"\xc3\xa9", b"\xff", b"\x00", b"\x7f", b"\t", b"\r", b" ", b",", b"}", b"{",
+    b"2026-11-22T24:00:00Z", b"2026-02-30T10:00:00Z", b"1999-12-31T23:59:59Z", b"T23:59:60Z", b":00.123456Z", b"+09:00",
+    b',"cost":1', b',"id":"gen-2"', b',"kind":"note"', b',"v":99', b',"cached_tokens":7', b',"reasoning_tokens":01',
+    b',"cached_tokens":5,"cached_tokens":6', b',"latency_ms":007', b',"hold":"h2"', b',"tags":{"a":"b"}', b',"model":"x"',
+    b"\xef\xbb\xbf", b'"', b"a" * 201,
+]  # fmt: skip
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    """A usual line in which something was put in, taken out or written over, a few times."""
+    line = draw(st.sampled_from(USUAL))
+    for _ in range(draw(st.integers(0, 3))):
+        start = draw(st.integers(0, len(line)))
+        end = min(len(line), start + draw(st.sampled_from([0, 0, 1, 2, 5, 12])))
+        line = line[:start] + draw(st.sampled_from(PIECES) | st.binary(max_size=3)) + line[end:]
+    return line.replace(b"\n", b"")
+
+
+@st.composite
+def revalued(draw: st.DrawFn) -> bytes:
+    """A usual line with another value for one of its fields, of whatever kind."""
+    values = json.loads(draw(st.sampled_from(USUAL)), parse_float=Decimal)
+    name = draw(st.sampled_from([*values, "extra"]))
+    value = draw(st.sampled_from([piece for piece in PIECES if piece.isascii()]))
+    members = [
+        b'"%s":%s' % (key.encode(), value if key == name else json.dumps(old, default=float).encode())
+        for key, old in {**values, name: values.get(name)}.items()
+    ]
+    return b"{" + b",".join(members) + b"}"
+
+
+def carefully(line: bytes) -> Block:
+    """Sum a line without the quick way."""
+    block, record = Block(), read_line(line)
+    if isinstance(record, Entry):
+        block.add(record, 7)
+    elif record is not None:
+        block.others.append((7, record))
+    return block
+
+
+def contents(block: Block) -> dict[str, Any]:
+    """Everything that a block would put into the index."""
+    by_name = {name: {day: dict(sums) for day, sums in days.items()} for name, days in block.by_name.items()}
+    others = [(at, getattr(other, "hold", other)) for at, other in block.others]
+    return {"names": by_name, "quarters": dict(block.quarters), "spans": block.spans, "ids": block.ids, "others": others}
+
+
+@given(mutated() | revalued())
+@settings(max_examples=1500)
+@example(USUAL[2].replace(b"120", b"007"))
+@example(USUAL[2].replace(b'"cached_tokens":3', b'"cached_tokens":3,"cached_tokens":4'))
+@example(USUAL[0].replace(b"T12:", b"T24:"))
+def test_both_ways_of_reading_give_the_same_sums(line: bytes) -> None:
+    """Whatever is done to a usual line, the quick way counts what the careful way counts, or leaves it to that one."""
+    assert contents(read_block(line + b"\n", 7, Block())) == contents(carefully(line))
+    assert contents(read_block(line, 7, Block())) == contents(carefully(line))
+
+
+@given(st.lists(mutated(), min_size=2, max_size=6))
+def test_lines_do_not_touch_each_other(lines: list[bytes]) -> None:
+    """A block of lines is the sum of its lines, each at its own offset."""
+    text = b"".join(line + b"\n" for line in lines)
+    whole, single, at = read_block(text, 1000, Block()), Block(), 1000
+    for line in lines:
+        read_block(line + b"\n", at, single)
+        at += len(line) + 1
+    assert contents(whole) == contents(single)
+
+
+@pytest.mark.parametrize("line", USUAL)
+def test_what_this_program_writes_is_read_the_quick_way(line: bytes) -> None:
+    """The quick way is for the lines that there are, or it would be of no use."""
+    assert _USUAL.fullmatch(line) and is_usual(line)
+
+
+def test_a_time_that_does_not_exist_is_not_usual() -> None:
+    """A line that only looks like a call is not taken for one."""
+    assert not is_usual(USUAL[0].replace(b"2026-11-22", b"2026-11-31"))
+    assert not is_usual(USUAL[0].replace(b"2026-11-22", b"1996-11-22"))
+
+
+FIGURES = st.integers(0, 10**12)
+MONEY = st.decimals(0, 10**6, places=27)
+USAGES = st.builds(
+    lambda counts, cost, byok, cost_source: checked_entry(
+        {"ts": "2026-11-22", "model": "m", "byok_cost": byok, "cost": cost, "cost_source": cost_source, **counts}
+    ).usage,
+    st.fixed_dictionaries({name: FIGURES for name in COLUMNS if name.endswith("_tokens")}),
+    st.none() | MONEY,
+    MONEY,
+    st.sampled_from(["billed", "estimated", "unknown"]),
+)
+
+
+@given(st.lists(USAGES, max_size=8))
+def test_numbers_add_up_as_usages_do(usages: list[Usage]) -> None:
+    """A usage packed into one number, added to others and unpacked is the sum, to the last of 27 decimals."""
+    total = sum(map(pack, usages))
+    assert from_columns(columns(total)) == sum(usages, NOTHING)
+    rows = [columns(pack(usage)) for usage in usages] or [(0,) * len(COLUMNS)]
+    assert from_columns(tuple(map(sum, zip(*rows, strict=True)))) == sum(usages, NOTHING)
+
+
+def test_the_largest_figures_do_not_run_over() -> None:
+    """As many of the largest calls as are ever summed at once fit into the lanes and into SQLite's integers."""
+    largest = checked_entry(
+        {"ts": "2026-11-22", "model": "m", "cost": 10**6, "byok_cost": 10**6}
+        | {name: 10**12 for name in COLUMNS if name.endswith("_tokens")}
+    ).usage
+    total = from_columns(columns(pack(largest) * MOST_CALLS))
+    assert total.prompt_tokens == total.cache_write_tokens == 10**12 * MOST_CALLS
+    assert total.cost == total.byok_cost == Decimal(10**6) * MOST_CALLS
+    assert max(columns(pack(largest) * MOST_CALLS)) < 2**63

@@ -1,0 +1,112 @@
+"""cost_tracker.py what-if: the calls of the ledger on another model, at that model's listed prices, exactly."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tests import booking
+from tests.booking import Tracker, TrackerAt, call
+from tests.sandbox import Account, Reply, Sandbox, Unreachable
+
+
+@pytest.fixture
+def tracker(home: Path, sandbox: Sandbox) -> Tracker:
+    return Tracker(home, sandbox.url)
+
+
+@pytest.fixture
+def at(tracker: Tracker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> TrackerAt:
+    return TrackerAt(tracker, monkeypatch, capsys)
+
+
+def days_ago(days: int) -> str:
+    """A moment of a past UTC day."""
+    return (datetime.now(timezone.utc) - timedelta(days=days)).strftime("%Y-%m-%dT00:00:00Z")
+
+
+MODELS = [
+    "openai/gpt-5-mini", "openai/gpt-5-mini:floor", "anthropic/claude-opus-4.5", "perplexity/sonar", "deepseek/deepseek-v3.2",
+    "meta-llama/llama-3.3-70b-instruct:free", "~openai/gpt-latest",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_other_cost_is_what_openrouter_would_bill_to_the_last_digit(
+    model: str, at: TrackerAt, account: Account
+) -> None:
+    tokens = [(1501, 503), (7, 1), (123_457, 0), (1, 99_991)]
+    at.tracker.write(*(call(days_ago(n), prompt_tokens=p, completion_tokens=c) for n, (p, c) in enumerate(tokens)))
+    data = at(None, "what-if", "--model", model, "--json").data
+    listed = account.model(model)
+    assert listed
+    billed = [
+        p * listed.price("prompt", p) + c * listed.price("completion", p) + listed.price("request") for p, c in tokens
+    ]
+    assert (data["calls"], data["cost_usd"]) == (4, Decimal("0.01"))
+    assert data["would_cost_usd"] == sum(billed)
+    assert data["saved_usd"] == Decimal("0.01") - sum(billed)
+
+
+def test_real_calls_repriced_on_their_own_model_cost_what_was_billed(tracker: Tracker, account: Account) -> None:
+    account.reply = Reply(prompt_tokens=1234, completion_tokens=321)
+    for _ in range(2):
+        tracker("call", "--model", "openai/gpt-5.2", "--prompt", "Hello", "--max-tokens", "400")
+    data = tracker("what-if", "--model", "openai/gpt-5.2", "--json").data
+    assert account.bill > 0
+    assert data["cost_usd"] == data["would_cost_usd"] == account.bill
+    assert data["saved_usd"] == 0
+
+
+@pytest.mark.parametrize(("days", "calls"), [("1", 1), ("2", 2), ("30", 3), ("3660", 4)])
+def test_the_last_days_are_those_that_were_asked_for(days: str, calls: int, at: TrackerAt) -> None:
+    at.tracker.write(*(call(days_ago(number)) for number in (0, 1, 29, 30)))
+    ran = at(None, "what-if", "--model", "openai/gpt-5-mini", "--days", days, "--json")
+    assert ran.data["calls"] == calls
+    assert ran.data["end"] > days_ago(0)
+
+
+def test_saving_and_losing_are_told_apart_and_the_prices_tell_their_age(at: TrackerAt) -> None:
+    at.tracker.write(call(days_ago(0), prompt_tokens=1_000_000, completion_tokens=0, cost="1"))
+    cheaper = at(None, "what-if", "--model", "openai/gpt-5-mini").out.splitlines()
+    assert cheaper[1] == "billed $1.00; on openai/gpt-5-mini $0.25, $0.75 less"
+    dearer = at(None, "what-if", "--model", "anthropic/claude-opus-4.5").out.splitlines()
+    assert dearer[1] == "billed $1.00; on anthropic/claude-opus-4.5 $5.00, $4.00 more"
+    assert dearer[-1].startswith("Prices as OpenRouter listed them ")
+
+
+def test_calls_of_unknown_cost_are_named(at: TrackerAt) -> None:
+    at.tracker.write(call(days_ago(0)), call(days_ago(0), cost=None))
+    assert (
+        "⚠ 1 call of unknown cost: in the second figure, not in the first"
+        in at(None, "what-if", "--model", "openai/gpt-5-mini").out
+    )
+    assert at(None, "what-if", "--model", "openai/gpt-5-mini", "--json").data["unknown_cost_calls"] == 1
+
+
+@pytest.mark.parametrize("model", ["openrouter/auto", "no/such-model", "", "\x1b[2J", "x" * 10_000])
+def test_a_model_whose_price_nobody_knows_is_refused(model: str, at: TrackerAt) -> None:
+    at.tracker.write(booking.sample())
+    ran = at(None, "what-if", "--model", model)
+    assert (ran.code, ran.out) == (2, "")
+    assert len(ran.error_line) < 400
+
+
+def test_prices_that_cannot_be_had_are_not_guessed(at: TrackerAt) -> None:
+    with Unreachable() as nowhere:
+        ran = at(None, "what-if", "--model", "openai/gpt-5-mini", "--json", env={"OPENROUTER_BASE_URL": nowhere.url})
+    assert (ran.code, ran.json["data"]) == (5, None)
+
+
+@pytest.mark.parametrize("words", ["", "--model", "--model a --days 0", "--model a --days 9999", "--model a b"])
+def test_what_is_wrong_is_told_before_anything_is_asked(words: str, at: TrackerAt, sandbox: Sandbox) -> None:
+    ran = at(None, "what-if", *words.split(), "--json")
+    assert (ran.code, ran.json["error"]["code"], sandbox.connections) == (2, "usage", 0)
+
+
+def test_no_calls_cost_nothing_anywhere(at: TrackerAt) -> None:
+    data = at(None, "what-if", "--model", "openai/gpt-5-mini", "--json").data
+    assert (data["calls"], data["cost_usd"], data["would_cost_usd"], data["saved_usd"]) == (0, 0, 0, 0)
