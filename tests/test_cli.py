@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pty
 import re
 import shutil
 import signal
@@ -271,7 +270,7 @@ def test_terminals_and_their_wishes_change_no_figure(env: dict[str, str | None],
 
 
 def test_a_terminal_gets_the_same_text(stats: Stats) -> None:
-    ours, theirs = pty.openpty()
+    ours, theirs = pytest.importorskip("pty").openpty()
     env = stats.environment(key=INFERENCE_KEY, mgmt=None, env={"TERM": "xterm-256color"})
     done = subprocess.run(stats.command(), env=env, stdin=theirs, stdout=theirs, stderr=theirs, timeout=60, check=False)
     os.close(theirs)

@@ -255,7 +255,7 @@ def make_socket(path: Path) -> None:
         pytest.param(lambda path: path.write_bytes(b"\xff" + LINE.encode()), "not UTF-8", id="no text"),
         pytest.param(many, "larger than 64 KiB", id="10 MB"),
         pytest.param(lambda path: path.mkdir(), "not a regular file", id="directory"),
-        pytest.param(os.mkfifo, "not a regular file", id="FIFO"),
+        pytest.param(lambda path: os.mkfifo(path), "not a regular file", id="FIFO"),
         pytest.param(make_socket, "is not used", id="socket"),
         pytest.param(lambda path: path.symlink_to(path), "is not used", id="link to itself"),
         pytest.param(lambda path: path.symlink_to("/dev/zero"), "not a regular file", id="link to a device"),

@@ -1,4 +1,4 @@
-"""cost_tracker.py credits: what is used and left is OpenRouter's to the last digit, and the pace says where it is from."""
+"""cost_tracker.py credits: what is used and left, to the last digit, and how long it lasts at a pace that is named."""
 
 from __future__ import annotations
 

@@ -25,11 +25,11 @@ TOKENS = st.integers(0, 10**12)
 VALUES = st.fixed_dictionaries(
     {"ts": MOMENTS, "model": NAMES.filter(bool)},
     optional={
-        **{name: TOKENS for name in ("prompt_tokens", "completion_tokens", "cached_tokens", "cache_write_tokens")},
-        **{name: TOKENS for name in ("reasoning_tokens", "latency_ms")},
-        **{name: COSTS for name in ("cost", "byok_cost")},
+        **dict.fromkeys(("prompt_tokens", "completion_tokens", "cached_tokens", "cache_write_tokens"), TOKENS),
+        **dict.fromkeys(("reasoning_tokens", "latency_ms"), TOKENS),
+        **dict.fromkeys(("cost", "byok_cost"), COSTS),
         "cache_discount": COSTS | COSTS.map(lambda amount: -amount),
-        **{name: NAMES for name in ("id", "provider", "session", "finish_reason", "hold")},
+        **dict.fromkeys(("id", "provider", "session", "finish_reason", "hold"), NAMES),
         "cost_source": st.sampled_from(["billed", "late", "estimated", "unknown", ""]),
         "tags": st.dictionaries(NAMES, NAMES, max_size=4),
         "streamed": st.booleans(),

@@ -1,8 +1,9 @@
-"""cost_tracker.py models: prices are OpenRouter's own, with their age; what varies is unknown and what costs is not free."""
+"""cost_tracker.py models: prices are OpenRouter's own, with their age; what varies is unknown, what costs not free."""
 
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -199,9 +200,7 @@ def age(tracker: Tracker, days: float) -> None:
     """Make the kept list older."""
     path = tracker.folder / "cache" / "models.json"
     kept = exact_json(path.read_text())
-    when = json.loads(json.dumps(kept["fetched_at"]))
-    from datetime import datetime, timedelta
-
+    when = kept["fetched_at"]
     moved = datetime.fromisoformat(when) - timedelta(days=days)
     path.write_text(path.read_text().replace(when, moved.isoformat()))
 

@@ -315,7 +315,7 @@ def test_a_snapshot_that_is_not_understood_is_overlooked_and_replaced(
     "make",
     [
         pytest.param(lambda path: path.mkdir(), id="directory"),
-        pytest.param(os.mkfifo, id="FIFO"),
+        pytest.param(lambda path: os.mkfifo(path), id="FIFO"),
         pytest.param(lambda path: path.symlink_to("/dev/zero"), id="link to a device"),
         pytest.param(lambda path: path.symlink_to(path), id="link to itself"),
     ],

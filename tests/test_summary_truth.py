@@ -371,7 +371,7 @@ def test_fifty_thousand_rows_add_up(sandbox: Sandbox, stats_at: StatsAt) -> None
         fields = {"usage": Decimal(number) * Decimal("1e-9"), "requests": number % 7, "prompt_tokens": number}
         day = NOW.date() - timedelta(days=1 + number % 30)
         account.activity.append(ActivityRow(day, f"maker/model-{number // 30}", endpoint_id="e", **fields))
-    ran = stats_at(NOW, "--json", "--days", "30", "--top", "10000", mgmt=MANAGEMENT_KEY)
+    ran = stats_at(NOW, "--json", "--days", "30", "--top", "10000", "--timeout", "300", mgmt=MANAGEMENT_KEY)
     found = ran.data["breakdown"]
     assert len(found["rows"]) == 1_667
     assert found["total"]["usage_usd"] == sum(range(50_000)) * Decimal("1e-9") == account.truth.total(30)

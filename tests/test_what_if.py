@@ -29,9 +29,14 @@ def days_ago(days: int) -> str:
 
 
 MODELS = [
-    "openai/gpt-5-mini", "openai/gpt-5-mini:floor", "anthropic/claude-opus-4.5", "perplexity/sonar", "deepseek/deepseek-v3.2",
-    "meta-llama/llama-3.3-70b-instruct:free", "~openai/gpt-latest",
-]  # fmt: skip
+    "openai/gpt-5-mini",
+    "openai/gpt-5-mini:floor",
+    "anthropic/claude-opus-4.5",
+    "perplexity/sonar",
+    "deepseek/deepseek-v3.2",
+    "meta-llama/llama-3.3-70b-instruct:free",
+    "~openai/gpt-latest",
+]
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -181,7 +181,8 @@ class Transport:
                     stream=True,
                     allow_redirects=False,
                     proxies=self._proxies,
-                    timeout=(min(CONNECT_S, timeout_s), min(read_s, timeout_s)),
+                    # A little longer than the lifeline: when both are due, the deadline is what is told.
+                    timeout=(min(CONNECT_S, timeout_s), min(read_s, timeout_s + 1)),
                 )
         except (*RAISED, AttributeError, ValueError) as error:
             raise translated(error) from None

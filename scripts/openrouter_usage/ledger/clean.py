@@ -149,9 +149,14 @@ def _keep(path: Path, spare: Path, old: Path) -> None:
     _forget(spare)
     try:
         os.link(path, spare)
-    except OSError:
-        shutil.copy2(path, spare)  # a file system without links
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        with path.open("rb") as source, open(os.open(spare, _NEW, 0o600), "wb") as copy:
+            shutil.copyfileobj(source, copy)
     os.replace(spare, old)
+    # Where both were this very file already, as a killed program leaves them, replacing does nothing.
+    _forget(spare)
 
 
 def _take_late(engine: Engine, old: Path, copied: int) -> None:

@@ -78,7 +78,11 @@ def _breakdown(breakdown: Breakdown) -> Iterator[Row]:
         yield _used(breakdown, breakdown.by, row.name, row.usage, period)
     if breakdown.more_count:
         yield _used(breakdown, "more", f"{breakdown.more_count} more", breakdown.more, breakdown.period)
-    yield _used(breakdown, "total", f"all of {breakdown.days} days", breakdown.total, breakdown.period)
+    span = "this week" if breakdown.is_local else f"{breakdown.days} days"
+    yield _used(breakdown, "total", f"all of {span}", breakdown.total, breakdown.period)
+    if breakdown.unattributed is not None:
+        source = "/key usage_weekly - local ledger"
+        yield _row("unattributed", span, period=breakdown.period, usage=plain(breakdown.unattributed), source=source)
 
 
 def _day(name: str) -> Period:

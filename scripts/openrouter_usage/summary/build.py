@@ -54,7 +54,7 @@ def build_summary(
         expires_at=key.expires_at if key else None,
         breakdown=_stand_in(local, windows[1]) if rows is None else break_down(rows, now, days=days, top=top, by=by),
         gaps=_gaps(parts),
-        notes=(*balance_notes, *_notes(parts, local_day)),
+        notes=(*balance_notes, *_notes(parts, local_day, has_ledger=local is not None)),
     )
 
 
@@ -144,10 +144,13 @@ def _stand_in(local: Breakdown | None, week: Window) -> Breakdown | None:
     return local._replace(unattributed=subtract(week.usage, local.total.cost))
 
 
-def _notes(parts: Parts, local_day: date | None) -> list[str]:
+def _notes(parts: Parts, local_day: date | None, *, has_ledger: bool) -> list[str]:
     notes = []
     if parts.activity is None:
-        notes.append(f"no spend by model: {MGMT_HINT}")
+        told = (
+            "spend by model is what the local ledger saw; for OpenRouter's own" if has_ledger else "no spend by model:"
+        )
+        notes.append(f"{told} {MGMT_HINT}")
     utc_day = parts.taken_at.date()
     if local_day and local_day != utc_day:
         notes.append(f"Today is OpenRouter's UTC day {utc_day}; where you are it is {local_day}")

@@ -1,0 +1,150 @@
+"""call --task: the table names models that are current and says why; the user's own choice comes first, prices never."""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from openrouter_usage.cli.tracker import verb_parser
+from openrouter_usage.errors import SettingsError
+from openrouter_usage.routing import TABLE, TASKS, route
+from tests import documents
+from tests.booking import Tracker, TrackerAt
+from tests.running import ROOT, exact_json
+from tests.sandbox import Account, Model, Sandbox
+
+NAMED: dict[str, Any] = json.loads(TABLE.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def tracker(home: Path, sandbox: Sandbox) -> Tracker:
+    return Tracker(home, sandbox.url)
+
+
+@pytest.fixture
+def at(tracker: Tracker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> TrackerAt:
+    return TrackerAt(tracker, monkeypatch, capsys)
+
+
+@pytest.fixture(autouse=True)
+def _listed(account: Account) -> None:
+    """Let OpenRouter have the models of the table, at prices that stand nowhere else."""
+    known = [model.id for model in account.models]
+    for number, name in enumerate(sorted({entry["model"] for entry in NAMED.values()} - set(known))):
+        account.models.append(Model(name, name, f"0.00000{number + 1}", "0.00001", permaslug=name))
+
+
+def choose(at: TrackerAt, routing: Any) -> Path:
+    """Write settings with a routing table."""
+    at.tracker.folder.mkdir(exist_ok=True)
+    path = at.tracker.folder / "settings.json"
+    path.write_text(json.dumps({"routing": routing}))
+    return path
+
+
+def test_every_task_has_a_model_and_a_reason_and_no_price() -> None:
+    assert tuple(sorted(NAMED)) == tuple(sorted(TASKS))
+    for entry in NAMED.values():
+        assert set(entry) == {"model", "why"}
+        assert re.fullmatch(r"~?[a-z0-9-]+/[a-z0-9.-]+", entry["model"])
+        assert entry["why"] and not re.search(r"[$\d]", entry["why"])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_is_called_on_its_model_and_it_is_said_which_and_why(
+    task: str, at: TrackerAt, account: Account, sandbox: Sandbox
+) -> None:
+    ran = at(None, "call", "--task", task, "--prompt", "Hello", "--max-tokens", "9", "--json")
+    assert ran.code == 0, ran.err
+    (sent,) = sandbox.received("/chat/completions")
+    assert sent.json()["model"] == NAMED[task]["model"]
+    assert NAMED[task]["model"] in ran.err and NAMED[task]["why"] in ran.err
+    (generation,) = account.generations.values()
+    assert ran.data["usage"]["cost_usd"] == generation.cost == account.bill > 0
+
+
+def test_the_users_own_choice_comes_first(tracker: Tracker, at: TrackerAt, sandbox: Sandbox) -> None:
+    choose(at, {"simple_qa": " mistralai/mistral-small-3.2 ", "translation": "a/b"})
+    ran = tracker("call", "--task", "simple_qa", "--prompt", "Hello", "--max-tokens", "9")
+    assert ran.code == 0
+    assert sandbox.received("/chat/completions")[0].json()["model"] == "mistralai/mistral-small-3.2"
+    assert "you chose it in settings.json" in ran.err
+    assert route("classification").model == NAMED["classification"]["model"]
+
+
+@pytest.mark.parametrize(
+    "routing",
+    [
+        [],
+        ["a/b"],
+        "a/b",
+        7,
+        True,
+        {"simple_qa": 7},
+        {"simple_qa": ""},
+        {"simple_qa": " "},
+        {"simple_qa": ["a/b"]},
+        {"simple_qa": {"model": "a/b"}},
+    ],
+)
+def test_a_choice_that_is_none_is_an_error_and_nothing_is_sent(routing: Any, at: TrackerAt, sandbox: Sandbox) -> None:
+    choose(at, routing)
+    ran = at(None, "call", "--task", "simple_qa", "--prompt", "Hello")
+    assert (ran.code, ran.out, sandbox.connections) == (2, "", 0)
+    assert ran.error_line
+
+
+@pytest.mark.parametrize("routing", [None, {}, {"simple_qa": None}, {"unheard_of": "a/b"}])
+def test_a_choice_that_is_left_out_is_the_tables(routing: Any, at: TrackerAt, monkeypatch: pytest.MonkeyPatch) -> None:
+    choose(at, routing)
+    monkeypatch.setenv("HOME", str(at.tracker.home))
+    assert route("simple_qa").model == NAMED["simple_qa"]["model"]
+
+
+def test_a_task_nobody_knows_has_no_model(at: TrackerAt, sandbox: Sandbox) -> None:
+    with pytest.raises(SettingsError, match="no model is set for") as raised:
+        route("telepathy\n")
+    assert "--model" in raised.value.hint and "\n" not in raised.value.message
+    assert at(None, "call", "--task", "telepathy", "--prompt", "Hello").code == 2
+    assert sandbox.connections == 0
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", '{"simple_qa": "a/b"}', '{"simple_qa": {"why": "x"}}'])
+def test_a_table_that_is_damaged_is_an_error(
+    content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "routing.json"
+    if content is not None:
+        table.write_text(content)
+    monkeypatch.setattr("openrouter_usage.routing.TABLE", table)
+    with pytest.raises(SettingsError):
+        route("simple_qa")
+
+
+def test_a_budget_is_bound_by_openrouters_prices_and_not_by_the_table(
+    at: TrackerAt, account: Account, sandbox: Sandbox
+) -> None:
+    for model in account.models:
+        if model.id == NAMED["code_generation"]["model"]:
+            model.prompt, model.completion = "0.5", "0.5"
+    assert at(None, "budget", "set", "--per-request", "1").code == 0
+    ran = at(None, "call", "--task", "code_generation", "--prompt", "Hello", "--max-tokens", "9")
+    assert (ran.code, sandbox.calls("/chat/completions"), account.bill) == (3, 0, Decimal(0))
+
+
+# -- the document ----------------------------------------------------------------------------------------------------
+
+
+def test_every_command_in_the_document_is_one_the_program_takes() -> None:
+    text = (ROOT / "references" / "cost-controls.md").read_text(encoding="utf-8")
+    found = documents.arguments(text, "cost_tracker.py")
+    assert len(found) > 20
+    for words in found:
+        verb_parser(words[0]).parse_args(words[1:])
+    for block in documents.fences(text, "json"):
+        exact_json(block)
