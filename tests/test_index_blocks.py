@@ -72,7 +72,13 @@ def contents(block: Block) -> dict[str, Any]:
     """Everything that a block would put into the index."""
     by_name = {name: {day: dict(sums) for day, sums in days.items()} for name, days in block.by_name.items()}
     others = [(at, getattr(other, "hold", other)) for at, other in block.others]
-    return {"names": by_name, "quarters": dict(block.quarters), "spans": block.spans, "ids": block.ids, "others": others}
+    return {
+        "names": by_name,
+        "quarters": dict(block.quarters),
+        "spans": block.spans,
+        "ids": block.ids,
+        "others": others,
+    }
 
 
 @given(mutated() | revalued())
@@ -112,9 +118,11 @@ def test_a_time_that_does_not_exist_is_not_usual() -> None:
 FIGURES = st.integers(0, 10**12)
 MONEY = st.decimals(0, 10**6, places=27)
 USAGES = st.builds(
-    lambda counts, cost, byok, cost_source: checked_entry(
-        {"ts": "2026-11-22", "model": "m", "byok_cost": byok, "cost": cost, "cost_source": cost_source, **counts}
-    ).usage,
+    lambda counts, cost, byok, cost_source: (
+        checked_entry(
+            {"ts": "2026-11-22", "model": "m", "byok_cost": byok, "cost": cost, "cost_source": cost_source, **counts}
+        ).usage
+    ),
     st.fixed_dictionaries({name: FIGURES for name in COLUMNS if name.endswith("_tokens")}),
     st.none() | MONEY,
     MONEY,

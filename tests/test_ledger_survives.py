@@ -34,7 +34,8 @@ name, count, path = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
 ledger = Ledger(path, lock_timeout_s=120)
 for number in range(count):
     identity = f"gen-{name}-{number}"
-    entry = Entry(datetime(2026, 11, 22, 12, tzinfo=timezone.utc), "openai/gpt-5.2", 10, 5, Decimal("0.0000001"), identity)
+    at = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
+    entry = Entry(at, "openai/gpt-5.2", 10, 5, Decimal("0.0000001"), identity)
     if ledger.append(entry):
         print(identity, flush=True)
 """
@@ -102,10 +103,7 @@ def test_no_acknowledged_call_is_lost_in_a_storm(tmp_path: Path, killed: int) ->
 
 
 def test_a_ledger_cut_at_any_byte_of_its_last_lines_keeps_the_others_and_goes_on(tmp_path: Path) -> None:
-    lines = [
-        write_line(Entry(NOW, "a/b", 1, 1, Decimal("0.1"), f"gen-{n}", session="Grüße"))
-        for n in range(4)
-    ]
+    lines = [write_line(Entry(NOW, "a/b", 1, 1, Decimal("0.1"), f"gen-{n}", session="Grüße")) for n in range(4)]
     whole = b"".join(lines)
     for size in range(len(lines[0]), len(whole) + 1):
         path = tmp_path / f"{size}.jsonl"

@@ -45,7 +45,15 @@ FOREIGN = st.builds(
     st.sampled_from([0, 0.1, 1e-7, 0.00022334399999999998, None]),
 )
 ODD = st.sampled_from(
-    [b"\n", b"\r\n", b"not json\n", b'{"kind":"note"}\n', b"\x00\x00\n", b'{"ts":"x","model":"m"}\n', b'{"a":' * 9 + b"\n"]
+    [
+        b"\n",
+        b"\r\n",
+        b"not json\n",
+        b'{"kind":"note"}\n',
+        b"\x00\x00\n",
+        b'{"ts":"x","model":"m"}\n',
+        b'{"a":' * 9 + b"\n",
+    ]
 )
 SPOILT = ["cut", "garbage", "bytes", "page", "other", "empty", "without log", "link", "folder of log"]
 
@@ -76,7 +84,9 @@ class LedgerLife(RuleBasedStateMachine):
     def append_all(self, entries, who) -> None:
         self.programs[who].append_all(entries)
 
-    @rule(number=NUMBERS, entry=CALLS, who=st.integers(0, 1), end=st.sampled_from(["settle", "release", "name", "hold"]))
+    @rule(
+        number=NUMBERS, entry=CALLS, who=st.integers(0, 1), end=st.sampled_from(["settle", "release", "name", "hold"])
+    )
     def hold(self, number, entry, who, end) -> None:
         program, hold = self.programs[who], f"h{number}"
         if end == "hold":
@@ -145,7 +155,9 @@ class LedgerLife(RuleBasedStateMachine):
             self.index.unlink()
 
     @precondition(lambda self: self.path.exists())
-    @rule(seed=st.integers(0, 2**32), how=st.sampled_from(["replaced", "in place", "as long", "cut", "gone", "touched"]))
+    @rule(
+        seed=st.integers(0, 2**32), how=st.sampled_from(["replaced", "in place", "as long", "cut", "gone", "touched"])
+    )
     def the_ledger_is_changed(self, seed, how) -> None:
         chance, before = random.Random(seed), self.path.stat()
         lines = self.path.read_bytes().splitlines(keepends=True)
@@ -187,7 +199,9 @@ class LedgerLife(RuleBasedStateMachine):
         self.asked += 1
         program, by = self.programs[self.asked % 2], GROUPINGS[self.asked % len(GROUPINGS)]
         self._compare(program, book, None, by, ZONES[self.asked % len(ZONES)])
-        assert [entry.ts for entry in program.entries()] == [datetime.fromisoformat(c["ts"].replace("Z", "+00:00")) for c in book.calls]
+        assert [entry.ts for entry in program.entries()] == [
+            datetime.fromisoformat(c["ts"].replace("Z", "+00:00")) for c in book.calls
+        ]
         health = program.health()
         assert {hold.id for hold in health.holds} == set(book.holds)
 

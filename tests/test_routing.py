@@ -1,14 +1,17 @@
-"""call --task: the table names models that are current and says why; the user's own choice comes first, prices never."""
+"""call --task: a table names a model for each task and says why; the user's own choice comes first, prices never."""
 
 from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from openrouter.components import CreateGuardrailRequest
 
 from openrouter_usage.cli.tracker import verb_parser
 from openrouter_usage.errors import SettingsError
@@ -18,6 +21,7 @@ from tests.booking import Tracker, TrackerAt
 from tests.running import ROOT, exact_json
 from tests.sandbox import Account, Model, Sandbox
 
+DOCUMENT = (ROOT / "references" / "cost-controls.md").read_text(encoding="utf-8")
 NAMED: dict[str, Any] = json.loads(TABLE.read_text(encoding="utf-8"))
 
 
@@ -141,10 +145,26 @@ def test_a_budget_is_bound_by_openrouters_prices_and_not_by_the_table(
 
 
 def test_every_command_in_the_document_is_one_the_program_takes() -> None:
-    text = (ROOT / "references" / "cost-controls.md").read_text(encoding="utf-8")
-    found = documents.arguments(text, "cost_tracker.py")
+    found = documents.arguments(DOCUMENT, "cost_tracker.py")
     assert len(found) > 20
     for words in found:
         verb_parser(words[0]).parse_args(words[1:])
-    for block in documents.fences(text, "json"):
-        exact_json(block)
+    for block in documents.fences(DOCUMENT, "json"):
+        assert exact_json(block)
+
+
+def test_every_example_in_the_document_runs(tracker: Tracker, account: Account) -> None:
+    examples = documents.fences(DOCUMENT, "python")
+    assert examples
+    for example in examples:
+        environment = {**tracker.environment({}), "PYTHONPATH": str(ROOT / "scripts")}
+        command = [sys.executable, "-W", "error", "-c", example]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert Decimal(done.stdout.strip()) == account.bill
+
+
+def test_the_guardrail_that_the_document_makes_is_one_that_openrouter_takes() -> None:
+    (body,) = re.findall(r"/guardrails\" -d '([^']+)'", DOCUMENT)
+    request = CreateGuardrailRequest.model_validate(exact_json(body), strict=False)
+    assert (request.limit_usd, request.reset_interval) == (20, "weekly")

@@ -180,6 +180,7 @@ def test_a_stream_may_come_over_the_wire_in_any_way(stream: Stream, name: str, b
     clients.sandbox.account.script(Reply(stream=stream, text="Zürich – 東京"))
     STREAMS[name](clients)
     assert books.agree_with(clients.sandbox)
+    assert books.only.finish_reason == "stop"
 
 
 @pytest.mark.parametrize("how", ["json", "content", "text", "iter_lines"])

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import openai
 import pytest
@@ -251,6 +251,36 @@ def test_a_server_that_cannot_be_reached_is_no_call(books: Books) -> None:
         client = openai.OpenAI(api_key="test-key", base_url=nobody.url, max_retries=0)
         with client, pytest.raises(openai.APIConnectionError):
             track_cost(client.chat.completions.create)(**HELLO)
+    assert books.lines == 0
+
+
+def test_two_exceptions_with_one_response_are_one_call(books: Books, clients: Clients) -> None:
+    clients.sandbox.misbehave("POST /chat/completions", Fault.status(502, {"usage": {"cost": 0.25}}))
+    response = clients.post("/chat/completions", HELLO)
+
+    @track_cost
+    def ask() -> Any:
+        raise requests.HTTPError(response=response) from requests.ConnectionError(response=response)
+
+    with pytest.raises(requests.HTTPError):
+        ask()
+    assert books.lines == 1
+
+
+class Odd:
+    """A response that gives something else than bytes."""
+
+    headers: ClassVar = {"content-type": "application/json"}
+    status_code = 200
+
+    def raise_for_status(self) -> None: ...
+
+    def iter_content(self) -> Iterator[Any]:
+        return iter([7])
+
+
+def test_a_response_may_give_whatever_it_likes(books: Books) -> None:
+    assert list(track_cost(Odd)().iter_content()) == [7]
     assert books.lines == 0
 
 

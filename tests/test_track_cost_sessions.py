@@ -16,6 +16,7 @@ import pytest
 from openrouter_usage.tracker.cost_tracker import CostTracker
 from openrouter_usage.tracker.decorator import track_cost
 from openrouter_usage.tracker.session import CostSession
+from openrouter_usage.tracker.tracked import _under_way
 from tests.sandbox import Sandbox
 from tests.tracking import HELLO, Books, Clients, open_books, open_clients
 
@@ -153,6 +154,25 @@ def test_a_stream_without_ids_that_passes_through_several_tracked_generators_cou
     with CostSession("once") as session:
         assert len(asyncio.run(read())) == 2
     assert (session.calls, session.total_cost, books.lines) == (1, QUARTER, 1)
+
+
+def test_no_call_is_under_way_when_it_has_ended_or_waits(books: Books) -> None:
+    def broken() -> Any:
+        raise ZeroDivisionError
+
+    def generate() -> Iterator[Any]:
+        yield answer("gen-2")
+        yield answer("gen-3")
+
+    track_cost(answer)()
+    with pytest.raises(ZeroDivisionError):
+        track_cost(broken)()
+    generator = track_cost(generate)()
+    next(generator)
+    # Were it still under way, it would take these for its own, and keep all that follow in memory.
+    assert _under_way.get() == ()
+    generator.close()
+    assert _under_way.get() == ()
 
 
 def test_the_sum_that_an_outer_function_returns_is_not_one_more_call(books: Books) -> None:

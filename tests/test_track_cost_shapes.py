@@ -147,6 +147,12 @@ def test_a_figure_that_is_none_does_not_spoil_the_others(books: Books) -> None:
     assert (books.only.cost, books.only.cached_tokens) == (None, None)
 
 
+def test_the_time_of_several_calls_together_is_the_time_of_none_of_them(books: Books) -> None:
+    track_cost(lambda: ("one", ANSWER))()
+    track_cost(lambda: ({**ANSWER, "id": "gen-2"}, {**ANSWER, "id": "gen-3"}))()
+    assert [entry.latency_ms is None for entry in books.entries] == [False, True, True]
+
+
 def test_byok_money_is_counted_apart(books: Books) -> None:
     track_cost(lambda: with_usage(cost=0.01, is_byok=True, cost_details={"upstream_inference_cost": 0.5}))()
     assert (books.only.cost, books.only.byok_cost) == (Decimal("0.01"), Decimal("0.5"))

@@ -318,12 +318,12 @@ def test_an_async_generator_is_sent_things_and_closed_like_any_other(books: Book
         assert await generator.asend("hello") == "hello"
         assert await generator.athrow(ValueError("thrown")) == "thrown"
         await generator.aclose()
+        assert ended == ["closed"]
         with pytest.raises(StopAsyncIteration):
             await anext(generator)
 
     asyncio.run(go())
     assert inspect.isasyncgenfunction(conversation)
-    assert ended == ["closed"]
     assert (books.only.id, books.only.cost, books.lines) == ("gen-1", None, 1)
 
 
@@ -387,12 +387,29 @@ def test_what_was_said_of_a_call_is_remembered_while_another_one_speaks(books: B
     }
 
 
-def test_a_stream_whose_chunks_have_no_id_has_the_one_in_its_headers(books: Books, clients: Clients) -> None:
-    events = Fault.raw(b'data: {"model": "a/model", "usage": {"cost": 0.25}}\n\n', "text/event-stream")
-    fault = events & Fault.headers({"X-Generation-Id": "gen-header"})
+EVENTS, JSON = "text/event-stream", "application/json"
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "identity"),
+    [
+        (b'data: {"model": "a/model", "usage": {"cost": 0.25}}\n\n', EVENTS, "gen-header"),
+        (b'data: {"id": "resp_1", "model": "a/model", "usage": {"cost": 0.25}}\n\n', EVENTS, "resp_1"),
+        (b'{"text": "Hello", "usage": {"cost": 0.25}}', JSON, "gen-header"),
+        (b'{"prompt_tokens": 3, "total_tokens": 3, "cost": 0.25}', JSON, "gen-header"),
+        (b'{"id": "resp_1", "model": "a/model", "usage": {"cost": 0.25}}', JSON, "resp_1"),
+    ],
+)
+def test_an_answer_without_an_id_has_the_one_in_its_headers(
+    body: bytes, content_type: str, identity: str, books: Books, clients: Clients
+) -> None:
+    fault = Fault.raw(body, content_type) & Fault.headers({"X-Generation-Id": "gen-header"})
     clients.sandbox.misbehave("POST /chat/completions", fault)
-    list(track_cost(clients.chat)(stream=True))
-    assert (books.only.id, books.only.cost) == ("gen-header", Decimal("0.25"))
+    track_cost(clients.post)("/chat/completions", HELLO)
+    assert (books.only.id, books.only.cost, books.lines) == (identity, Decimal("0.25"), 1)
+    if content_type == EVENTS and identity == "gen-header":
+        assert list(track_cost(clients.chat)(stream=True))
+        assert (books.only.id, books.lines) == (identity, 1)
 
 
 def test_whole_answers_are_recorded_while_their_generator_still_runs(books: Books) -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from openrouter_usage.alerts import Alert, Rules, Spending, judge
 from openrouter_usage.answers.account import ActivityRow
 from openrouter_usage.answers.parts import Gap
-from openrouter_usage.errors import InvalidValue, OpenRouterUsageError, SettingsError
+from openrouter_usage.errors import InvalidValue, OpenRouterUsageError, SettingsError, Unreachable
 from openrouter_usage.exactjson import Json, dumps, loads
 from openrouter_usage.files import locked, make_private_folder, replace_file
 from openrouter_usage.latest import latest
@@ -52,7 +52,8 @@ def spending(settings: Settings, now: datetime, *, timeout_s: float) -> Spending
         found = _asked(account, now, timeout_s, troubles)
         if found and found.source == ACCOUNT and found.today is not None:
             return found
-    if keys.api_key:
+    # Where nobody answers one key, nobody would answer the other.
+    if keys.api_key and not any(trouble.exit_code == Unreachable.exit_code for trouble in troubles):
         found = _asked(settings, now, timeout_s, troubles)
         if found:
             return found._replace(troubles=tuple(troubles))

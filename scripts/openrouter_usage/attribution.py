@@ -30,7 +30,10 @@ def local_breakdown(now: datetime, *, top: int | None, by: str) -> tuple[Breakdo
         return None, f"the local ledger does not help: {error.message}"
     if not totals.total.requests:
         return None, ""
-    return share_out(totals.groups, period, days=7, top=top, by=by)._replace(source=SOURCE), ""
+    from openrouter_usage.report import group_name  # late as well: most runs have no ledger to show
+
+    groups = {group_name(name, by): usage for name, usage in totals.groups.items()}
+    return share_out(groups, period, days=7, top=top, by=by)._replace(source=SOURCE), ""
 
 
 def _is_missing(path: Path) -> bool:

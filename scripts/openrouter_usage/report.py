@@ -59,9 +59,14 @@ def period_of_day(report: Report, name: str) -> Period:
     return Period(max(whole.start, report.period.start), min(whole.end, report.period.end), name)
 
 
+def group_name(name: str, by: str) -> str:
+    """Give a group's name, and one to the calls that have none."""
+    return name or _NAMELESS.get(by, name)
+
+
 def ranked(groups: Mapping[str, Usage], by: str) -> list[Share]:
     """Order groups: days by date, everything else by cost, and give the nameless one a name."""
-    shares = [Share(name or _NAMELESS.get(by, name), usage) for name, usage in groups.items()]
+    shares = [Share(group_name(name, by), usage) for name, usage in groups.items()]
     if by == "day":
         return sorted(shares, key=lambda share: share.name)
     return sorted(

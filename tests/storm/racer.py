@@ -1,4 +1,4 @@
-"""One process of a race: for each ledger that it is told of, it holds money until there is no more, and says how often."""
+"""One process of a race: for each ledger it is told of, it holds money until there is no more, and says how often."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Storm:
 
     def kill_a_third(self) -> int:
         """Kill a third of the processes, each when so many more calls have been made."""
-        victims = self.processes[:: 3]
+        victims = self.processes[::3]
         for victim in victims:
             seen = self.sandbox.calls(CHAT) + self.chance.randint(1, 4)
             self.sandbox.wait_until(lambda seen=seen: self.sandbox.calls(CHAT) >= seen or self._are_done())

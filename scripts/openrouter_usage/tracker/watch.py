@@ -57,18 +57,16 @@ class Watch:
             self._finish()
 
     def _finish(self) -> None:
-        current, generation = self._current, self._generation
-        if current is not None and not current.id:
-            current = replace(current, id=generation)
-        elif current is None and generation and self._bare is None and not self._has_recorded:
-            current = CallUsage(id=generation)
-        for call in [*self._others.values(), *([current] if current else [])]:
+        for call in [*self._others.values(), *([self._current] if self._current else [])]:
             self._record(call)
-        if self._bare is not None and not self._has_recorded:
-            self._record(replace(self._bare, id=self._bare.id or generation), is_bare=True)
+        if not self._has_recorded and self._bare is not None:
+            self._record(self._bare, is_bare=True)
+        elif not self._has_recorded and self._generation:
+            self._record(CallUsage())
 
     def _record(self, call: CallUsage, *, streamed: bool | None = True, is_bare: bool = False) -> None:
         self._has_recorded = True
+        call = call if call.id else replace(call, id=self._generation)
         until_s = self._until_s or None
         times = {"since_s": self._since_s, "until_s": until_s}
         guarded(lambda: self._call.record(call, is_bare=is_bare, streamed=streamed, **times), None)
