@@ -14,8 +14,11 @@ if sys.version_info < (3, 10):
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
 if __name__ == "__main__":
-    from openrouter_usage.cli.run import leave, run
-    from openrouter_usage.cli.tracker import main
+    try:
+        from openrouter_usage.cli.run import leave, run
+        from openrouter_usage.cli.tracker import main
+    except KeyboardInterrupt:  # ^C while this was being loaded
+        sys.exit(130)
 
     leave(run("cost_tracker.py", main))
 

@@ -14,8 +14,11 @@ if sys.version_info < (3, 10):
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
-from openrouter_usage.cli.run import leave, run  # the path has to be set first
-from openrouter_usage.cli.summary import main
+try:
+    from openrouter_usage.cli.run import leave, run
+    from openrouter_usage.cli.summary import main
+except KeyboardInterrupt:  # ^C while this was being loaded
+    sys.exit(130)
 
 if __name__ == "__main__":
     gc.disable()  # a run of a third of a second makes no garbage worth collecting

@@ -52,10 +52,12 @@ def collect(
         tasks["activity"] = _activity(client(mgmt_key))
     if mgmt_key is first_key:
         tasks["today"] = lambda: client(first_key).today(now)
+    deadline = time.monotonic() + timeout_s
     answers = at_once(tasks, timeout_s=timeout_s, meanwhile=meanwhile)
     mgmt_key = mgmt_key or _turned_out_to_manage(answers["key"], first_key, settings)
     missing = _account_tasks(answers, mgmt_key, client, now)
-    answers |= at_once(missing, timeout_s=timeout_s) if missing else {}
+    if missing:
+        answers |= at_once(missing, timeout_s=max(0.001, deadline - time.monotonic()))
     from openrouter_usage.answers.parts import Parts
 
     return Parts(now, **answers, managed=mgmt_key is not None, clock_ahead_s=asked.clock_ahead_s)
