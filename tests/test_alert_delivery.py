@@ -162,6 +162,14 @@ def test_where_openrouter_cannot_be_asked_the_ledger_is_and_says_so(env: dict[st
     assert ("refused" in ran.err) is (env is not NO_KEYS)
 
 
+def test_what_is_known_of_an_account_is_judged_though_a_part_is_missing(at: TrackerAt, sandbox: Sandbox) -> None:
+    sandbox.account.total_usage = Decimal(99)
+    sandbox.misbehave("/analytics/query", Fault.status(403))
+    ran = at(None, "alert", "--daily-limit", "10", "--balance-below", "5", env={"OPENROUTER_API_KEY": None})
+    assert (ran.code, ran.out) == (3, "⚠ the balance is $1.00, below $5.00\n")
+    assert "not judged: the daily spend is not known" in ran.error_line
+
+
 def test_a_passing_trouble_is_kept_quiet_about_while_the_ledger_says_all_is_well(at: TrackerAt) -> None:
     at.tracker.write(call(cost="0.01"))
     at(None, "alert", "--daily-limit", "10", "--list")

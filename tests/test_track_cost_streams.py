@@ -501,8 +501,8 @@ def test_streams_within_a_list_and_a_named_tuple_are_watched(books: Books) -> No
 def test_a_usage_among_texts_is_a_call_and_among_chunks_is_none_of_its_own(books: Books) -> None:
     list(generated(["Hel", "lo", USAGE]))
     assert (books.only.cost, books.only.streamed, books.only.id) == (Decimal("0.25"), True, "")
-    list(generated([*chunks(), USAGE]))
-    assert books.lines == 2
+    list(generated([*chunks(), {"prompt_tokens": 3, "completion_tokens": 2}]))
+    assert [entry.cost for entry in books.entries] == [Decimal("0.25")] * 2
 
 
 def test_an_async_generator_that_is_returned_is_watched(books: Books) -> None:
@@ -511,9 +511,12 @@ def test_an_async_generator_that_is_returned_is_watched(books: Books) -> None:
             yield piece
 
     async def read() -> list[Any]:
-        return [piece async for piece in track_cost(lambda: stream())()]
+        generator = track_cost(lambda: stream())()
+        assert inspect.isasyncgen(generator)
+        return [piece async for piece in generator]
 
     assert asyncio.run(read()) == chunks()
+    assert inspect.isgenerator(comprehended(chunks()))
     assert books.only.cost == Decimal("0.25")
 
 

@@ -46,18 +46,19 @@ def spending(settings: Settings, now: datetime, *, timeout_s: float) -> Spending
     """
     troubles: list[OpenRouterUsageError] = []
     keys = settings.credentials
+    partial = None
     if settings.mgmt_key:
         # Asked with the management key alone, the figures are the whole account's.
         account = settings._replace(credentials=keys._replace(api_key=None))
-        found = _asked(account, now, timeout_s, troubles)
-        if found and found.source == ACCOUNT and found.today is not None:
-            return found
+        partial = _asked(account, now, timeout_s, troubles)
+        if partial and partial.source == ACCOUNT and partial.today is not None:
+            return partial
     # Where nobody answers one key, nobody would answer the other.
     if keys.api_key and not any(trouble.exit_code == Unreachable.exit_code for trouble in troubles):
         found = _asked(settings, now, timeout_s, troubles)
         if found:
             return found._replace(troubles=tuple(troubles))
-    return _from_ledger(settings, now, troubles)
+    return partial or _from_ledger(settings, now, troubles)
 
 
 def _asked(

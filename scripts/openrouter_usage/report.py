@@ -69,9 +69,13 @@ def ranked(groups: Mapping[str, Usage], by: str) -> list[Share]:
     shares = [Share(group_name(name, by), usage) for name, usage in groups.items()]
     if by == "day":
         return sorted(shares, key=lambda share: share.name)
-    return sorted(
-        shares, key=lambda share: (-add(share.usage.cost, share.usage.byok_cost), -share.usage.requests, share.name)
-    )
+    return sorted(shares, key=_dearest_first)
+
+
+def _dearest_first(share: Share) -> tuple[object, ...]:
+    usage = share.usage
+    # A minus sign would round to the caller's decimal context.
+    return (add(usage.cost, usage.byok_cost).copy_negate(), -usage.requests, share.name)
 
 
 def cut(shares: list[Share], top: int) -> tuple[tuple[Share, ...], int, Usage]:

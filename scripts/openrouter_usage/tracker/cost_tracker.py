@@ -92,7 +92,9 @@ class CostTracker:
     def get_cost_by_model(self) -> dict[str, Decimal]:
         """Sum all calls of the ledger in USD by model, the dearest first."""
         groups = self.ledger.totals(by="model").groups
-        return {name: groups[name].cost for name in sorted(groups, key=lambda name: (-groups[name].cost, name))}
+        # A minus sign would round to the caller's decimal context.
+        dearest_first = sorted(groups, key=lambda name: (groups[name].cost.copy_negate(), name))
+        return {name: groups[name].cost for name in dearest_first}
 
     def summary(self) -> str:
         """Write what all calls of the ledger cost, in total and by model."""
