@@ -6,7 +6,8 @@ import re
 
 NAME_LIMIT = 100
 MESSAGE_LIMIT = 300
-_PLAIN_NAME = re.compile(r"\(?[\w.,/:@~+=-]+(?: [\w.,/:@~+=-]+){0,2}\)?")
+_WORDS = r"[\w.,/:@~+=-]+(?: [\w.,/:@~+=-]+){0,2}"
+_PLAIN_NAME = re.compile(rf"{_WORDS}|\({_WORDS}\)")
 
 
 def safe(text: object, limit: int = NAME_LIMIT) -> str:
