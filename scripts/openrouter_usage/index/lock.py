@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,7 +27,13 @@ _HINT = "check the disk and the folder's owner and mode, or set OPENROUTER_USAGE
 _OF_THE_DISK = ("full", "readonly", "unable", "i/o", "locking protocol", "out of memory", "permission")
 # A reader does without the lock rather than wait for long.
 READ_TIMEOUT_S = 2.0
+_PAUSE_S = 0.01
 _ABANDONED: list[sqlite3.Connection] = []
+
+
+def _is_locked(error: Exception) -> bool:
+    text = str(error).lower()
+    return "locked" in text or "busy" in text
 
 
 class Index:
@@ -53,8 +60,9 @@ class Index:
         """Tell whether there is an index file."""
         return self._identity() is not None
 
-    def connection(self) -> sqlite3.Connection:
+    def connection(self, wait_s: float = READ_TIMEOUT_S) -> sqlite3.Connection:
         """Give the open index; LedgerError when there can be none, Damaged when it has to be made anew."""
+        deadline = time.monotonic() + wait_s
         while self._connection is None or self._opened != self._identity():
             self.close()
             before = self._identity()
@@ -64,8 +72,12 @@ class Index:
                 self._opened = before
                 raise
             except SQLITE_ERRORS as error:
+                if _is_locked(error) and time.monotonic() < deadline:
+                    # Many who open a new index at once: SQLite lets only one make it, and the others not wait.
+                    time.sleep(_PAUSE_S)
+                    continue
                 self._opened = before
-                raise self._unusable(error, READ_TIMEOUT_S) from error
+                raise self._unusable(error, wait_s) from error
             except OSError as error:
                 raise LedgerError(f"the index {self._shown} cannot be made: {error.strerror}", hint=_HINT) from None
             # Were it replaced just now, this would be the name of another file than the one that is open.
@@ -105,7 +117,7 @@ class Index:
 
     def _begin(self, wait_s: float) -> sqlite3.Connection:
         for _ in range(100):
-            connection = self.connection()
+            connection = self.connection(wait_s)
             try:
                 self._roll_back(connection)  # what an interrupted block may have left open
                 self._wait(connection, wait_s)
