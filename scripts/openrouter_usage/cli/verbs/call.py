@@ -95,9 +95,6 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
         clock=lambda: now or datetime.now(UTC).replace(microsecond=0),
         tracked=options.track,
     )
-    longest = call.plan.body.get("max_tokens")
-    if longest is not None and options.max_tokens is None:
-        complain(PROGRAM, f"the answer is limited to {longest:,} tokens, for the budget; --max-tokens sets another")
     said = Said()
     try:
         _make(call, said, stream=options.stream, quiet=options.json)
@@ -194,6 +191,10 @@ def _params(options: Namespace) -> dict[str, object]:
 def _report(options: Namespace, call: PreparedCall, said: Said) -> int:
     balance, now = get_key_balance(), datetime.now(UTC)
     booking, plan = call.booking, call.plan
+    longest = plan.body.get("max_tokens")
+    if longest is not None and options.max_tokens is None:
+        was = "was cut off at" if said.finish == "length" else "was limited to"
+        complain(PROGRAM, f"the answer {was} {longest:,} tokens, for the budget; --max-tokens sets another limit")
     if options.json:
         saved = options.track and booking.unsaved is None
         write(envelope("call", now, {**_data(call, said), "balance": balance, "saved": saved}))
