@@ -41,7 +41,8 @@ class Inference:
         while True:
             left_s = max(0.001, deadline - time.monotonic())
             try:
-                opened = self._transport.open(request, left_s, read_s=left_s, streamed=streamed)
+                # No limit of its own for the silence before an answer: models may think as long as there is time.
+                opened = self._transport.open(request, left_s, read_s=left_s + 1, streamed=streamed)
                 if opened.status == 200:
                     return opened
                 failed, wait_s = self._refused(opened, attempt)
