@@ -16,8 +16,6 @@ _STARTS_ANEW = {
     "total": "it never starts anew",
     "lifetime": "it never starts anew",
 }
-# A message is somebody else's text, and may be as long as it likes.
-_READ = 1_000
 _WINDOW = re.compile(r"\b(daily|weekly|monthly|total|lifetime)\b", re.IGNORECASE)
 _NO_CALLS = re.compile(r"management keys cannot", re.IGNORECASE)
 _RAISE = "raise it with `cost_tracker.py cap` or `cost_tracker.py keys update`"
@@ -26,6 +24,7 @@ _BY_SOURCE = {
     "openrouter_key_limit": "key limit",
     "openrouter_in_flight_budget": "in flight",
 }
+# A message may be as long as it likes, so no pattern may look far ahead.
 _BY_WORDS = (
     (re.compile(r"key limit (?:exceeded|reached)", re.IGNORECASE), "key limit"),
     (re.compile(r"insufficient credits", re.IGNORECASE), "credits"),
@@ -39,7 +38,6 @@ _BY_WORDS = (
 
 def remedy(status: int, *, message: str, limit_source: str, reason: str, key_name: str) -> str:
     """Give one line about what to do; general words where OpenRouter says too little."""
-    message = message[:_READ]
     if _NO_CALLS.search(message):
         return f"{key_name or 'the key'} is a management key, which makes no calls: take one from {_KEYS_PAGE}"
     if wants_management_key(message):
@@ -74,7 +72,7 @@ def _told(cause: str, when: str) -> str:
 
 def wants_management_key(message: str) -> bool:
     """Tell whether OpenRouter says that only a management key may do this."""
-    return "management key" in message[:_READ].lower()
+    return "management key" in message.lower()
 
 
 def use_management_key(key_name: str) -> str:
