@@ -149,8 +149,6 @@ def _keep(path: Path, spare: Path, old: Path) -> None:
     _forget(spare)
     try:
         os.link(path, spare)
-    except FileExistsError:
-        raise
     except OSError:  # a file system without links
         with path.open("rb") as source, open(os.open(spare, _NEW, 0o600), "wb") as copy:
             shutil.copyfileobj(source, copy)
