@@ -128,15 +128,17 @@ def _bound(body: Mapping[str, Json], prices: PriceList) -> _Bound:
 def _listed(model: Model | None, name: str, tokens: int, own: Mapping[str, Decimal]) -> dict[str, Decimal]:
     """Give each price at its highest, and the plain ones that providers are held to: the caller's, else the list's."""
     listed = model.prices.highest(tokens)._asdict() if model else {}
-    found = {"request": own.get("request", model.prices.request if model else None)}
+    found: dict[str, Decimal | None] = {}
     for part, usual in (("prompt", _CACHE_WRITE_TO_PROMPT), ("completion", 1)):
         plain_price, highest = listed.get(f"plain_{part}"), listed.get(part)
         if part in own:
-            # What is dearer than the plain price, such as writing to a cache, grows with the price that is admitted.
-            times = _UP.divide(highest, plain_price) if plain_price and highest is not None else Decimal(usual)
-            floor = ZERO if plain_price else highest or ZERO
+            # What is dearer than the usual price, such as a cache or a long prompt, grows with the price admitted.
+            base: Decimal | None = getattr(model.prices, part) if model else None
+            times = _UP.divide(highest, base) if base and highest is not None else Decimal(usual)
+            floor = ZERO if base else highest or ZERO
             plain_price, highest = own[part], max(_UP.multiply(own[part], max(times, Decimal(1))), floor)
         found |= {part: highest, f"plain_{part}": plain_price}
+    found["request"] = own.get("request", model.prices.request if model else None)
     missing = [part for part, price in found.items() if price is None]
     if missing:
         why = "varies" if model else "is not known"
