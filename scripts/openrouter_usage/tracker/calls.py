@@ -116,6 +116,7 @@ class Caller:
             booking.name_generation(usage.id)
             raise
         if failed is not None:
+            failed.hint = failed.hint if usage.cost is None else _joined(failed.hint, booking.remark)
             raise failed
         return json.loads(answer.body)  # type: ignore[no-any-return]  # an object, as _parsed has seen
 
