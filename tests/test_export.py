@@ -122,6 +122,7 @@ def test_an_empty_ledger_gives_an_empty_table(face: str, tracker: Tracker, at: T
 @example("'=1")
 @example("'' =1")
 @example("a;=1;'=1; '=2;  =3")
+@example('"a"')
 @example('"a"\x7f')
 @example("\x7f\ud800")
 def test_a_cell_is_harmless_and_gives_its_text_back(text: str) -> None:

@@ -181,10 +181,19 @@ def test_a_ledger_with_holds_leaves_them_where_they_are(tracker: Tracker, at: Tr
 
 
 def test_the_ledger_may_be_imported_into_itself(tracker: Tracker, at: TrackerAt) -> None:
-    tracker.write(call(cost="1"), call(cost="1"), hold("open"), call(id="gen-1"))
+    tracker.write(call(cost="1"), call(cost="1"), hold("open"), call(id="gen-1"), hold("a"), call(cost="2", hold="a"))
     before = tracker.bytes
-    assert at(None, "import", str(tracker.ledger), "--json").data == {"added": 0, "known": 3}
+    assert at(None, "import", str(tracker.ledger), "--json").data == {"added": 0, "known": 4}
+    for face in ("csv", "json"):
+        exported = given_file(tracker, at(None, "export", "--format", face).out)
+        assert at(None, "import", exported, "--json").data == {"added": 0, "known": 4}
     assert tracker.bytes == before
+
+
+@pytest.mark.parametrize(("cell", "streamed"), [("true", True), ("TRUE", True), ("False", False), ("", None), ("1", None)])
+def test_a_spreadsheet_may_have_written_truth_in_capitals(cell: str, streamed: bool | None) -> None:
+    (entry,) = imported(csv_of(**FULL, streamed=cell))
+    assert entry.streamed is streamed
 
 
 SPELLINGS = [

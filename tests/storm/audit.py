@@ -52,11 +52,11 @@ def _take(found: Audit, values: dict[str, Any], name: str) -> None:
     if values.get("kind") == "hold":
         found.ends.setdefault(hold, 0)
         if not found.ends[hold]:
-            found.held[hold] = Decimal(values["max_cost"])
+            found.held[hold] = Decimal(values.get("max_cost", 0))
             found.generations[hold] = values.get("generation", "")
         return
     if hold:
         found.ends[hold] = found.ends.get(hold, 0) + 1
         found.held.pop(hold, None)
     if "kind" not in values:
-        found.settled.setdefault(values.get("id", name), Decimal(values["cost"]))
+        found.settled.setdefault(values.get("id", name), Decimal(values.get("cost", 0)))
