@@ -20,7 +20,13 @@ ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "references" / "python-api.md").read_text(encoding="utf-8")
 SECTIONS = {part.partition("\n")[0].strip(): part for part in re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]}
 EXAMPLES = docs.fences(TEXT, "python")
-README_EXAMPLES = docs.fences((ROOT / "README.md").read_text(encoding="utf-8"), "python")
+OTHERS = [ROOT / "README.md", *(ROOT / "references").glob("*.md")]
+OTHER_EXAMPLES = [
+    example
+    for path in OTHERS
+    if path.name != "python-api.md"
+    for example in docs.fences(path.read_text(encoding="utf-8"), "python")
+]
 _PRINTED = re.compile(r"^ *print\(.*\)  # (.+)$", re.MULTILINE)
 
 
@@ -107,10 +113,10 @@ def test_what_log_usage_takes_beside_its_arguments_is_documented():
 
 def test_there_are_examples():
     assert len(EXAMPLES) >= len(cost_tracker.__all__)
-    assert len(README_EXAMPLES) >= 1
+    assert len(OTHER_EXAMPLES) >= 1
 
 
-@pytest.mark.parametrize("example", [*EXAMPLES, *README_EXAMPLES], ids=lambda text: text.splitlines()[-1][:40])
+@pytest.mark.parametrize("example", [*EXAMPLES, *OTHER_EXAMPLES], ids=lambda text: text.splitlines()[-1][:40])
 def test_an_example_runs_and_prints_what_its_comments_say(example, tmp_path):
     account = Account.simple()
     with Sandbox(account) as sandbox:
@@ -136,6 +142,6 @@ def test_an_example_runs_and_prints_what_its_comments_say(example, tmp_path):
 
 
 def test_examples_name_no_machine_and_no_key():
-    for example in [*EXAMPLES, *README_EXAMPLES]:
+    for example in [*EXAMPLES, *OTHER_EXAMPLES]:
         assert not re.search(r"127\.0\.0\.1|localhost|sk-or-|canary", example)
         assert set(re.findall(r"https://[^\"'/]+", example)) <= {"https://openrouter.ai"}
