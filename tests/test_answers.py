@@ -72,6 +72,7 @@ ROWS = st.fixed_dictionaries(
     {"date": DAYS, "usage": AMOUNT_SHAPES, "byok_usage_inference": AMOUNT_SHAPES},
     optional={
         "model": WORDS,
+        "model_permaslug": WORDS,
         "provider_name": WORDS,
         "requests": COUNTS,
         "prompt_tokens": COUNTS,
@@ -83,7 +84,8 @@ TODAY = st.builds(
     lambda rows, metadata: {"data": {"data": rows, "metadata": metadata}},
     st.lists(
         st.fixed_dictionaries(
-            {"credits_usage": AMOUNT_SHAPES, "byok_usage": AMOUNT_SHAPES, "request_count": COUNTS}
+            {"credits_usage": AMOUNT_SHAPES, "byok_usage": AMOUNT_SHAPES, "request_count": COUNTS},
+            optional={"tokens_prompt": COUNTS, "tokens_completion": COUNTS, "cached_tokens": COUNTS},
         )
     ),
     maybe(st.fixed_dictionaries({"truncated": st.booleans()})),
@@ -121,7 +123,7 @@ def test_activity_keeps_every_sum(answer: Any) -> None:
         for name in {group(row) for row in rows}:
             before, after = (sum((r.usage for r in some if group(r) == name), NOTHING) for some in (rows, kept))
             assert before == after
-    assert len({(row.day, row.model, row.provider) for row in kept}) == len(kept)
+    assert len({(row.day, row.model, row.slug, row.provider) for row in kept}) == len(kept)
 
 
 GAPS = st.builds(Gap, st.just(""), WORDS, WORDS, WORDS, st.sampled_from([2, 4]))

@@ -7,8 +7,9 @@ from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
+from openrouter_usage.answers.analytics import read_analytics
 from openrouter_usage.answers.fields import Fields
-from openrouter_usage.errors import BadAnswer, InvalidValue
+from openrouter_usage.errors import InvalidValue
 from openrouter_usage.exactjson import Json
 from openrouter_usage.money import subtract
 from openrouter_usage.period import parse_day
@@ -33,12 +34,16 @@ class Credits(NamedTuple):
 
 
 class ActivityRow(NamedTuple):
-    """What one model used on one UTC day through one provider."""
+    """What one model used on one UTC day through one provider.
+
+    `slug` is the dated name that the bill goes by (`model_permaslug`), "" where OpenRouter gave none.
+    """
 
     day: date
     model: str
     provider: str
     usage: Usage
+    slug: str = ""
 
 
 class TodaySpend(NamedTuple):
@@ -69,7 +74,8 @@ def _row(row: Fields) -> ActivityRow:
         row.usd("usage"),
         row.usd("byok_usage_inference"),
     )
-    return ActivityRow(_day(row), row.text("model") or "unknown model", row.text("provider_name") or "unknown", usage)
+    model, provider = row.text("model") or "unknown model", row.text("provider_name") or "unknown"
+    return ActivityRow(_day(row), model, provider, usage, row.text("model_permaslug"))
 
 
 def _day(row: Fields) -> date:
@@ -81,17 +87,9 @@ def _day(row: Fields) -> date:
 
 
 def read_today(answer: Json) -> TodaySpend:
-    """Read an analytics answer about the running day; its rows stand in data.data, counts are strings."""
-    outer = Fields(answer, "/analytics/query").within("data")
-    usages = [
-        Usage(requests=row.count("request_count"), cost=row.usd("credits_usage"), byok_cost=row.usd("byok_usage"))
-        for row in outer.each("data")
-    ]
-    try:
-        truncated = outer.within("metadata").flag("truncated")
-    except BadAnswer:
-        truncated = False
-    return TodaySpend(sum(usages, Usage()), truncated)
+    """Read an analytics answer about the running day."""
+    found = read_analytics(answer)
+    return TodaySpend(found.total, found.truncated)
 
 
 def write_credits(credits: Credits) -> Json:
@@ -101,17 +99,18 @@ def write_credits(credits: Credits) -> Json:
 
 def write_activity(rows: Iterable[ActivityRow]) -> Json:
     """Write a body of GET /activity with the endpoints of one provider added up."""
-    sums: dict[tuple[date, str, str], Usage] = {}
+    sums: dict[tuple[date, str, str, str], Usage] = {}
     for row in rows:
-        key = (row.day, row.model, row.provider)
+        key = (row.day, row.model, row.slug, row.provider)
         sums[key] = sums[key] + row.usage if key in sums else row.usage
     return {"data": [_write_row(*key, usage) for key, usage in sums.items()]}
 
 
-def _write_row(day: date, model: str, provider: str, usage: Usage) -> Json:
+def _write_row(day: date, model: str, slug: str, provider: str, usage: Usage) -> Json:
     return {
         "date": day.isoformat(),
         "model": model,
+        "model_permaslug": slug,
         "provider_name": provider,
         "usage": usage.cost,
         "byok_usage_inference": usage.byok_cost,
@@ -126,5 +125,13 @@ def _write_row(day: date, model: str, provider: str, usage: Usage) -> Json:
 def write_today(spend: TodaySpend) -> Json:
     """Write an analytics answer that `read_today` reads back the same."""
     usage = spend.usage
-    row: Json = {"request_count": usage.requests, "credits_usage": usage.cost, "byok_usage": usage.byok_cost}
+    row: Json = {
+        "request_count": usage.requests,
+        "credits_usage": usage.cost,
+        "byok_usage": usage.byok_cost,
+        "tokens_prompt": usage.prompt_tokens,
+        "tokens_completion": usage.completion_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+        "cached_tokens": usage.cached_tokens,
+    }
     return {"data": {"data": [row], "metadata": {"truncated": spend.truncated}}}

@@ -29,6 +29,10 @@ class Fields:
         """Tell whether the field is there and not null."""
         return self._values.get(name) is not None
 
+    def __iter__(self) -> Iterator[str]:
+        """Give the names of all fields."""
+        return iter(self._values)
+
     def names(self, name: str) -> bool:
         """Tell whether the field is there, null or not."""
         return name in self._values

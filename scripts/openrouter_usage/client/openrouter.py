@@ -12,15 +12,17 @@ from openrouter_usage.client.transport import Answer, Request, Transport
 from openrouter_usage.credentials import ApiKey
 from openrouter_usage.errors import BadAnswer, NotFound, Unreachable
 from openrouter_usage.exactjson import Json, dumps, loads
-from openrouter_usage.period import iso, today
+from openrouter_usage.period import Period, iso, today
 from openrouter_usage.text import quoted, safe
 
 if TYPE_CHECKING:
     from openrouter_usage.answers.account import ActivityRow, Credits, TodaySpend
+    from openrouter_usage.answers.analytics import Analytics
     from openrouter_usage.answers.generation import Generation
     from openrouter_usage.answers.key import KeyInfo
 
 _SHORTEST = timedelta(seconds=1)  # at midnight the day is empty, and a range that is empty is refused
+_MOST_ROWS = 10_000
 
 
 class OpenRouter:
@@ -53,9 +55,9 @@ class OpenRouter:
 
         return read_credits(answer)
 
-    def activity(self) -> list[ActivityRow]:
-        """Ask GET /activity for the last 30 completed UTC days; needs a management key."""
-        answer = self._get("/activity")
+    def activity(self, key_hash: str = "") -> list[ActivityRow]:
+        """Ask GET /activity for the last 30 completed UTC days, of one key if need be; needs a management key."""
+        answer = self._get("/activity", *([("api_key_hash", key_hash)] if key_hash else []))
         from openrouter_usage.answers.account import read_activity
 
         return read_activity(answer)
@@ -73,17 +75,29 @@ class OpenRouter:
 
     def today(self, now: datetime) -> TodaySpend:
         """Ask POST /analytics/query for the account's spend since midnight UTC; needs a management key."""
-        start = today(now).start
-        question = {
-            "metrics": ["credits_usage", "byok_usage", "request_count"],
-            "time_range": {"start": iso(start), "end": iso(max(now, start + _SHORTEST))},
-            "granularity": "day",
+        found = self.analytics(Period(today(now).start, now, "today"))
+        from openrouter_usage.answers.account import TodaySpend
+
+        return TodaySpend(found.total, found.truncated)
+
+    def analytics(self, period: Period, *dimensions: str, by_day: bool = False) -> Analytics:
+        """Ask POST /analytics/query what the account spent in a period, 365 days back at most; needs a management key.
+
+        At most two dimensions: `model` (dated slugs), `api_key_id`, `workspace` (names), `provider`, `generation_id`.
+        """
+        from openrouter_usage.answers.analytics import METRICS, read_analytics
+
+        question: dict[str, Json] = {
+            "metrics": list(METRICS),
+            "dimensions": list(dimensions),
+            "time_range": {"start": iso(period.start), "end": iso(max(period.end, period.start + _SHORTEST))},
+            "limit": _MOST_ROWS,
         }
+        if by_day:
+            question["granularity"] = "day"
         # A query changes nothing, so it is retried like a GET.
         answer = self._ask(Request("POST", "/analytics/query", self._key, body=dumps(question)))
-        from openrouter_usage.answers.account import read_today
-
-        return read_today(answer)
+        return read_analytics(answer, dimensions)
 
     def _get(self, path: str, *params: tuple[str, str]) -> Json:
         return self._ask(Request("GET", path, self._key, params))
