@@ -267,6 +267,28 @@ def _now() -> str:
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def unequal_books() -> Account:
+    """An account with a call of yesterday, and two keys that cannot be told apart by what they show of themselves."""
+    account = Account.simple()
+    account.add_activity("openai/gpt-5.2", usage=Decimal("0.25"), key_hash=account.keys[0].hash)
+    return account
+
+
+def books(ask: Asking, sandbox: Sandbox) -> None:
+    """reconcile with a ledger that has other calls, with parts missing, and without a management key."""
+    folder = ask.home / ".openrouter"
+    folder.mkdir()
+    yesterday = (sandbox.account.now() - timedelta(days=1)).isoformat()
+    (folder / "usage.jsonl").write_text(json.dumps({**ENTRY, "ts": yesterday}) + "\n")
+    ask("reconcile")
+    sandbox.misbehave("/keys", Fault.status(403))
+    ask("reconcile")
+    alone = Asking(ask.home, ask.url, key=ask.key, told=ask.told)
+    alone("reconcile")
+    sandbox.misbehave("/key", Fault.mutate(lambda answer: answer["data"].update(usage_monthly=None)))
+    alone("reconcile")
+
+
 SCENES: list[tuple[Callable[[], Account], Callable[[Asking, Sandbox], None]]] = [
     (demo_account, summaries),
     (odd_account, odd_summaries),
@@ -276,4 +298,5 @@ SCENES: list[tuple[Callable[[], Account], Callable[[Asking, Sandbox], None]]] = 
     (limited_account, scarce_credits),
     (many_keys, keys),
     (Account.simple, prices),
+    (unequal_books, books),
 ]

@@ -63,6 +63,8 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
     "alerts": ("thinking", set()),
     # what others may call
     "collect": ("public", set()),
+    "bill": ("public", set()),
+    "reconciling": ("public", set()),
     "latest": ("public", set()),
     "attribution": ("public", set()),
     "tracker": ("public", {"render"}),

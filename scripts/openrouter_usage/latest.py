@@ -45,7 +45,7 @@ def latest(
     if not parts.is_empty:
         save_snapshot(path, parts)
         return Latest(parts)
-    error = _error(parts.gaps[0])
+    error = error_of(parts.gaps[0])
     kept = load_snapshot(path) if isinstance(error, Unreachable) else None
     if kept is None:
         raise error
@@ -59,7 +59,7 @@ def _kept(settings: Settings, now: datetime, max_age_s: float) -> Parts | None:
     return kept if is_fresh(kept, now, max_age_s) else None
 
 
-def _error(gap: Gap) -> OpenRouterUsageError:
+def error_of(gap: Gap) -> OpenRouterUsageError:
     """Make the error again that left a gap."""
     kinds: dict[int, type[OpenRouterUsageError]] = {2: SettingsError, 4: Denied, 5: Unreachable}
     return kinds.get(gap.exit_code, Unreachable)(gap.message, hint=gap.hint, code=gap.code)

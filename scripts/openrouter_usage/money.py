@@ -98,13 +98,14 @@ def format_usd(amount: Decimal) -> str:
     return sign + "$" + text[:4] + text[4:].rstrip("0")
 
 
-def share(part: Decimal, whole: Decimal) -> str:
-    """Write a part as a whole percentage: 0% and 100% only when they are true, "–" of nothing."""
+def share(part: Decimal, whole: Decimal, decimals: int = 0) -> str:
+    """Write a part as a percentage of so many decimals: 0% and 100% only when they are true, "–" of nothing."""
     if not whole:
         return "–"
+    least = Decimal(1).scaleb(-decimals)
     percent = _ROUNDED.divide(_ROUNDED.multiply(part, Decimal(100)), whole)
-    if part and abs(percent) < 1:
-        return "<1%"
-    if part != whole and 99 < percent < 100:
-        return ">99%"
-    return f"{_ROUNDED.quantize(percent, Decimal(1)):f}%"
+    if part and abs(percent) < least:
+        return f"<{least}%"
+    if part != whole and 100 - least < percent < 100:
+        return f">{100 - least}%"
+    return f"{_ROUNDED.quantize(percent, least):f}%"

@@ -30,6 +30,11 @@ class Period(NamedTuple):
         """The UTC day in which the period's last moment lies."""
         return (self.end.astimezone(UTC) - timedelta(microseconds=1)).date()
 
+    @property
+    def utc_days(self) -> list[date]:
+        """Every UTC day that the period touches, in order."""
+        return [self.first_day + number * DAY for number in range((self.last_day - self.first_day).days + 1)]
+
 
 def midnight(day: date, zone: tzinfo = UTC) -> datetime:
     """Give the moment, in UTC, at which a day begins in a zone."""

@@ -35,9 +35,14 @@ class PriceList(NamedTuple):
 
     def find(self, name: str) -> Model | None:
         """Give a model by the name of a request; a routing variant has the prices of its model."""
-        for variant in _ROUTING_VARIANTS:
-            name = name.removesuffix(variant)
-        return self.models.get(name)
+        return self.models.get(without_routing(name))
+
+
+def without_routing(name: str) -> str:
+    """Take off a name what only chooses among a model's providers."""
+    for variant in _ROUTING_VARIANTS:
+        name = name.removesuffix(variant)
+    return name
 
 
 class WorstCase(NamedTuple):

@@ -43,7 +43,10 @@ class Prices(NamedTuple):
 
 
 class Model(NamedTuple):
-    """One model of the price list; token counts are of its context and of its longest answer."""
+    """One model of the price list; token counts are of its context and of its longest answer.
+
+    `alias_of` is the model that this name stands for at present, "" for a model of its own.
+    """
 
     id: str
     slug: str
@@ -53,6 +56,7 @@ class Model(NamedTuple):
     longest_answer: int | None
     supports: tuple[str, ...]
     writes_text: bool = True
+    alias_of: str = ""
 
 
 _PROMPT_PRICES = ("prompt", "input_cache_write", "input_cache_write_1h")
@@ -83,6 +87,7 @@ def _model(data: Fields) -> Model:
         longest_answer=top.optional_count("max_completion_tokens"),
         writes_text=_writes_text(data),
         supports=tuple(str(name) for name in supports) if isinstance(supports, list) else (),
+        alias_of=data.within("alias_target").text("slug") if isinstance(data.get("alias_target"), dict) else "",
     )
 
 
@@ -160,7 +165,7 @@ def _price(value: Json) -> Decimal | None:
 def compact(answer: Json) -> Json:
     """Keep of a price list what `read_models` reads: a tenth of its size, for the disk."""
     kept: list[Json] = []
-    names = ("id", "canonical_slug", "name", "context_length", "supported_parameters")
+    names = ("id", "canonical_slug", "name", "context_length", "supported_parameters", "alias_target")
     for data in Fields(answer, "/models").each("data"):
         try:
             pricing = data.within("pricing")

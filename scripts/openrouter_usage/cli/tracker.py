@@ -21,6 +21,7 @@ VERBS = {
     "call": "make a chat call and write down what it cost",
     "budget": "set, show or clear what calls may cost at most",
     "settle": "find out what unsettled calls cost",
+    "reconcile": "compare the ledger with the account's bill",
     "credits": "what is used and left, and how long it will last",
     "keys": "list, create, change, disable and delete keys",
     "cap": "set a key's own limit on OpenRouter",

@@ -80,7 +80,7 @@ class OpenRouter:
 
         return TodaySpend(found.total, found.truncated)
 
-    def analytics(self, period: Period, *dimensions: str, by_day: bool = False) -> Analytics:
+    def analytics(self, period: Period, *dimensions: str, by_day: bool = False, key_hash: str = "") -> Analytics:
         """Ask POST /analytics/query what the account spent in a period, 365 days back at most; needs a management key.
 
         At most two dimensions: `model` (dated slugs), `api_key_id`, `workspace` (names), `provider`, `generation_id`.
@@ -95,6 +95,8 @@ class OpenRouter:
         }
         if by_day:
             question["granularity"] = "day"
+        if key_hash:
+            question["filters"] = [{"field": "api_key_id", "operator": "eq", "value": key_hash}]
         # A query changes nothing, so it is retried like a GET.
         answer = self._ask(Request("POST", "/analytics/query", self._key, body=dumps(question)))
         return read_analytics(answer, dimensions)

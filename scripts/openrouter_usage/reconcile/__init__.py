@@ -1,0 +1,1 @@
+"""The ledger beside the account: what of the bill the ledger explains, and what not."""

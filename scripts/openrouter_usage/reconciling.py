@@ -1,0 +1,149 @@
+"""Compares the ledger with the account: asks for the bill, sums the books, and puts single calls beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import NamedTuple
+
+from openrouter_usage.bill import LISTED_DAYS, Bill, ask_bill, ask_generations
+from openrouter_usage.client.management import Management
+from openrouter_usage.client.openrouter import OpenRouter
+from openrouter_usage.client.transport import Transport
+from openrouter_usage.credentials import ApiKey
+from openrouter_usage.entry import Entry
+from openrouter_usage.errors import OpenRouterUsageError
+from openrouter_usage.latest import error_of
+from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.money import ZERO, total
+from openrouter_usage.period import DAY, Period, days, midnight, today
+from openrouter_usage.pricing import PriceList
+from openrouter_usage.reconcile.calls import match_calls
+from openrouter_usage.reconcile.causes import Cause, Circumstances, causes
+from openrouter_usage.reconcile.compare import Comparison, across_midnight, borders, compare
+from openrouter_usage.reconcile.names import Names, joined_names
+from openrouter_usage.tracker.estimate import load_price_list
+from openrouter_usage.usage import NOTHING, Usage
+
+# A call that runs over midnight may be on either day, and clocks differ: so long before and after is near.
+_NEAR = timedelta(minutes=15)
+_MOST_TRIES = 20
+Booked = dict[date, dict[str, Usage]]
+
+
+class Account(NamedTuple):
+    """How the account is asked: with a management key, and with the key whose calls the ledger keeps, if any."""
+
+    transport: Transport
+    managing: ApiKey
+    own: ApiKey | None
+
+
+class Reconciliation(NamedTuple):
+    """The comparison, the bill it is about, why the two differ, and names that were billed as others."""
+
+    comparison: Comparison
+    bill: Bill
+    causes: list[Cause]
+    renamed: tuple[tuple[str, str], ...]
+
+    @property
+    def account_usd(self) -> Decimal:
+        """What the account spent in USD of credits."""
+        return self.comparison.account.cost
+
+
+def reconcile(
+    ledger: Ledger, account: Account, span: Period, *, now: datetime, timeout_s: float = 30.0
+) -> Reconciliation:
+    """Compare whole UTC days; raises Denied or Unreachable when nothing of the account can be read.
+
+    Where the sums of a day differ, its single calls are compared, as far back as OpenRouter lists them.
+    """
+    first, last = span.first_day, span.last_day
+    bill = _ask(account, first, last, now=now, timeout_s=timeout_s)
+    booked = _booked(ledger, first - DAY, last)
+    names = joined_names(bill.rows, _names(booked), _prices(bill, booked))
+    found = compare(bill.rows, booked, names, own=bill.own)
+    asked = OpenRouter(account.transport, account.managing)
+    earliest = today(now).first_day - LISTED_DAYS * DAY
+    listed = sorted({line.day for line in found.differing if line.day in bill.days and line.day >= earliest})
+    billed = ask_generations(asked, listed, now=now, timeout_s=timeout_s)
+    by_call = match_calls(found, billed, _entries(ledger, listed), names)
+    found = by_call.comparison
+    near = {border: _near_midnight(ledger, names, by_call.ids, border) for border in borders(found)}
+    found = across_midnight(found, near).of(bill.days, first, last)
+    holds = [hold for hold in ledger.health().holds if span.start <= hold.ts < span.end]
+    held = total(billed[hold.generation].usage.cost for hold in holds if hold.generation in billed)
+    known = Circumstances(today(now).first_day, holds, held, by_call.unknown, bill.own_name, bill.by_key)
+    told_by_ids = {name for name, _ in by_call.renamed}
+    joined = {(name, line.model) for line in found.lines for name in line.ledger_names if name != line.model}
+    renamed = {pair for pair in joined if pair[0] not in told_by_ids} | by_call.renamed
+    return Reconciliation(found, bill, causes(found, known), tuple(sorted(renamed)))
+
+
+def _ask(account: Account, first: date, last: date, *, now: datetime, timeout_s: float) -> Bill:
+    """Ask for the bill, with the day before: a call of its last minutes may be on the first day."""
+    transport, managing, own = account
+    bill = ask_bill(
+        OpenRouter(transport, managing),
+        Management(transport, managing),
+        OpenRouter(transport, own).key if own else None,
+        first=first - DAY,
+        last=last,
+        now=now,
+        timeout_s=timeout_s,
+    )
+    if not bill.days:
+        raise error_of(bill.gaps[0])
+    return bill
+
+
+def _booked(ledger: Ledger, first: date, last: date) -> Booked:
+    """Sum the ledger by day and model: of one moment, so again when somebody appended in between."""
+    whole = days(first, last, "")
+    for _ in range(_MOST_TRIES):
+        before = ledger.totals(whole).total
+        found = {day: ledger.totals(days(day, day, "")).groups for day in whole.utc_days}
+        if sum((usage for groups in found.values() for usage in groups.values()), NOTHING) == before:
+            break
+    return found
+
+
+def _names(booked: Booked) -> set[str]:
+    return {name for groups in booked.values() for name in groups}
+
+
+def _prices(bill: Bill, booked: Booked) -> PriceList | None:
+    """Give the price list, which knows more names, where the account's own names are not enough."""
+    known = {name for row in bill.rows for name in (row.model, row.slug)}
+    if _names(booked) <= known:
+        return None
+    try:
+        return load_price_list()
+    except OpenRouterUsageError:
+        return None
+
+
+def _entries(ledger: Ledger, listed: Iterable[date]) -> Iterator[Entry]:
+    """Give the ledger's calls of some days, and of the days beside them."""
+    wanted = {day + number * DAY for day in listed for number in (-1, 0, 1)}
+    for day in sorted(wanted):
+        yield from ledger.entries(days(day, day, ""))
+
+
+def _near_midnight(
+    ledger: Ledger, names: Names, known: Container[str], border: tuple[date, str]
+) -> tuple[Decimal, Decimal]:
+    """Sum a model's calls shortly before, and shortly after, the midnight that ends a day.
+
+    Those whose ids the account knows have their right day already.
+    """
+    at = midnight(border[0] + DAY)
+
+    def near(period: Period) -> Decimal:
+        found = (entry for entry in ledger.entries(period) if entry.cost is not None and entry.id not in known)
+        return total(entry.cost or ZERO for entry in found if names.group(entry.model) == border[1])
+
+    return near(Period(at - _NEAR, at, "before")), near(Period(at, at + _NEAR, "after"))
