@@ -132,8 +132,12 @@ def blank_answer(answer: Any) -> None:
 def summaries(ask: Asking, sandbox: Sandbox) -> None:
     """stats.py with each set of keys, with parts missing, and with the ledger's help."""
     ask("stats.py")
+    ask("stats.py", "--today", "--tz", "Asia/Tokyo", "--explain")
+    sandbox.account.add_activity("openai/gpt-5.2", days_ago=1, usage=Decimal(1000))
+    ask("stats.py", "--explain")
+    ask("credits")
     alone = Asking(ask.home, ask.url, key=ask.key, told=ask.told)
-    alone("stats.py")
+    alone("stats.py", "--tz", "Asia/Tokyo")
     (ask.home / ".openrouter" / "usage.jsonl").write_text(json.dumps({**ENTRY, "ts": _now()}) + "\n")
     alone("stats.py")
     Asking(ask.home, ask.url, mgmt_key=ask.mgmt_key, told=ask.told)("stats.py")
@@ -224,8 +228,10 @@ def limits(ask: Asking, sandbox: Sandbox) -> None:
 def scarce_credits(ask: Asking, sandbox: Sandbox) -> None:
     """credits where little is known: nothing spent, no key, no balance, no limit."""
     ask("credits")
+    Asking(ask.home, ask.url, key=ask.key, told=ask.told)("credits")
     sandbox.misbehave("/key", Fault.mutate(lambda answer: answer["data"].update(usage_weekly=None)))
     ask("credits")
+    ask("stats.py")
     sandbox.misbehave("/key", Fault.status(403))
     ask("credits")
     sandbox.misbehave("/credits", Fault.status(500))

@@ -68,6 +68,7 @@ def breakdown(account: Account, *, days: int = 7, by: str = "model", top: int | 
         "end": f"{today}T00:00:00Z",
         "source": "/activity",
         "unattributed_usd": None,
+        "truncated": False,
         "rows": rows[:shown],
         "more": {"count": len(rest), **{name: sum((row[name] for row in rest), Decimal(0)) for name in SUMS}},
         "total": {shown: truth.total(days, value=kept) for shown, kept in SUMS.items()},

@@ -64,6 +64,7 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
     # what others may call
     "collect": ("public", set()),
     "bill": ("public", set()),
+    "spenders": ("public", set()),
     "reconciling": ("public", set()),
     "latest": ("public", set()),
     "attribution": ("public", set()),

@@ -57,7 +57,7 @@ def test_what_is_misspelt_gets_a_suggestion(
         ["--days", "1.5"],
         ["--days", "x"], ["--days", ""], ["--days", "٣"], ["--days", "9" * 5000], ["--days", "1e1"], ["--top", "-1"],
         ["--top", "10001"],
-        ["--timeout", "0"], ["--timeout", "601"], ["--max-age", "86401"], ["--max-age", "-5"], ["--by", "key"],
+        ["--timeout", "0"], ["--timeout", "601"], ["--max-age", "86401"], ["--max-age", "-5"], ["--by", "tag"], ["--tz", "Nowhere"],
         ["--by", ""],
         ["--format", "xml"], ["--json", "--line"], ["--line", "--format", "csv"], ["--json", "--format", "csv"],
         ["--", "--json"], [""],

@@ -1,22 +1,18 @@
-"""What the local ledger knows of the running week, for the summary of a key that may not ask /activity."""
+"""What the local ledger knows of a running period, for the summary of a key that may not ask for its own breakdown."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 
 from openrouter_usage.errors import OpenRouterUsageError
-from openrouter_usage.period import week
+from openrouter_usage.period import Period
 from openrouter_usage.settings import ledger_file
 from openrouter_usage.summary.breakdown import share_out
-from openrouter_usage.summary.model import Breakdown
-
-SOURCE = "local ledger"
+from openrouter_usage.summary.model import LOCAL, Breakdown
 
 
-def local_breakdown(now: datetime, *, top: int | None, by: str) -> tuple[Breakdown | None, str]:
-    """Break the ledger's running UTC week down; None and a reason, "" for an empty ledger, when there is nothing."""
-    period = week(now)
+def local_breakdown(period: Period, *, top: int | None, by: str) -> tuple[Breakdown | None, str]:
+    """Break a period of the ledger down; None and a reason, "" for a ledger without calls, when there is nothing."""
     try:
         path = ledger_file()
         if _is_missing(path):
@@ -33,7 +29,7 @@ def local_breakdown(now: datetime, *, top: int | None, by: str) -> tuple[Breakdo
     from openrouter_usage.report import group_name  # late as well: most runs have no ledger to show
 
     groups = {group_name(name, by): usage for name, usage in totals.groups.items()}
-    return share_out(groups, period, days=7, top=top, by=by)._replace(source=SOURCE), ""
+    return share_out(groups, period, days=(period.end - period.start).days, top=top, by=by)._replace(source=LOCAL), ""
 
 
 def _is_missing(path: Path) -> bool:

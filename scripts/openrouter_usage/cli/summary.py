@@ -9,14 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from openrouter_usage.cli.output import complain, write
-from openrouter_usage.cli.parser import EXIT_CODES, Parser, whole_number, with_version
+from openrouter_usage.cli.parser import EXIT_CODES, Parser, checked, whole_number, with_version
 from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.latest import latest
-from openrouter_usage.period import UTC
-from openrouter_usage.settings import load_settings
-from openrouter_usage.summary.options import DEFAULT_DAYS, DEFAULT_TOP, GROUPINGS, MOST_DAYS
+from openrouter_usage.period import UTC, Period, find_zone, week
+from openrouter_usage.settings import Settings, load_settings
+from openrouter_usage.summary.options import ACCOUNT_GROUPINGS, DEFAULT_DAYS, DEFAULT_TOP, GROUPINGS, MOST_DAYS
 
 if TYPE_CHECKING:
+    from openrouter_usage.answers.parts import Parts
+    from openrouter_usage.cli.spending import Spending
     from openrouter_usage.summary.model import Breakdown, Summary
 
 PROGRAM = "stats.py"
@@ -24,6 +26,8 @@ LINE_MAX_AGE_S = 60
 _EXAMPLES = """examples:
   python3 scripts/stats.py                  today, week, month, balance, spend by model
   python3 scripts/stats.py --by provider --days 30
+  python3 scripts/stats.py --today --by key
+  python3 scripts/stats.py --explain        why these figures differ
   python3 scripts/stats.py --line           one line for a status bar
   python3 scripts/stats.py --json | jq .data.today.usage_usd
 
@@ -68,6 +72,11 @@ def parser() -> Parser:
         "--top", type=whole_number(0, 10_000), metavar="N", help=f"lines of the breakdown ({DEFAULT_TOP})"
     )
     parser.add_argument("--by", choices=GROUPINGS, default="model", help="what to break down by (model)")
+    parser.add_argument("--today", action="store_true", help="break the running day down instead, UTC unless --tz")
+    parser.add_argument(
+        "--tz", metavar="ZONE", type=checked(find_zone), help="show the running day of a zone too: Europe/Amsterdam"
+    )
+    parser.add_argument("--explain", action="store_true", help="say why the figures differ, and what lies ahead")
     seconds = whole_number(0, 86_400)
     parser.add_argument(
         "--max-age", type=seconds, metavar="S", help="answer from figures up to S seconds old, without network"
@@ -87,22 +96,72 @@ def main(argv: Sequence[str], *, clock: Callable[[], datetime] = _now) -> int:
     for warning in settings.warnings:
         complain(PROGRAM, warning)
     max_age_s = LINE_MAX_AGE_S if options.max_age is None and options.face == "line" else options.max_age or 0
-    found = latest(
-        settings, clock(), max_age_s=max_age_s, timeout_s=options.timeout, meanwhile=lambda: _load(options.face)
-    )
-    taken_at = found.parts.taken_at
-    from openrouter_usage.summary.build import build_summary
+    now = clock()
+    spending = _spending(options, settings, now)
 
-    local = _from_ledger(options, taken_at) if found.parts.activity is None else None
-    local_day = taken_at.astimezone().date()
-    summary = build_summary(
-        found.parts, days=options.days, top=options.top, by=options.by, local_day=local_day, local=local
-    )
-    write(_rendered(options.face, summary, clock() if found.is_kept else taken_at, found.error))
+    def meanwhile() -> None:
+        _load(options.face)
+        if spending:
+            spending.ask(settings.mgmt_key)
+
+    found = latest(settings, now, max_age_s=max_age_s, timeout_s=options.timeout, meanwhile=meanwhile)
+    summary = _summary(options, found.parts, spending)
+    write(_rendered(options.face, summary, clock() if found.is_kept else found.parts.taken_at, found.error))
     if found.error:
         complain(PROGRAM, f"these figures are old: {found.error.message}", found.error.hint)
         return found.error.exit_code
     return 0
+
+
+def _spending(options: Namespace, settings: Settings, now: datetime) -> Spending | None:
+    """Prepare what goes beyond the usual endpoints; without such options nothing of it is loaded."""
+    if not (options.today or options.explain or options.tz or options.by in ACCOUNT_GROUPINGS):
+        return None
+    from openrouter_usage.cli.spending import Spending
+
+    return Spending(options, settings, now)
+
+
+def _summary(options: Namespace, parts: Parts, spending: Spending | None) -> Summary:
+    """Put all answers together."""
+    from openrouter_usage.summary.build import build_summary
+
+    asked = None
+    if spending:
+        spending.ask_late(parts)
+        parts = spending.with_today(parts)
+        asked = spending.breakdown(parts)
+    is_usual = not options.today and options.by not in ACCOUNT_GROUPINGS
+    local = _from_ledger(options, week(parts.taken_at)) if parts.activity is None and is_usual else None
+    summary = build_summary(
+        parts,
+        days=options.days,
+        top=options.top,
+        by=options.by,
+        local_day=parts.taken_at.astimezone().date(),
+        local=asked if asked and asked.is_local else local,
+        asked=None if asked and asked.is_local else asked,
+        zone_day=spending.zone_day() if spending else None,
+        more_gaps=spending.gaps if spending else (),
+    )
+    return _looking_ahead(options, parts, summary)
+
+
+def _looking_ahead(options: Namespace, parts: Parts, summary: Summary) -> Summary:
+    """Add the forecast, and the explanation, to the faces that show them."""
+    if options.face != "json" and not options.explain:
+        return summary
+    from openrouter_usage.summary.forecast import forecast
+
+    ahead = forecast(parts, summary)
+    if not options.explain:
+        return summary._replace(ahead=ahead)
+    from openrouter_usage.attribution import local_breakdown
+    from openrouter_usage.summary.explain import explain
+
+    ledger, _ = local_breakdown(week(parts.taken_at), top=0, by="model")
+    facts = explain(summary, parts, ahead, ledger.total if ledger else None)
+    return summary._replace(ahead=ahead, explanation=tuple(facts))
 
 
 def _load(face: str) -> None:
@@ -111,11 +170,11 @@ def _load(face: str) -> None:
         import_module(f"openrouter_usage.{module}")
 
 
-def _from_ledger(options: Namespace, now: datetime) -> Breakdown | None:
+def _from_ledger(options: Namespace, period: Period) -> Breakdown | None:
     """Ask the local ledger where OpenRouter's own breakdown needs a key that is not there."""
     from openrouter_usage.attribution import local_breakdown
 
-    found, problem = local_breakdown(now, top=options.top, by=options.by)
+    found, problem = local_breakdown(period, top=options.top, by=options.by)
     if problem:
         complain(PROGRAM, problem)
     return found

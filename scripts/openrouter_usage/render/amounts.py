@@ -7,7 +7,7 @@ from decimal import Decimal
 from openrouter_usage.answers.key import Limit
 from openrouter_usage.money import format_usd
 from openrouter_usage.period import spoken
-from openrouter_usage.summary.model import Window
+from openrouter_usage.summary.model import Breakdown, Window
 from openrouter_usage.text import safe
 from openrouter_usage.usage import Usage
 
@@ -49,3 +49,9 @@ def reset_words(limit: Limit) -> str:
         return "never resets"
     name = safe(limit.reset, 20)
     return f"{name}, resets {spoken(limit.resets_at)}" if limit.resets_at else name
+
+
+def span_words(breakdown: Breakdown) -> str:
+    """Write what a breakdown covers: 7d, this week, today."""
+    label = breakdown.period.label
+    return "this week" if label == "week" else label

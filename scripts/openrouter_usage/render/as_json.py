@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from openrouter_usage.answers.key import Limit
 from openrouter_usage.errors import OpenRouterUsageError
@@ -11,6 +12,9 @@ from openrouter_usage.exactjson import Json, dumps
 from openrouter_usage.period import Period, iso
 from openrouter_usage.summary.model import Breakdown, Summary, Window
 from openrouter_usage.usage import Usage
+
+if TYPE_CHECKING:
+    from openrouter_usage.summary.forecast import Forecast
 
 SCHEMA_VERSION = 1
 
@@ -51,9 +55,43 @@ def summary_data(summary: Summary, now: datetime) -> Json:
         "free_models_today": None
         if summary.free_models is None
         else {"used": summary.free_models.used, "limit": summary.free_models.limit},
+        "zone_today": None if summary.zone_day is None else _window(summary.zone_day),
         "breakdown": _breakdown(summary.breakdown),
+        "forecast": None if summary.ahead is None else forecast_data(summary.ahead),
+        "explanation": [
+            {"about": fact.code, "text": fact.text, "usd": list(fact.amounts)} for fact in summary.explanation
+        ],
         "partial": summary.is_partial,
         "missing": [{"part": g.part, "code": g.code, "message": g.message, "hint": g.hint} for g in summary.gaps],
+    }
+
+
+def forecast_data(ahead: Forecast) -> dict[str, Json]:
+    """Give what lies ahead, each figure with the words that say how it was made."""
+    month_end = ahead.month_end
+    return {
+        "outlook": [
+            {
+                "of": outlook.name,
+                "left_usd": outlook.left,
+                "usd_per_day": outlook.pace.usd_per_day if outlook.pace else None,
+                "pace": outlook.pace.how if outlook.pace else None,
+                "days_left": outlook.days,
+            }
+            for outlook in ahead.outlooks
+        ],
+        "month_end": None
+        if month_end is None
+        else {
+            "usd": month_end.amount,
+            "so_far_usd": month_end.so_far,
+            "usd_per_day": month_end.pace.usd_per_day,
+            "pace": month_end.pace.how,
+        },
+        "usual_day_usd": ahead.usual,
+        "spikes": [
+            {"date": spike.day.isoformat(), "usd": spike.amount, "times_usual": spike.times} for spike in ahead.spikes
+        ],
     }
 
 
@@ -87,6 +125,7 @@ def _breakdown(breakdown: Breakdown | None) -> Json:
         **_period(breakdown.period),
         "source": breakdown.source,
         "unattributed_usd": breakdown.unattributed,
+        "truncated": breakdown.truncated,
         "rows": [{"name": row.name, **_usage(row.usage)} for row in breakdown.rows],
         "more": {"count": breakdown.more_count, **_usage(breakdown.more)},
         "total": _usage(breakdown.total),

@@ -8,30 +8,41 @@ from decimal import Decimal
 from openrouter_usage.answers.parts import Gap
 from openrouter_usage.money import format_usd
 from openrouter_usage.period import spoken
-from openrouter_usage.render.amounts import limit_left, spent, window_amount
+from openrouter_usage.render.amounts import limit_left, span_words, spent, window_amount
 from openrouter_usage.summary.model import Breakdown, Summary
 from openrouter_usage.text import ago, named, plural, safe
 
 TITLE = "💰 OpenRouter Usage"
 _MARK = " ⬅ what can still be spent"
 _SOON = timedelta(days=7)
-_HEADINGS = {"model": "Recent Models", "provider": "Recent Providers", "day": "Recent Days"}
+_HEADINGS = {
+    "model": "Recent Models",
+    "provider": "Recent Providers",
+    "day": "Recent Days",
+    "key": "Recent Keys",
+    "workspace": "Recent Workspaces",
+}
 _PARTS = {
     "key": "Totals and key limit",
     "credits": "Balance",
     "activity": "Spend by model",
     "today": "Today's account spend",
+    "account_today": "Today's account spend",
+    "breakdown": "Spend by key, workspace or today",
+    "zone_today": "Today in another time zone",
 }
 
 
 def render_summary(summary: Summary, now: datetime) -> str:
     """Write the summary as it was known at `summary.taken_at`, read at `now`."""
-    lines = [TITLE, *_age(summary, now), *_totals(summary), *_funds(summary), *_key_state(summary)]
+    lines = [TITLE, *_age(summary, now), *_totals(summary), *_zone_day(summary), *_funds(summary), *_key_state(summary)]
     if summary.breakdown:
         lines += _breakdown(summary.breakdown)
     lines += [f"⚠ {_gap(gap)}" for gap in summary.gaps]
     lines += [f"* {_footnote(summary)}"] if _marks_today(summary) else []
     lines += [f"ℹ {note}" for note in summary.notes]
+    lines += ["Why these figures differ:"] if summary.explanation else []
+    lines += [f"- {fact.text}." for fact in summary.explanation]
     return "\n".join(lines) + "\n"
 
 
@@ -54,9 +65,18 @@ def _totals(summary: Summary) -> list[str]:
     return [" | ".join(f"{name}: {amount}" for name, amount in zip(names, amounts, strict=True))]
 
 
+def _zone_day(summary: Summary) -> list[str]:
+    """Write the running day of the user's own zone, and when it began by OpenRouter's clock."""
+    window = summary.zone_day
+    if window is None:
+        return []
+    since = f"since {spoken(window.period.start)}; {window.source}"
+    return [f"T{window.period.label[1:]}: {window_amount(window)} ({since})"]
+
+
 def _footnote(summary: Summary) -> str:
     whose = "this key" if summary.scope == "key" else "the account"
-    if summary.breakdown and not summary.breakdown.is_local:
+    if summary.breakdown and summary.breakdown.is_completed:
         return (
             f"live totals of {whose}; not yet in the {summary.breakdown.by} breakdown, which covers completed UTC days"
         )
@@ -90,11 +110,12 @@ def _key_state(summary: Summary) -> list[str]:
 
 
 def _breakdown(breakdown: Breakdown) -> list[str]:
-    span = "this week, from the local ledger" if breakdown.is_local else f"{breakdown.days}d"
-    heading = f"{_HEADINGS[breakdown.by]} ({span}):"
+    source = ", from the local ledger" if breakdown.is_local else ""
+    heading = f"{_HEADINGS[breakdown.by]} ({span_words(breakdown)}{source}):"
     if not breakdown.rows and not breakdown.more_count:
+        first, last = breakdown.period.first_day, breakdown.period.last_day
         return [
-            f"{heading} no usage in the completed UTC days {breakdown.period.first_day} to {breakdown.period.last_day}"
+            f"{heading} no usage" + (f" in the completed UTC days {first} to {last}" if breakdown.is_completed else "")
         ]
     lines = [heading]
     lines += [f"• {named(row.name)}: {spent(row.usage)} ({row.usage.requests:,})" for row in breakdown.rows]
@@ -102,6 +123,8 @@ def _breakdown(breakdown: Breakdown) -> list[str]:
         lines.append(f"... and {breakdown.more_count} more ({spent(breakdown.more)})")
     if breakdown.total.unknown:
         lines.append(f"{plural(breakdown.total.unknown, 'call')} of unknown cost not in these")
+    if breakdown.truncated:
+        lines.append("⚠ OpenRouter cut this list short: there is more")
     if breakdown.unattributed is not None:
         lines.append(_unattributed(breakdown.unattributed))
     return lines

@@ -8,6 +8,7 @@ from decimal import Decimal
 from openrouter_usage.answers.key import Limit
 from openrouter_usage.money import plain
 from openrouter_usage.period import DAY, Period, iso, midnight, parse_day
+from openrouter_usage.render.amounts import span_words
 from openrouter_usage.summary.model import Breakdown, Summary, Window
 from openrouter_usage.usage import Usage
 
@@ -29,6 +30,8 @@ Row = tuple[str, ...]
 def summary_rows(summary: Summary) -> Iterator[Row]:
     """Give one row a figure, exact amounts, an empty cell where a figure is unknown or means nothing."""
     yield from (_window(window) for window in summary.windows)
+    if summary.zone_day:
+        yield _window(summary.zone_day)
     if summary.balance:
         balance = summary.balance
         used = plain(balance.used)
@@ -78,10 +81,11 @@ def _breakdown(breakdown: Breakdown) -> Iterator[Row]:
         yield _used(breakdown, breakdown.by, row.name, row.usage, period)
     if breakdown.more_count:
         yield _used(breakdown, "more", f"{breakdown.more_count} more", breakdown.more, breakdown.period)
-    span = "this week" if breakdown.is_local else f"{breakdown.days} days"
+    span = f"{breakdown.days} days" if breakdown.is_completed else span_words(breakdown)
     yield _used(breakdown, "total", f"all of {span}", breakdown.total, breakdown.period)
     if breakdown.unattributed is not None:
-        source = "/key usage_weekly - local ledger"
+        counter = "usage_weekly" if breakdown.period.label == "week" else "usage_daily"
+        source = f"/key {counter} - local ledger"
         yield _row("unattributed", span, period=breakdown.period, usage=plain(breakdown.unattributed), source=source)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import date, datetime
 from decimal import Decimal
 
-from openrouter_usage.answers.account import Credits, TodaySpend
+from openrouter_usage.answers.account import ActivityRow, Credits, TodaySpend
 from openrouter_usage.answers.key import KeyInfo, Limit, Spend
 from openrouter_usage.answers.parts import Gap, Parts
 from openrouter_usage.money import ZERO, format_usd, subtract
 from openrouter_usage.period import Period, month, resets_at, today, week
-from openrouter_usage.summary.breakdown import break_down
+from openrouter_usage.summary.breakdown import GROUPS, break_down
 from openrouter_usage.summary.model import Breakdown, Summary, Window
 from openrouter_usage.usage import NOTHING
 
@@ -26,10 +26,14 @@ def build_summary(
     by: str = "model",
     local_day: date | None = None,
     local: Breakdown | None = None,
+    asked: Breakdown | None = None,
+    zone_day: Window | None = None,
+    more_gaps: tuple[Gap, ...] = (),
 ) -> Summary:
     """Build the summary as of `parts.taken_at`; `local_day` is the user's own date at that moment.
 
-    `local` is what the ledger knows of the running week; it stands in where /activity may not be asked.
+    `local` is what the ledger knows of a running period; it stands in where OpenRouter may not be asked. `asked` is a
+    breakdown that takes the place of the usual one, and `more_gaps` are parts of it that are missing.
     """
     now = parts.taken_at
     key = None if isinstance(parts.key, Gap) else parts.key
@@ -52,8 +56,9 @@ def build_summary(
         bound_by=bound_by,
         free_models=key.free_models if key and key.free_models and key.free_models.used else None,
         expires_at=key.expires_at if key else None,
-        breakdown=_stand_in(local, windows[1]) if rows is None else break_down(rows, now, days=days, top=top, by=by),
-        gaps=_gaps(parts),
+        breakdown=asked or _breakdown(local, windows, rows, now, days=days, top=top, by=by),
+        zone_day=zone_day,
+        gaps=(*_gaps(parts), *more_gaps),
         notes=(*balance_notes, *_notes(parts, local_day, has_ledger=local is not None)),
     )
 
@@ -137,11 +142,24 @@ def _gaps(parts: Parts) -> tuple[Gap, ...]:
     return tuple(gaps)
 
 
-def _stand_in(local: Breakdown | None, week: Window) -> Breakdown | None:
-    """Say how much of the key's week the ledger has not seen; less than nothing when it saw other keys' calls."""
-    if local is None or week.usage is None:
-        return local
-    return local._replace(unattributed=subtract(week.usage, local.total.cost))
+def _breakdown(
+    local: Breakdown | None,
+    windows: tuple[Window, ...],
+    rows: tuple[ActivityRow, ...] | None,
+    now: datetime,
+    *,
+    days: int,
+    top: int | None,
+    by: str,
+) -> Breakdown | None:
+    """Break the completed days down; or let the ledger stand in, and say how much of the key's spend it has not seen.
+
+    That is less than nothing when the ledger has calls of other keys.
+    """
+    if local is not None:
+        spent = next((w.usage for w in windows if w.period[:2] == local.period[:2]), None)
+        return local if spent is None else local._replace(unattributed=subtract(spent, local.total.cost))
+    return None if rows is None or by not in GROUPS else break_down(rows, now, days=days, top=top, by=by)
 
 
 def _notes(parts: Parts, local_day: date | None, *, has_ledger: bool) -> list[str]:

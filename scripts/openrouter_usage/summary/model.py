@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from openrouter_usage.answers.account import Credits
 from openrouter_usage.answers.key import FreeQuota, Limit
 from openrouter_usage.answers.parts import Gap
 from openrouter_usage.period import Period
 from openrouter_usage.usage import Usage
+
+if TYPE_CHECKING:
+    from openrouter_usage.summary.forecast import Forecast
 
 
 class Window(NamedTuple):
@@ -29,6 +32,9 @@ class Share(NamedTuple):
     usage: Usage
 
 
+LOCAL = "local ledger"
+
+
 class Breakdown(NamedTuple):
     """Who or what spent the money of a period; `rows` and `more` add up to `total`.
 
@@ -44,15 +50,32 @@ class Breakdown(NamedTuple):
     total: Usage
     source: str = "/activity"
     unattributed: Decimal | None = None
+    truncated: bool = False
 
     @property
     def is_local(self) -> bool:
         """Tell whether the local ledger stands in for OpenRouter's own breakdown."""
-        return self.source != "/activity"
+        return self.source == LOCAL
+
+    @property
+    def is_completed(self) -> bool:
+        """Tell whether it covers completed UTC days only, and so has nothing of today."""
+        return self.source == "/activity" or self.period.label == f"{self.days}d"
+
+
+class Fact(NamedTuple):
+    """One true sentence, in a word what it is about, and the amounts in USD that it names, in their order."""
+
+    code: str
+    text: str
+    amounts: tuple[Decimal, ...] = ()
 
 
 class Summary(NamedTuple):
-    """What `stats.py` shows; `scope` tells whether Today, Week and Month are of one key or the account."""
+    """What `stats.py` shows; `scope` tells whether Today, Week and Month are of one key or the account.
+
+    `zone_day` is the running day of the user's own time zone, when that was asked for.
+    """
 
     scope: str
     label: str
@@ -68,6 +91,9 @@ class Summary(NamedTuple):
     free_models: FreeQuota | None = None
     expires_at: datetime | None = None
     breakdown: Breakdown | None = None
+    zone_day: Window | None = None
+    ahead: Forecast | None = None
+    explanation: tuple[Fact, ...] = ()
     gaps: tuple[Gap, ...] = ()
     notes: tuple[str, ...] = ()
 

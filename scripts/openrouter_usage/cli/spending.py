@@ -1,0 +1,98 @@
+"""What stats.py asks beyond its usual endpoints, for --today, --by key, --tz and --explain, and what it makes of it."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from openrouter_usage.answers.account import TodaySpend
+from openrouter_usage.answers.analytics import Analytics
+from openrouter_usage.answers.key import KeyInfo
+from openrouter_usage.answers.parts import Gap, Parts
+from openrouter_usage.attribution import local_breakdown
+from openrouter_usage.cli.output import complain
+from openrouter_usage.errors import MissingKey
+from openrouter_usage.settings import Settings
+from openrouter_usage.spenders import SOURCE, account_breakdown, ask, questions
+from openrouter_usage.summary.model import LOCAL, Breakdown, Window
+from openrouter_usage.summary.options import ACCOUNT_GROUPINGS
+
+if TYPE_CHECKING:
+    from openrouter_usage.credentials import ApiKey
+
+PROGRAM = "stats.py"
+
+
+class Spending:
+    """The answers to the options' own questions: OpenRouter's with a management key, else the local ledger's."""
+
+    def __init__(self, options: Namespace, settings: Settings, now: datetime) -> None:
+        """Prepare the questions of some options; nothing is asked yet."""
+        self._options = options
+        self._settings = settings
+        self._now = now
+        self._questions = questions(
+            now, by=options.by, days=options.days, only_today=options.today, zone=options.tz, explain=options.explain
+        )
+        self._answers: dict[str, Analytics | Gap] = {}
+
+    def ask(self, key: ApiKey | None) -> None:
+        """Ask OpenRouter, once, if there is a management key."""
+        if key is not None and self._questions and not self._answers:
+            timeout_s = self._options.timeout
+            self._answers = ask(self._settings, key, self._questions, self._now, timeout_s=timeout_s)
+
+    def ask_late(self, parts: Parts) -> None:
+        """Ask with the ordinary key where it turned out to be a management key; no string shows that before."""
+        managing = self._settings.mgmt_key
+        if managing is None and isinstance(parts.key, KeyInfo) and parts.key.is_management_key:
+            managing = self._settings.require_key() if self._settings.base_url.may_see_mgmt_key else None
+        self.ask(managing)
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """What OpenRouter did not answer."""
+        names = {"breakdown": "breakdown", "zone": "zone_today", "today": "account_today"}
+        found = [(names[name], answer) for name, answer in self._answers.items() if isinstance(answer, Gap)]
+        return tuple(gap._replace(part=part) for part, gap in found)
+
+    def with_today(self, parts: Parts) -> Parts:
+        """Add what the account has spent today, where nobody had asked for it yet."""
+        answer = self._answers.get("today")
+        if parts.today is None and isinstance(answer, Analytics):
+            return parts._replace(today=TodaySpend(answer.total, answer.truncated))
+        return parts
+
+    def breakdown(self, parts: Parts) -> Breakdown | None:
+        """Give the breakdown that was asked for; None for the usual one. MissingKey where the ledger cannot help."""
+        question, answer = self._questions.get("breakdown"), self._answers.get("breakdown")
+        if question is None:
+            return None
+        top = self._options.top
+        if isinstance(answer, Analytics):
+            rows = () if parts.activity is None or isinstance(parts.activity, Gap) else parts.activity
+            return account_breakdown(answer, question, rows, top=top)
+        if question.by not in ACCOUNT_GROUPINGS:
+            found, problem = local_breakdown(question.period, top=top, by=question.by)
+            if problem:
+                complain(PROGRAM, problem)
+            return found
+        if answer is None:
+            raise MissingKey(
+                f"what each {question.by} spent is told to management keys only: set OPENROUTER_MGMT_KEY",
+                hint="create one at https://openrouter.ai/settings/management-keys",
+            )
+        return None
+
+    def zone_day(self) -> Window | None:
+        """Give the running day of the zone: the account's, else the ledger's, else unknown."""
+        question, answer = self._questions.get("zone"), self._answers.get("zone")
+        if question is None:
+            return None
+        if isinstance(answer, Analytics) and not answer.truncated:
+            return Window(question.period, answer.total.cost, answer.total.byok_cost, f"the account, {SOURCE}")
+        found, _ = local_breakdown(question.period, top=0, by="model")
+        if found is None:
+            return Window(question.period, None, None, LOCAL)
+        return Window(question.period, found.total.cost, found.total.byok_cost, LOCAL)

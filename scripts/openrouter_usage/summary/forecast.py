@@ -1,0 +1,152 @@
+"""What the figures lead to: the month's end, how long what is left will last, days out of the ordinary; pure.
+
+Each forecast comes with the sentence that says how it was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from openrouter_usage.answers.account import ActivityRow, TodaySpend
+from openrouter_usage.answers.key import KeyInfo
+from openrouter_usage.answers.parts import Gap, Parts
+from openrouter_usage.money import EXACT, ZERO, add, format_usd
+from openrouter_usage.period import completed_days, spoken
+from openrouter_usage.summary.model import Summary
+from openrouter_usage.summary.pace import Pace, account_pace, days_left, key_pace
+
+USUAL_DAYS = 30
+RECENT_DAYS = 7
+SPIKE = 3
+_SIX, _TENTH = Decimal("0.000001"), Decimal("0.1")
+
+
+class Outlook(NamedTuple):
+    """What is left somewhere, at which pace it is used, and for how many days it lasts; None is unknown.
+
+    A limit that starts anew at some moment is not used up later than that.
+    """
+
+    name: str
+    left: Decimal
+    pace: Pace | None
+    days: Decimal | None
+    starts_anew_at: datetime | None = None
+
+
+class MonthEnd(NamedTuple):
+    """What the running UTC month will have cost in USD, rounded to a millionth, if the pace stays."""
+
+    amount: Decimal
+    so_far: Decimal
+    pace: Pace
+
+
+class Spike(NamedTuple):
+    """A UTC day on which the account spent at least `SPIKE` times as much as on a usual one."""
+
+    day: date
+    amount: Decimal
+    times: Decimal
+
+
+class Forecast(NamedTuple):
+    """What can be said of the time to come; `usual` is the account's median day, None where it is not known."""
+
+    month_end: MonthEnd | None
+    outlooks: tuple[Outlook, ...]
+    usual: Decimal | None
+    spikes: tuple[Spike, ...]
+
+
+def forecast(parts: Parts, summary: Summary) -> Forecast:
+    """Look ahead from `parts.taken_at`."""
+    now = parts.taken_at
+    rows = parts.activity if parts.activity is not None and not isinstance(parts.activity, Gap) else None
+    key = parts.key if isinstance(parts.key, KeyInfo) and not parts.key.is_management_key else None
+    own = key_pace(key, now) if key else None
+    account = account_pace(rows, now) if rows is not None else None
+    usual, spikes = (None, ()) if rows is None else _spikes(rows, parts.today, now)
+    pace = own if summary.scope == "key" else account
+    return Forecast(_month_end(summary, pace), _outlooks(summary, account or own, own), usual, spikes)
+
+
+def _month_end(summary: Summary, pace: Pace | None) -> MonthEnd | None:
+    so_far = summary.month.usage
+    if so_far is None or pace is None:
+        return None
+    left_s = Decimal(int((summary.month.period.end - summary.taken_at).total_seconds()))
+    amount = add(so_far, (pace.usd_per_day * left_s / 86_400).quantize(_SIX))
+    return MonthEnd(amount, so_far, pace)
+
+
+def _outlooks(summary: Summary, pace: Pace | None, own: Pace | None) -> tuple[Outlook, ...]:
+    found = []
+    if summary.balance:
+        left = summary.balance.balance
+        found.append(Outlook("balance", left, pace, days_left(left, pace) if pace else None))
+    if summary.key_limit and summary.key_limit.remaining is not None:
+        limit, left = summary.key_limit, summary.key_limit.remaining
+        found.append(Outlook("key limit", left, own, days_left(left, own) if own else None, limit.resets_at))
+    return tuple(found)
+
+
+def _spikes(
+    rows: tuple[ActivityRow, ...], running: TodaySpend | Gap | None, now: datetime
+) -> tuple[Decimal, tuple[Spike, ...]]:
+    """Find the recent days that cost far more than the median one; days without calls count as nothing."""
+    spent = dict.fromkeys(completed_days(now, USUAL_DAYS).utc_days, ZERO)
+    for row in rows:
+        if row.day in spent:
+            spent[row.day] = add(spent[row.day], row.usage.cost)
+    usual = _median(list(spent.values()))
+    recent = {day: spent[day] for day in completed_days(now, RECENT_DAYS).utc_days}
+    if isinstance(running, TodaySpend):
+        recent[now.date()] = running.usage.cost
+    return usual, tuple(_above(recent, usual))
+
+
+def _median(amounts: list[Decimal]) -> Decimal:
+    # `statistics` would do the same, and takes longer to load than all of this house.
+    middle = sorted(amounts)[(len(amounts) - 1) // 2 : len(amounts) // 2 + 1]
+    return EXACT.divide(add(middle[0], middle[-1]), Decimal(2))
+
+
+def _above(recent: Mapping[date, Decimal], usual: Decimal) -> list[Spike]:
+    if not usual:
+        return []
+    high = {day: amount for day, amount in recent.items() if amount >= EXACT.multiply(usual, Decimal(SPIKE))}
+    return [Spike(day, amount, (amount / usual).quantize(_TENTH)) for day, amount in sorted(high.items())]
+
+
+def said_of_month_end(found: MonthEnd, scope: str) -> str:
+    """Write a forecast of the month as a sentence."""
+    whose = "this key" if scope == "key" else "the account"
+    return (
+        f"At {format_usd(found.pace.usd_per_day)} a day ({found.pace.how}) {whose} will have spent about "
+        f"{format_usd(found.amount)} by the end of the UTC month, {format_usd(found.so_far)} of it so far"
+    )
+
+
+def said_of_outlook(outlook: Outlook, now: datetime) -> str:
+    """Write how long something lasts as a sentence."""
+    if outlook.pace is None:
+        return f"The {outlook.name} lasts: unknown (too little is known of the pace)"
+    pace = f"{format_usd(outlook.pace.usd_per_day)} a day ({outlook.pace.how})"
+    if outlook.days is None:
+        return f"The {outlook.name} lasts as long as nothing is spent: {pace}"
+    anew = outlook.starts_anew_at
+    if anew and Decimal(int((anew - now).total_seconds())) <= outlook.days * 86_400:
+        return f"The {outlook.name} is not used up before it starts anew, {spoken(anew)}, at {pace}"
+    return f"The {outlook.name} lasts about {outlook.days:f} days at {pace}"
+
+
+def said_of_spike(spike: Spike, usual: Decimal) -> str:
+    """Write a day out of the ordinary as a sentence."""
+    return (
+        f"On {spike.day} (UTC) the account spent {format_usd(spike.amount)}, {spike.times:f} times the median day of "
+        f"{format_usd(usual)} (last {USUAL_DAYS} completed UTC days)"
+    )

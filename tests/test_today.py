@@ -1,0 +1,177 @@
+"""stats.py --today, --by key and workspace, --tz: who spent it, the running day included, to the last digit."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.booking import Tracker, call
+from tests.running import Stats, StatsAt
+from tests.sandbox import INFERENCE_KEY, MANAGEMENT_KEY, Account, Fault, Sandbox, Workspace
+
+UTC = timezone.utc
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+GPT, CLAUDE = "openai/gpt-5.2", "anthropic/claude-sonnet-4.5"
+OTHER = "11111111-2222-4333-8444-555555555555"
+
+
+@pytest.fixture
+def account() -> Account:
+    account = Account.simple(now=lambda: NOON)
+    agent, bot = account.keys[0], account.add_key("test-other-key-canary-11aa", name="ci-bot")
+    account.workspaces.append(Workspace(OTHER, "Side project"))
+    spend(account, GPT, "0.5", NOON, key_hash=agent.hash)
+    spend(account, GPT, "0.25", NOON - timedelta(hours=11), key_hash=bot.hash, workspace_id=OTHER)
+    spend(account, CLAUDE, "1.000000000001", NOON - timedelta(hours=1), key_hash=agent.hash)
+    spend(account, CLAUDE, "2", NOON - timedelta(hours=14), key_hash=agent.hash, byok_usage_inference=Decimal("0.125"))
+    spend(account, GPT, "3", NOON - timedelta(days=3), key_hash=bot.hash, workspace_id=OTHER)
+    agent.usage_daily = Decimal("1.500000000001")
+    return account
+
+
+def spend(account: Account, model: str, usage: str, at: datetime, **more: Any) -> None:
+    account.add_activity(model, date=at.date(), usage=Decimal(usage), at=at - timedelta(seconds=1), **more)
+
+
+@pytest.fixture
+def sandbox(account: Account) -> Any:
+    with Sandbox(account) as running:
+        yield running
+
+
+def rows(data: Any) -> dict[str, Decimal]:
+    return {row["name"]: row["usage_usd"] for row in data["breakdown"]["rows"]}
+
+
+def asked(stats_at: StatsAt, *words: str, mgmt: str | None = MANAGEMENT_KEY, key: str = INFERENCE_KEY) -> Any:
+    ran = stats_at(NOON, *words, "--json", mgmt=mgmt, key=key)
+    assert ran.code == 0
+    return ran.data
+
+
+def test_today_by_model_is_the_accounts_running_day(stats_at: StatsAt, account: Account) -> None:
+    data = asked(stats_at, "--today")
+    assert rows(data) == {CLAUDE: Decimal("1.000000000001"), GPT: Decimal("0.75")}
+    assert data["breakdown"]["total"]["usage_usd"] == account.truth.spent_in("daily")
+    assert (data["breakdown"]["source"], data["breakdown"]["start"]) == ("/analytics/query", "2026-11-22T00:00:00Z")
+
+
+def test_activity_is_never_asked_for_today(stats_at: StatsAt, sandbox: Sandbox) -> None:
+    asked(stats_at, "--today")
+    assert [request.query for request in sandbox.received("/activity")] == [{}]
+
+
+def test_models_of_today_have_the_names_of_other_days(stats_at: StatsAt, account: Account) -> None:
+    account.add_activity("openai/gpt-4o-mini", days_ago=0, usage=Decimal("0.1"), model_permaslug="openai/gpt-4o-mini-2024")
+    assert "openai/gpt-4o-mini-2024" in rows(asked(stats_at, "--today"))
+    account.add_activity("openai/gpt-4o-mini", days_ago=9, usage=Decimal(1), model_permaslug="openai/gpt-4o-mini-2024")
+    assert rows(asked(stats_at, "--today"))["openai/gpt-4o-mini"] == Decimal("0.1")
+
+
+def test_by_key_names_who_spent_the_completed_days(stats_at: StatsAt) -> None:
+    data = asked(stats_at, "--by", "key")
+    assert rows(data) == {"ci-bot": Decimal(3), "agent": Decimal(2)}
+    assert (data["breakdown"]["by"], data["breakdown"]["days"]) == ("key", 7)
+    assert data["breakdown"]["end"] == "2026-11-22T00:00:00Z"
+
+
+def test_by_key_of_today(stats_at: StatsAt) -> None:
+    assert rows(asked(stats_at, "--by", "key", "--today")) == {"agent": Decimal("1.500000000001"), "ci-bot": Decimal("0.25")}
+
+
+def test_by_workspace_names_workspaces(stats_at: StatsAt) -> None:
+    found = rows(asked(stats_at, "--by", "workspace", "--days", "30"))
+    assert found["Side project"] == 3
+    assert sum(found.values()) == 5
+
+
+def test_by_provider_and_by_day_of_today_add_up(stats_at: StatsAt, account: Account) -> None:
+    for by in ("provider", "day"):
+        assert sum(rows(asked(stats_at, "--today", "--by", by)).values()) == account.truth.spent_in("daily")
+
+
+def test_a_zones_own_day_stands_beside_openrouters(stats_at: StatsAt) -> None:
+    ran = stats_at(NOON, "--tz", "Europe/Moscow", mgmt=MANAGEMENT_KEY)
+    assert "Today, Europe/Moscow: $3.75 + $0.125 BYOK (since 2026-11-21 21:00 UTC; the account" in ran.out
+    data = asked(stats_at, "--tz", "Asia/Kathmandu")
+    assert (data["zone_today"]["usage_usd"], data["zone_today"]["start"]) == (
+        Decimal("3.750000000001"), "2026-11-21T18:15:00Z")  # fmt: skip
+    assert data["today"]["usage_usd"] == Decimal("1.500000000001")
+
+
+def test_today_in_a_zone_breaks_the_zones_day_down(stats_at: StatsAt) -> None:
+    assert rows(asked(stats_at, "--today", "--tz", "Europe/Moscow")) == {CLAUDE: Decimal("3.000000000001"), GPT: Decimal("0.75")}
+
+
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "", "../etc/passwd", "UTC\x1b[2J"])
+def test_a_zone_that_is_not_known_is_refused(stats_at: StatsAt, zone: str) -> None:
+    assert stats_at(NOON, f"--tz={zone}", mgmt=MANAGEMENT_KEY).code == 2
+
+
+# -- without a management key ----------------------------------------------------------------------------------------
+
+
+def test_without_one_the_ledger_tells_of_today_and_what_it_has_not_seen(stats_at: StatsAt, home: Path) -> None:
+    Tracker(home).write(call("2026-11-22T08:00:00Z", GPT, "0.5"), call("2026-11-21T08:00:00Z", GPT, "7"))
+    ran = stats_at(NOON, "--today")
+    assert "Recent Models (today, UTC, from the local ledger):" in ran.out
+    assert f"• {GPT}: $0.50 (1)" in ran.out
+    assert "not attributed: $1.00 (spent by this key, not seen by the ledger)" in ran.out
+    data = asked(stats_at, "--today", mgmt=None)
+    assert (rows(data), data["breakdown"]["source"]) == ({GPT: Decimal("0.5")}, "local ledger")
+    assert data["breakdown"]["unattributed_usd"] == Decimal("1.000000000001")
+
+
+def test_without_one_a_zones_day_is_the_ledgers(stats_at: StatsAt, home: Path) -> None:
+    Tracker(home).write(call("2026-11-21T21:30:00Z", GPT, "0.5"), call("2026-11-21T20:00:00Z", GPT, "7"))
+    data = asked(stats_at, "--tz", "Europe/Moscow", mgmt=None)
+    assert (data["zone_today"]["usage_usd"], data["zone_today"]["source"]) == (Decimal("0.5"), "local ledger")
+
+
+def test_without_a_ledger_a_zones_day_is_unknown_and_not_nothing(stats_at: StatsAt) -> None:
+    assert asked(stats_at, "--tz", "Europe/Moscow", mgmt=None)["zone_today"]["usage_usd"] is None
+
+
+@pytest.mark.parametrize("by", ["key", "workspace"])
+def test_without_one_nobody_can_tell_who_spent_it(stats_at: StatsAt, by: str) -> None:
+    ran = stats_at(NOON, "--by", by)
+    assert ran.code == 2
+    assert "OPENROUTER_MGMT_KEY" in ran.error_line
+
+
+def test_a_management_key_in_the_ordinary_place_may_ask_all_the_same(stats_at: StatsAt) -> None:
+    assert "ci-bot" in rows(asked(stats_at, "--by", "key", mgmt=None, key=MANAGEMENT_KEY))
+
+
+# -- what can fail ---------------------------------------------------------------------------------------------------
+
+
+def test_where_the_analytics_api_fails_the_totals_stand_and_the_gap_is_named(stats_at: StatsAt, sandbox: Sandbox) -> None:
+    sandbox.misbehave("/analytics/query", Fault.status(404))
+    ran = stats_at(NOON, "--by", "key", mgmt=MANAGEMENT_KEY)
+    assert ran.code == 0
+    assert "Today: $1.50*" in ran.out
+    assert "Spend by key, workspace or today unavailable" in ran.out
+    data = asked(stats_at, "--by", "key")
+    assert (data["partial"], data["breakdown"]) == (True, None)
+    assert [gap["part"] for gap in data["missing"]] == ["breakdown"]
+
+
+def test_a_list_that_was_cut_short_says_so(stats_at: StatsAt, sandbox: Sandbox) -> None:
+    def cut(answer: Any) -> Any:
+        answer["data"]["metadata"]["truncated"] = True
+
+    sandbox.misbehave("/analytics/query", Fault.mutate(cut))
+    assert "⚠ OpenRouter cut this list short" in stats_at(NOON, "--today", mgmt=MANAGEMENT_KEY).out
+    assert asked(stats_at, "--today")["breakdown"]["truncated"]
+
+
+def test_the_usual_summary_loads_nothing_of_this(stats: Stats) -> None:
+    ran = stats(mgmt=MANAGEMENT_KEY, python=(sys.executable, "-X", "importtime"))
+    assert "openrouter_usage.cli.summary" in ran.err
+    assert "openrouter_usage.spenders" not in ran.err and "openrouter_usage.summary.explain" not in ran.err
