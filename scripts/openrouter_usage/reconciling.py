@@ -128,9 +128,12 @@ def _prices(bill: Bill, booked: Booked) -> PriceList | None:
 
 def _entries(ledger: Ledger, listed: Iterable[date]) -> Iterator[Entry]:
     """Give the ledger's calls of some days, and of the days beside them."""
-    wanted = {day + number * DAY for day in listed for number in (-1, 0, 1)}
-    for day in sorted(wanted):
-        yield from ledger.entries(days(day, day, ""))
+    wanted = sorted({day + number * DAY for day in listed for number in (-1, 0, 1)})
+    starts = [day for day in wanted if day - DAY not in wanted]
+    ends = [day for day in wanted if day + DAY not in wanted]
+    # Days in a row are read at once: where lines stand in no order, each reading goes through all of them.
+    for first, last in zip(starts, ends, strict=True):
+        yield from ledger.entries(days(first, last, ""))
 
 
 def _near_midnight(
