@@ -7,7 +7,6 @@ from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
-from openrouter_usage.answers.analytics import read_analytics
 from openrouter_usage.answers.fields import Fields
 from openrouter_usage.errors import InvalidValue
 from openrouter_usage.exactjson import Json
@@ -88,6 +87,8 @@ def _day(row: Fields) -> date:
 
 def read_today(answer: Json) -> TodaySpend:
     """Read an analytics answer about the running day."""
+    from openrouter_usage.answers.analytics import read_analytics  # late: most runs have no such answer
+
     found = read_analytics(answer)
     return TodaySpend(found.total, found.truncated)
 
