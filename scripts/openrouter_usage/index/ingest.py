@@ -8,9 +8,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 
-from openrouter_usage.entry import Entry, Hold, Release, Unread
-from openrouter_usage.index.blocks import BY_NAME, DAY_SLOTS, Block, mark_of, read_block
+from openrouter_usage.entry import Entry, Hold
+from openrouter_usage.index.blocks import BY_NAME, Block, mark_of, read_block
+from openrouter_usage.index.usual import DAY_SLOTS
 from openrouter_usage.index.vector import COLUMNS, MOST_CALLS, columns
+from openrouter_usage.lines import read_line
 
 EntryAt = Callable[[int], Entry | None]
 SPAN_DAYS = 32
@@ -53,9 +55,13 @@ class Ingest:
             if self._count <= _MANY:
                 self._new += [mark for mark, _ in block.ids]
             block.ids.clear()
-        for at, record in block.others:
-            self._add_other(at, record)
-        block.others.clear()
+        self._add_holds(block.holds)
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO unread VALUES (?, ?, ?)",
+            [(at, line.why[:200], line.is_damaged) for at, line in block.unread],
+        )
+        block.holds.clear()
+        block.unread.clear()
         if block.calls > MOST_CALLS // 2 or block.size > _LARGE:
             self._flush()
 
@@ -69,14 +75,14 @@ class Ingest:
         self._connection.executemany(_ADD_QUARTER, _quarter_rows(block, sign))
         self._connection.executemany(_ADD, _sum_rows(block, sign))
 
-    def _add_other(self, start: int, record: Hold | Release | Unread) -> None:
-        run = self._connection.execute
-        if isinstance(record, Hold):
-            run("INSERT OR REPLACE INTO holds VALUES (?, ?, ?, ?, ?, ?, ?)", hold_row(record))
-        elif isinstance(record, Release):
-            run("DELETE FROM holds WHERE id = ?", (record.hold,))
-        else:
-            run("INSERT OR IGNORE INTO unread VALUES (?, ?, ?)", (start, record.why[:200], record.is_damaged))
+    def _add_holds(self, holds: dict[str, bytes | None]) -> None:
+        """Keep the holds that are open after some lines; most have ended within them, and are never read."""
+        found = [read_line(line) for line in holds.values() if line is not None]
+        self._connection.executemany("DELETE FROM holds WHERE id = ?", [(hold,) for hold in holds])
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO holds VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [hold_row(hold) for hold in found if isinstance(hold, Hold)],
+        )
 
     def finish(self, entry_at: EntryAt) -> None:
         """Write the sums, and take the calls out that are counted twice; `entry_at` reads a line."""

@@ -8,9 +8,10 @@ from datetime import date, datetime, timedelta, tzinfo
 
 from openrouter_usage.entry import Hold
 from openrouter_usage.errors import InvalidValue
-from openrouter_usage.index.blocks import DAY_SLOTS, QUARTER_S, mark_of, quarter_of
+from openrouter_usage.index.blocks import mark_of
 from openrouter_usage.index.ingest import GROUPS, SPAN_DAYS, hold_row, span_slot
 from openrouter_usage.index.schema import Damaged
+from openrouter_usage.index.usual import DAY_SLOTS, QUARTER_S, quarter_of
 from openrouter_usage.index.vector import COLUMNS, from_columns
 from openrouter_usage.money import usd
 from openrouter_usage.period import UTC, parse_moment

@@ -14,9 +14,9 @@ from pathlib import Path
 from openrouter_usage.entry import Entry, Hold, Release, Unread
 from openrouter_usage.errors import InvalidValue
 from openrouter_usage.index import query
-from openrouter_usage.index.blocks import is_usual
 from openrouter_usage.index.ingest import known_entry
 from openrouter_usage.index.position import load_position
+from openrouter_usage.index.usual import is_usual
 from openrouter_usage.ledger import sums
 from openrouter_usage.ledger.engine import Engine
 from openrouter_usage.ledger.tail import Notice, Progress

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta, tzinfo
 
 from openrouter_usage.entry import Entry
 from openrouter_usage.index import query
-from openrouter_usage.index.blocks import DAY_SLOTS, QUARTER_S, Block, read_block
+from openrouter_usage.index.blocks import Block, read_block
+from openrouter_usage.index.usual import DAY_SLOTS, QUARTER_S
 from openrouter_usage.index.vector import columns, from_columns
 from openrouter_usage.ledger.engine import Engine
 from openrouter_usage.lines import read_line
