@@ -55,13 +55,13 @@ class Ingest:
             if self._count <= _MANY:
                 self._new += [mark for mark, _ in block.ids]
             block.ids.clear()
-        self._add_holds(block.holds)
-        self._connection.executemany(
-            "INSERT OR IGNORE INTO unread VALUES (?, ?, ?)",
-            [(at, line.why[:200], line.is_damaged) for at, line in block.unread],
-        )
-        block.holds.clear()
-        block.unread.clear()
+        if block.holds:
+            self._add_holds(block.holds)
+            block.holds.clear()
+        if block.unread:
+            lines = [(at, line.why[:200], line.is_damaged) for at, line in block.unread]
+            self._connection.executemany("INSERT OR IGNORE INTO unread VALUES (?, ?, ?)", lines)
+            block.unread.clear()
         if block.calls > MOST_CALLS // 2 or block.size > _LARGE:
             self._flush()
 
