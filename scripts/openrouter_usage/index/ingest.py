@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from openrouter_usage.entry import Entry, Hold
 from openrouter_usage.index.blocks import BY_NAME, Block, mark_of, read_block
+from openrouter_usage.index.schema import marks, portions
 from openrouter_usage.index.usual import DAY_SLOTS
 from openrouter_usage.index.vector import COLUMNS, MOST_CALLS, columns
 from openrouter_usage.lines import read_line
@@ -100,8 +101,11 @@ class Ingest:
         if self._count > _MANY:
             # For very many new ids one walk through all is quicker than looking each one up.
             return [mark for (mark,) in run("SELECT mark FROM ids GROUP BY mark HAVING count(*) > 1").fetchall()]
-        count = "SELECT count(*) FROM (SELECT 1 FROM ids WHERE mark = ? LIMIT 2)"
-        return [mark for mark in dict.fromkeys(self._new) if run(count, (mark,)).fetchone()[0] > 1]
+        found: list[int] = []
+        for some in portions(sorted(set(self._new))):
+            twice = f"SELECT mark FROM ids WHERE mark IN ({marks(some)}) GROUP BY mark HAVING count(*) > 1"  # noqa: S608  # question marks
+            found += [mark for (mark,) in run(twice, some).fetchall()]
+        return found
 
     def _settle_mark(self, mark: int, entry_at: EntryAt, surplus: Block) -> None:
         """Keep one call of each id: the first whose cost is certain, else the first with a cost, else the first."""

@@ -10,7 +10,7 @@ from openrouter_usage.entry import Hold
 from openrouter_usage.errors import InvalidValue
 from openrouter_usage.index.blocks import mark_of
 from openrouter_usage.index.ingest import GROUPS, SPAN_DAYS, hold_row, span_slot
-from openrouter_usage.index.schema import Damaged
+from openrouter_usage.index.schema import Damaged, marks, portions
 from openrouter_usage.index.usual import DAY_SLOTS, QUARTER_S, quarter_of
 from openrouter_usage.index.vector import COLUMNS, from_columns
 from openrouter_usage.money import usd
@@ -21,8 +21,6 @@ _FIGURES = ", ".join(COLUMNS)
 # The first three prove the rest: see `_usage`.
 _SUMMED = "count(*), sum(slot), sum(mark), " + ", ".join(f"sum({name})" for name in COLUMNS)
 _EPOCH = date(1970, 1, 1)
-# SQLite of any age takes so many values in one question.
-_MOST_VALUES = 500
 
 
 def _usage(values: tuple[int, ...], name: str = "") -> Usage:
@@ -39,9 +37,9 @@ def _usage(values: tuple[int, ...], name: str = "") -> Usage:
 def sums_by_name(connection: sqlite3.Connection, grouping: str, first_day: int, end_day: int) -> dict[str, Usage]:
     """Sum whole UTC days, numbered since 1970, by model, provider, session or tag; "" for all calls."""
     totals: dict[str, Usage] = {}
-    for slots in _many(list(_slots(first_day, end_day))):
+    for slots in portions(list(_slots(first_day, end_day))):
         rows = connection.execute(
-            f"SELECT name, {_SUMMED} FROM sums WHERE slot IN ({', '.join('?' * len(slots))})"  # noqa: S608  # own names
+            f"SELECT name, {_SUMMED} FROM sums WHERE slot IN ({marks(slots)})"  # noqa: S608  # own names
             " AND grouping = ? GROUP BY name",
             (*slots, GROUPS[grouping]),
         )
@@ -59,11 +57,6 @@ def _slots(first_day: int, end_day: int) -> Iterator[int]:
     yield from range(first_day, first_span * SPAN_DAYS)
     yield from map(span_slot, range(first_span, end_span))
     yield from range(end_span * SPAN_DAYS, end_day)
-
-
-def _many(values: list[int]) -> Iterator[list[int]]:
-    for begin in range(0, len(values), _MOST_VALUES):
-        yield values[begin : begin + _MOST_VALUES]
 
 
 def sum_of_days(connection: sqlite3.Connection, first_day: int, end_day: int) -> Usage:
@@ -87,9 +80,9 @@ def sums_by_day(connection: sqlite3.Connection, first: int, end: int, shift: int
 
 
 def _whole_days(connection: sqlite3.Connection, days: list[int]) -> Iterator[tuple[int, ...]]:
-    for some in _many(days):
+    for some in portions(days):
         yield from connection.execute(
-            f"SELECT slot, 1, slot, mark, {_FIGURES} FROM sums WHERE slot IN ({', '.join('?' * len(some))})"  # noqa: S608  # own names
+            f"SELECT slot, 1, slot, mark, {_FIGURES} FROM sums WHERE slot IN ({marks(some)})"  # noqa: S608  # own names
             " AND grouping = 0 AND name = ''",
             some,
         )

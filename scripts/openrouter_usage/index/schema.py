@@ -6,6 +6,7 @@ import contextlib
 import os
 import sqlite3
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from openrouter_usage.index.vector import COLUMNS
@@ -26,6 +27,7 @@ CREATE TABLE holds (id TEXT PRIMARY KEY, mark INTEGER NOT NULL, ts TEXT NOT NULL
     max_cost TEXT NOT NULL, generation TEXT NOT NULL, session TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE unread (start INTEGER PRIMARY KEY, why TEXT NOT NULL, is_damaged INTEGER NOT NULL);
 """
+_MOST_VALUES = 500
 _NAMES = ("position", "sums", "quarters", "ids", "superseded", "holds", "unread")
 
 
@@ -124,6 +126,17 @@ def clear_tables(connection: sqlite3.Connection) -> None:
     """Forget everything, within the running transaction, so that the ledger is read from its beginning."""
     for table in _NAMES:
         connection.execute(f"DELETE FROM {table}")  # noqa: S608  # a name from above
+
+
+def portions(values: list[int]) -> Iterator[list[int]]:
+    """Cut values into as many as SQLite of any age takes in one question."""
+    for begin in range(0, len(values), _MOST_VALUES):
+        yield values[begin : begin + _MOST_VALUES]
+
+
+def marks(values: list[int]) -> str:
+    """Write the question marks that stand for values in SQL."""
+    return ", ".join("?" * len(values))
 
 
 def delete_index(path: Path) -> None:
