@@ -24,6 +24,8 @@ class Goal:
 def interleaved(contenders: Mapping[str, Contender], rounds: int) -> dict[str, list[float]]:
     """Give each contender's seconds, one figure a round, after one round that is not counted.
 
+    A contender that first has to prepare something measures itself, and returns its seconds as a float.
+
     Every round runs all of them, each time beginning with another one, so that a slow minute of the
     machine, and a neighbour's warm cache, fall on all alike.
     """
@@ -34,8 +36,8 @@ def interleaved(contenders: Mapping[str, Contender], rounds: int) -> dict[str, l
         first = number % len(names)
         for name in names[first:] + names[:first]:
             began = time.perf_counter()
-            contenders[name]()
-            took = time.perf_counter() - began
+            own = contenders[name]()
+            took = own if isinstance(own, float) else time.perf_counter() - began
             if number:
                 seconds[name].append(took)
     show_progress("")
@@ -51,9 +53,13 @@ def table(seconds: Mapping[str, list[float]]) -> list[str]:
     """Write each contender's median, fastest and slowest round as the lines of a Markdown table."""
     lines = ["| contender | median | fastest | slowest |", "| --- | --- | --- | --- |"]
     for name, took in seconds.items():
-        shown = " | ".join(f"{value * 1000:.0f} ms" for value in (median(took), min(took), max(took)))
-        lines.append(f"| {name} | {shown} |")
+        lines.append(f"| {name} | {' | '.join(map(shown, (median(took), min(took), max(took))))} |")
     return lines
+
+
+def shown(seconds: float) -> str:
+    """Write a time in a unit that leaves it at least two digits."""
+    return f"{seconds * 1e6:.0f} µs" if seconds < 0.01 else f"{seconds * 1000:.0f} ms"
 
 
 def goals_table(seconds: Mapping[str, list[float]], goals: list[Goal]) -> list[str]:

@@ -81,7 +81,10 @@ class LedgerFile:
     def make_folder(self) -> None:
         """Make the ledger's folder, for its owner alone, if it is missing."""
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Each by itself, for the mode is that of the last one only when all are made at once.
+            for folder in reversed([self.path.parent, *self.path.parent.parents]):
+                if not folder.exists():
+                    folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise self._failed("cannot be written: its folder cannot be made", error) from None
 

@@ -1,0 +1,69 @@
+"""Makes large ledgers whose sums are known: a year of calls, 20 models, 200 sessions, the same every time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+MODELS, SESSIONS, DAYS = 20, 200, 365
+VENDORS = ("anthropic", "google", "openai", "qwen", "deepseek")
+# A ten-millionth of a dollar: sums of whole numbers of them need no Decimal.
+UNITS = 10**7
+_CHUNK = 20_000
+
+
+@dataclass(slots=True)
+class Made:
+    """What a made ledger holds: calls and their cost, in ten-millionths of a dollar, of all and of one month."""
+
+    month: str
+    calls: int = 0
+    cost: int = 0
+    month_calls: int = 0
+    month_cost: int = 0
+
+    def write(self, path: Path, calls: int, until: datetime) -> None:
+        """Append calls to a file, evenly over the year before a moment."""
+        with path.open("ab") as file:
+            for chunk in _chunks(self.lines(calls, until)):
+                file.write(chunk)
+
+    def lines(self, calls: int, until: datetime) -> Iterator[str]:
+        """Give the lines of more calls, in their order, and count them."""
+        step, first = timedelta(days=DAYS) / calls, until - timedelta(days=DAYS)
+        for number in range(calls):
+            ts = (first + number * step).strftime("%Y-%m-%dT%H:%M:%SZ")
+            # A multiple of a large prime: neighbours differ as if by chance, and every run makes the same ledger.
+            chance = (self.calls * 2_654_435_761) % 2**32
+            cost = 10 + chance % 250_000
+            self.calls += 1
+            self.cost += cost
+            if ts.startswith(self.month):
+                self.month_calls += 1
+                self.month_cost += cost
+            yield _line(self.calls, ts, chance, cost)
+
+
+def _line(number: int, ts: str, chance: int, cost: int) -> str:
+    model, session = chance % 7919 % MODELS, chance % 104_729 % SESSIONS
+    vendor = VENDORS[model % len(VENDORS)]
+    amount = f"{cost // UNITS}.{cost % UNITS:07d}".rstrip("0")
+    rare = f',"cached_tokens":{chance % 900}' * (chance % 3 == 0)
+    rare += f',"reasoning_tokens":{chance % 700}' * (chance % 5 == 0)
+    return (
+        f'{{"ts":"{ts}","model":"{vendor}/model-{model}","prompt_tokens":{chance % 4_000},'
+        f'"completion_tokens":{chance % 900},"cost":{amount},"id":"gen-1763800000-{number:020d}"{rare},'
+        f'"cost_source":"billed","provider":"{vendor.title()}","session":"job-{session}"}}\n'
+    )
+
+
+def _chunks(lines: Iterator[str]) -> Iterator[bytes]:
+    some: list[str] = []
+    for line in lines:
+        some.append(line)
+        if len(some) == _CHUNK:
+            yield "".join(some).encode()
+            some.clear()
+    yield "".join(some).encode()
