@@ -85,8 +85,8 @@ class Books:
         return self.stats(name)
 
     def caught_up(self, name: str, calls: int) -> float:
-        """Time a report after another program has appended calls."""
-        self.made.write(self.path, calls, self._now)
+        """Time a report after another program has appended the calls of a day."""
+        self.made.write(self.path, calls, self._now, days=1)
         return self.stats(name)
 
 

@@ -11,7 +11,7 @@ MODELS, SESSIONS, DAYS = 20, 200, 365
 VENDORS = ("anthropic", "google", "openai", "qwen", "deepseek")
 # A ten-millionth of a dollar: sums of whole numbers of them need no Decimal.
 UNITS = 10**7
-_CHUNK = 20_000
+_CHUNK = 1_000
 
 
 @dataclass(slots=True)
@@ -24,15 +24,15 @@ class Made:
     month_calls: int = 0
     month_cost: int = 0
 
-    def write(self, path: Path, calls: int, until: datetime) -> None:
-        """Append calls to a file, evenly over the year before a moment."""
+    def write(self, path: Path, calls: int, until: datetime, days: int = DAYS) -> None:
+        """Append calls to a file, evenly over the days before a moment."""
         with path.open("ab") as file:
-            for chunk in _chunks(self.lines(calls, until)):
+            for chunk in _chunks(self.lines(calls, until, days)):
                 file.write(chunk)
 
-    def lines(self, calls: int, until: datetime) -> Iterator[str]:
+    def lines(self, calls: int, until: datetime, days: int) -> Iterator[str]:
         """Give the lines of more calls, in their order, and count them."""
-        step, first = timedelta(days=DAYS) / calls, until - timedelta(days=DAYS)
+        step, first = timedelta(days=days) / calls, until - timedelta(days=days)
         for number in range(calls):
             ts = (first + number * step).strftime("%Y-%m-%dT%H:%M:%SZ")
             # A multiple of a large prime: neighbours differ as if by chance, and every run makes the same ledger.
