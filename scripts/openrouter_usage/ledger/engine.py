@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import threading
-import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -19,12 +17,16 @@ from openrouter_usage.index.position import load_position
 from openrouter_usage.index.schema import SQLITE_ERRORS, Damaged, open_in_memory
 from openrouter_usage.ledger import spool
 from openrouter_usage.ledger.file import LedgerFile
+from openrouter_usage.ledger.forks import watch
 from openrouter_usage.ledger.guard import guarded
+from openrouter_usage.ledger.mounts import shared_kind
 from openrouter_usage.ledger.tail import Notice, Progress, Tail
 from openrouter_usage.lines import LONGEST_LINE
+from openrouter_usage.text import safe
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
+_PAUSE_S = 1.0
 
 
 class Engine:
@@ -41,8 +43,8 @@ class Engine:
         self._wait_s = lock_timeout_s
         self._tail = Tail(self.file, notice, progress)
         self._inside: sqlite3.Connection | None = None
-        self._written = self._is_rewritten = False
-        _ENGINES.add(self)
+        self._written = self._is_rewritten = self._is_paused = self._has_given_up = False
+        watch(self)
 
     def close(self) -> None:
         """Close both files; the next work opens them again."""
@@ -50,9 +52,19 @@ class Engine:
             self._index.close()
             self.file.close()
 
+    def pause(self) -> None:
+        """Let a thread that is in the middle of work end it, for a process that is about to fork."""
+        self._is_paused = self._mutex.acquire(timeout=_PAUSE_S)
+
+    def resume(self) -> None:
+        """Go on in the process that has forked."""
+        if self._is_paused:
+            self._is_paused = False
+            self._mutex.release()
+
     def abandon(self) -> None:
-        """Begin anew in a process that was forked, where another thread may have been in the middle of work."""
-        self._mutex = threading.RLock()
+        """Begin anew in a process that was forked."""
+        self._mutex, self._is_paused = threading.RLock(), False
         self._index.abandon()
         self.file.close()
         self._inside = None
@@ -74,6 +86,7 @@ class Engine:
             wait_s = self._wait_s if wait_s is None else wait_s
             if not self._index.exists():
                 self.file.make_folder()
+                self._warn_of_network()
             with guarded(self.path, wait_s):
                 try:
                     return self._attempt(work, wait_s)
@@ -87,6 +100,15 @@ class Engine:
                 except Damaged as error:
                     hint = "delete the file; it is made anew from the ledger"
                     raise LedgerError(f"the index {self._index.path} cannot be used: {error}", hint=hint) from None
+
+    def _warn_of_network(self) -> None:
+        """Say it when the index is made, and so once, if other machines may not see a lock on the ledger."""
+        kind = shared_kind(self.path.parent)
+        if kind:
+            self.notice(
+                f"{self.file.shown} is on a file system of the kind {safe(kind, 40)}: let one machine at a time"
+                " write it, or budgets may not hold; a local disk is better"
+            )
 
     def _attempt(self, work: Work[T], wait_s: float) -> T:
         done: list[T] = []
@@ -123,7 +145,7 @@ class Engine:
             if self._inside is not None:
                 return work(self._inside)
             if not self._index.exists():
-                if self.file.status() is None:
+                if self.file.status() is None and not spool.waiting(self.path):
                     return self._in_memory(work)
             else:
                 with contextlib.suppress(Damaged, LedgerError):
@@ -131,10 +153,14 @@ class Engine:
                     if done:
                         return done[0]
             try:
-                return self.locked(work, wait_s=min(self._wait_s, READ_TIMEOUT_S))
+                done_now = self.locked(work, wait_s=0 if self._has_given_up else min(self._wait_s, READ_TIMEOUT_S))
+                self._has_given_up = False
+                return done_now
             except LedgerError as error:
                 self.file.status()  # a ledger that cannot be read is another matter
-                self.notice(f"{error.message}; read without the lock")
+                if not self._has_given_up:
+                    self.notice(f"{error.message}; read without the lock")
+                self._has_given_up = True  # a report asks several times, and need not wait and say so each time
                 return self._in_memory(work)
 
     def _if_current(self, work: Work[T]) -> list[T]:
@@ -190,15 +216,3 @@ class Engine:
                 start = stop
             # The last line may have no end.
             yield start, file.read(start, min(end - start, LONGEST_LINE)) if start < end else b""
-
-
-_ENGINES: weakref.WeakSet[Engine] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for engine in list(_ENGINES):
-        engine.abandon()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
