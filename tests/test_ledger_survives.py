@@ -41,11 +41,27 @@ for number in range(count):
 """
 
 
-def start(name: str, count: int, path: Path) -> subprocess.Popen[str]:
-    """A process that appends, and says of each call when it is acknowledged."""
-    environment = {"PATH": os.environ["PATH"], "HOME": str(path.parent), "PYTHONPATH": str(ROOT / "scripts")}
-    command = [sys.executable, "-c", WRITER, name, str(count), str(path)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+READER = """
+import sys
+from pathlib import Path
+from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.usage import NOTHING
+
+print("ready", flush=True)
+while True:
+    ledger = Ledger(Path(sys.argv[1]), lock_timeout_s=120)
+    for by in ("session", "day", "model"):
+        totals = ledger.totals(by=by)
+        assert totals.total == sum(totals.groups.values(), NOTHING)
+    assert all(entry.id for entry in ledger.entries())
+    ledger.close()
+"""
+
+
+def start(code: str, *words: str) -> subprocess.Popen[str]:
+    """A process that appends, and says of each call when it is acknowledged; or one that reads for ever."""
+    environment = {"PATH": os.environ["PATH"], "HOME": "/nowhere", "PYTHONPATH": str(ROOT / "scripts")}
+    return subprocess.Popen([sys.executable, "-c", code, *words], env=environment, stdout=subprocess.PIPE, text=True)
 
 
 def identities(path: Path) -> list[str]:
@@ -57,33 +73,45 @@ def identities(path: Path) -> list[str]:
 def run_storm(path: Path, *, processes: int, appends: int, killed: int, seed: int) -> None:
     """Writers, readers and a cleaner at once; a part of the writers is killed."""
     chance = random.Random(seed)
-    old = [Entry(NOW - timedelta(days=400), "old/model", 1, 1, COST, f"gen-old-{n}") for n in range(20)]
     ledger = Ledger(path, lock_timeout_s=120)
-    ledger.append_all(old)
-    writers = [start(str(number), appends, path) for number in range(processes)]
-    doomed = chance.sample(writers, killed)
-    cleaned = 0
+    ledger.append_all(Entry(NOW, "first/model", 1, 1, COST, f"gen-first-{n}") for n in range(20))
+    readers = [start(READER, str(path)) for _ in range(2)]
+    assert [reader.stdout.readline() for reader in readers if reader.stdout] == ["ready\n"] * 2
+    writers = [start(WRITER, str(number), str(appends), str(path)) for number in range(processes)]
+    doomed, old, cleaned = chance.sample(writers, killed), 0, 0
     while any(writer.poll() is None for writer in writers):
         for writer in doomed:
-            if writer.poll() is None and chance.random() < 0.02:
+            # Late enough that it has begun to write, early enough that it has not ended.
+            if writer.poll() is None and len(identities(path)) > processes * appends * chance.random():
                 os.kill(writer.pid, signal.SIGKILL)
-        totals = ledger.totals(by="session")
-        assert totals.total == sum(totals.groups.values(), type(totals.total)())
-        if cleaned < 3:
-            clean(ledger.engine, NOW - timedelta(days=30), dry_run=False)
-            cleaned += 1
-        time.sleep(0.01)
+        if chance.random() < 0.5:
+            ledger.append(Entry(NOW - timedelta(days=400), "old/model", 1, 1, COST, f"gen-old-{old}"))
+            old += 1
+        cleaned += clean(ledger.engine, NOW - timedelta(days=30), dry_run=False).removed
+        time.sleep(0.05)
+    assert old and cleaned == old
+    for reader in readers:
+        assert reader.poll() is None, "a reader has found sums that are not right"
+        reader.kill()
+        reader.communicate()
     acknowledged = [line for writer in writers for line in (writer.communicate()[0] or "").split()]
     kept = identities(path)
     assert len(kept) == len(set(kept)), "a call stands twice"
     assert set(acknowledged) <= set(kept), "an acknowledged call is lost"
+    ends = [writer.returncode for writer in writers]
+    assert set(ends) <= {0, -9} and ends.count(-9) <= killed
+    assert not killed or ends.count(-9), "nobody was killed"
+    unread = ledger.health().unread
+    assert len(unread) <= ends.count(-9) and len(kept) <= 20 + len(acknowledged) + ends.count(-9)
     assert ledger.append(Entry(NOW, "last/model", 1, 1, COST, "gen-last")), "a torn end is repaired"
-    total = Ledger(path).totals().total
-    assert total.requests == len(identities(path))
-    assert total.cost == COST * total.requests
+    ledger.close()
+    again = Ledger(path)
+    total = again.totals().total
+    assert (total.requests, total.cost) == (len(kept) + 1, COST * (len(kept) + 1))
+    again.close()
     if not killed:
-        assert len(acknowledged) == processes * appends
-        assert not Ledger(path).health().unread
+        assert len(acknowledged) == processes * appends == len(kept) - 20
+        assert not unread
 
 
 def test_no_acknowledged_call_is_lost_among_many_writers_and_a_cleaner(tmp_path: Path) -> None:

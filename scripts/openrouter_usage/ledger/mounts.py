@@ -7,36 +7,12 @@ from pathlib import Path
 
 # Linux keeps the list of what is mounted here; elsewhere nothing is said.
 _MOUNTS = "/proc/self/mountinfo"
-_SHARED = frozenset(
-    [
-        "9p",
-        "afs",
-        "beegfs",
-        "ceph",
-        "cifs",
-        "coda",
-        "davfs",
-        "drvfs",
-        "gfs",
-        "gfs2",
-        "glusterfs",
-        "gpfs",
-        "lustre",
-        "ncpfs",
-        "nfs",
-        "nfs4",
-        "ocfs2",
-        "orangefs",
-        "smb2",
-        "smb3",
-        "smbfs",
-        "vboxsf",
-        "virtiofs",
-        "vmhgfs",
-    ]
+_SHARED = (
+    *("nfs", "nfs4", "cifs", "smbfs", "smb2", "smb3", "afs", "coda", "davfs", "ncpfs", "9p", "drvfs", "virtiofs"),
+    *("vboxsf", "vmhgfs", "ceph", "glusterfs", "lustre", "gpfs", "beegfs", "orangefs", "gfs", "gfs2", "ocfs2"),
 )
 # FUSE may be anything; these are file systems of a disk of this machine.
-_LOCAL_FUSE = frozenset(("fuseblk", "fuse.ntfs-3g", "fuse.exfat", "fuse.lxcfs", "fuse.gocryptfs", "fuse.encfs"))
+_LOCAL_FUSE = ("fuseblk", "fuse.ntfs-3g", "fuse.exfat", "fuse.lxcfs", "fuse.gocryptfs", "fuse.encfs")
 
 
 def shared_kind(folder: Path) -> str:
