@@ -16,7 +16,7 @@ import pytest
 from openrouter_usage.entry import Entry
 from openrouter_usage.ledger.books import Ledger
 from openrouter_usage.lines import read_line
-from tests.booking import Tracker, call, hold
+from tests.booking import NOON, Tracker, call, hold
 from tests.calling import BUDGET, CHAT, HELLO
 from tests.disk import EACCES, EBUSY, EFBIG, EINTR, EIO, ENOSPC, EPERM, EROFS, EXDEV, SHORT, faulty, without_power
 from tests.running import ROOT
@@ -104,6 +104,24 @@ def test_what_is_acknowledged_is_there_and_what_is_refused_is_not(name: str, tra
     assert sorted(ids(tracker)) == sorted(f"gen-{number}" for number in range(COUNT))
     ledger = Ledger(tracker.ledger)
     assert ledger.totals().total.cost == Decimal("0.1") * COUNT
+    ledger.close()
+
+
+def test_a_call_that_is_refused_is_told_so_that_it_can_be_saved(tracker: Tracker) -> None:
+    said = log(tracker, f"write usage.jsonl ok {SHORT} {ENOSPC}")
+    (wrong,) = [line for line in said if line.startswith("refused")]
+    tracker.write(wrong.partition("; the call was ")[2].encode() + b"\n")
+    assert sorted(ids(tracker)) == sorted(f"gen-{number}" for number in range(COUNT))
+
+
+@pytest.mark.parametrize("before", [b"", b"\n\n", b" \r\n", b"\xef\xbb\xbf"])
+def test_a_file_without_anything_in_it_is_an_empty_ledger(before: bytes, tracker: Tracker) -> None:
+    tracker.write(before)
+    ledger = Ledger(tracker.ledger)
+    assert (ledger.totals().total.requests, ledger.health().unread) == (0, ())
+    ledger.append(Entry(NOON, "a/b", id="gen-1"))
+    assert [entry.id for entry in ledger.entries()] == ["gen-1"]
+    assert tracker.bytes.startswith(before)
     ledger.close()
 
 

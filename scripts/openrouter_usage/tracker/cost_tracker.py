@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from openrouter_usage.entry import Entry, checked_entry
-from openrouter_usage.errors import InvalidValue
+from openrouter_usage.errors import InvalidValue, LedgerError
 from openrouter_usage.exchange import json_pieces
 from openrouter_usage.files import own_files, save_output
 from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.lines import write_line
 from openrouter_usage.period import UTC
 from openrouter_usage.render.cost_summary import render_cost_summary
 from openrouter_usage.settings import ledger_file
@@ -82,7 +83,12 @@ class CostTracker:
         named = {"model": model, "prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens, "cost": cost}
         when = self._clock() if ts is None else ts
         entry = checked_entry({**named, "id": generation_id, "ts": when, "tags": tags, **optional})
-        self.ledger.append(entry)
+        try:
+            self.ledger.append(entry)
+        except LedgerError as error:
+            # Whoever lets it pass still finds the call in a traceback or a log, and can append the line.
+            line = write_line(entry).decode().strip()
+            raise LedgerError(f"{error.message}; the call was {line}", hint=error.hint, code=error.code) from None
         return entry
 
     def get_total_cost(self) -> Decimal:
