@@ -165,6 +165,7 @@ class Tracker:
             "HOME": str(self.home),
             "PATH": os.environ["PATH"],
             "COLUMNS": "80",
+            "TMPDIR": os.environ.get("TMPDIR"),
             "OPENROUTER_BASE_URL": self.url,
             "OPENROUTER_API_KEY": INFERENCE_KEY,
             **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},

@@ -42,8 +42,9 @@ def _bare_environment() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _guarded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Give code that runs in this process an empty home, and look for real keys before each test."""
+    """Give code that runs in this process a home and a spool of its own, and look for real keys before each test."""
     monkeypatch.setenv("HOME", str(tmp_path / "nobody"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     try:
         guards.check_environment()
     except guards.ReachedOut as reached_out:

@@ -10,10 +10,17 @@ from pathlib import Path
 import pytest
 import requests
 
+from openrouter_usage.ledger import spool
 from tests import guards
+from tests.booking import Tracker
 from tests.guards import ReachedOut
 from tests.running import Ran, Stats, assert_no_secret
 from tests.sandbox import INFERENCE_KEY
+
+
+def test_lines_that_wait_do_so_in_a_folder_of_the_test(tmp_path: Path, home: Path) -> None:
+    assert Path(spool.spool_folder()).parent == tmp_path
+    assert Tracker(home).environment({})["TMPDIR"] == str(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["credentials.env", "usage.jsonl", "cache/summary.json"])

@@ -18,11 +18,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from openrouter_usage.entry import Hold
+from openrouter_usage.ledger import clean as cleaning
 from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.ledger.clean import clean
 from openrouter_usage.ledger.sums import GROUPINGS
 from openrouter_usage.period import Period
 from openrouter_usage.usage import Usage
-from tests.ledger_model import NOON, UTC, Book, an_entry, line_of
+from tests.ledger_model import NOON, UTC, Book, an_entry, line_of, moment
 
 ZONES = [UTC, *map(ZoneInfo, ("Europe/Amsterdam", "Asia/Kathmandu", "America/St_Johns", "Australia/Lord_Howe"))]
 MOMENTS = st.integers(0, 40 * 24 * 3600).map(lambda seconds: NOON - timedelta(days=20) + timedelta(seconds=seconds))
@@ -67,11 +69,14 @@ class LedgerLife(RuleBasedStateMachine):
         self.path = self.folder / "usage.jsonl"
         self.index = self.folder / "usage.jsonl.index"
         self.notices: list[str] = []
+        self.grace_s = cleaning._GRACE_S
+        cleaning._GRACE_S = (0.0,)  # no other tool writes at the same moment
         self.programs = [Ledger(self.path, notice=self.notices.append) for _ in range(2)]
         self.asked = 0
         self.written = 0
 
     def teardown(self) -> None:
+        cleaning._GRACE_S = self.grace_s
         for program in self.programs:
             program.close()
         shutil.rmtree(self.folder)
@@ -178,6 +183,15 @@ class LedgerLife(RuleBasedStateMachine):
         if how != "gone" and self.path.stat().st_mtime_ns == before.st_mtime_ns:
             # The clock of a file system stands still for milliseconds, people do not.
             os.utime(self.path, ns=(before.st_atime_ns, before.st_mtime_ns + 1_000_000))
+
+    @rule(before=MOMENTS, who=st.integers(0, 1), dry=st.booleans())
+    def old_calls_are_taken_out(self, before, who, dry) -> None:
+        book, data = Book.of(self.path), self.path.read_bytes() if self.path.exists() else None
+        removed = clean(self.programs[who].engine, before, dry_run=dry).removed
+        stay = [call for call in book.calls if moment(call) >= before]
+        assert removed == len(book.calls) - len(stay)
+        assert Book.of(self.path) == (book if dry else Book(stay, book.holds))
+        assert not dry or data == (self.path.read_bytes() if self.path.exists() else None)
 
     @rule(start=MOMENTS, length=st.integers(1, 30 * 86400), zone=st.sampled_from(ZONES), by=st.sampled_from(GROUPINGS))
     def a_period_is_asked_for(self, start, length, zone, by) -> None:
