@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -174,18 +177,64 @@ def test_a_storm_of_64_processes_stays_within_the_budget(seed, home, sandbox):
     assert_agreement(tracker, sandbox.account)
 
 
-def test_the_last_room_in_a_budget_is_given_once_however_many_want_it_at_the_same_time(tmp_path):
-    command = [sys.executable, "-m", "tests.storm.racer", str(CAP), "0.1", NOON.isoformat()]
+@contextlib.contextmanager
+def racers(price: str) -> Iterator[Callable[[Path], list[tuple[int, int]]]]:
+    """Processes that race for a ledger when it is named, each until it is refused; gives what each of them got."""
+    command = [sys.executable, "-m", "tests.storm.racer", str(CAP), price, NOON.isoformat()]
     pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
-    racers = [subprocess.Popen(command, cwd=ROOT, text=True, bufsize=1, **pipes) for _ in range(6)]
+    processes = [subprocess.Popen(command, cwd=ROOT, text=True, bufsize=1, **pipes) for _ in range(6)]
+
+    def race(ledger: Path) -> list[tuple[int, int]]:
+        for racer in processes:
+            racer.stdin.write(f"{ledger}\n")
+        told = [tuple(map(int, racer.stdout.readline().split())) for racer in processes]
+        assert all(len(pair) == 2 for pair in told), "a racer died"
+        return told
+
     try:
+        yield race
+    finally:
+        for racer in processes:
+            racer.communicate(timeout=HANG_GUARD_S)
+
+
+def test_the_last_room_in_a_budget_is_given_once_however_many_want_it_at_the_same_time(tmp_path):
+    with racers("0.1") as race:
         for round_ in range(25):
             ledger = tmp_path / f"{round_}.jsonl"
-            for racer in racers:
-                racer.stdin.write(f"{ledger}\n")
-            granted = [int(racer.stdout.readline()) for racer in racers]
-            assert sum(granted) == 10
+            told = race(ledger)
+            assert sum(granted for granted, _ in told) == 10
+            assert not any(failed for _, failed in told)
             assert audit(ledger).committed == CAP
+
+
+@contextlib.contextmanager
+def deleting(ledger: Path, chance: random.Random) -> Iterator[None]:
+    """Somebody who deletes the index again and again, now all of its files, now only some."""
+    ends, stop = ("-shm", "-wal", ""), threading.Event()
+
+    def delete() -> None:
+        while not stop.wait(0.01):
+            for end in chance.choice([ends, ends, ends[2:], ends[1:2], ends[:1]]):
+                Path(f"{ledger}.index{end}").unlink(missing_ok=True)
+
+    deleter = threading.Thread(target=delete)
+    deleter.start()
+    try:
+        yield
     finally:
-        for racer in racers:
-            racer.communicate(timeout=HANG_GUARD_S)
+        stop.set()
+        deleter.join()
+
+
+@pytest.mark.storm
+def test_the_last_room_is_given_once_also_while_somebody_deletes_the_index_and_its_lock_with_it(tmp_path):
+    chance = random.Random(7)
+    with racers("0.02") as race:
+        for round_ in range(20):
+            ledger = tmp_path / f"{round_}.jsonl"
+            with deleting(ledger, chance):
+                told = race(ledger)
+            found = audit(ledger)
+            assert found.most <= CAP
+            assert sum(granted for granted, _ in told) * Decimal("0.02") == found.committed == CAP

@@ -28,6 +28,7 @@ _OF_THE_DISK = ("full", "readonly", "unable", "i/o", "locking protocol", "out of
 # A reader does without the lock rather than wait for long.
 READ_TIMEOUT_S = 2.0
 _PAUSE_S = 0.01
+_LOG = "-wal"
 _ABANDONED: list[sqlite3.Connection] = []
 
 
@@ -46,15 +47,23 @@ class Index:
         self._ledger = ledger
         self._connection: sqlite3.Connection | None = None
         self._opened: tuple[int, int] | None = None
+        self._log: tuple[int, int] | None = None
         self._has_tables = False
         self._waits_s = READ_TIMEOUT_S
 
-    def _identity(self) -> tuple[int, int] | None:
+    def _identity(self, suffix: str = "") -> tuple[int, int] | None:
         try:
-            status = os.stat(self._name)
+            status = os.stat(self._name + suffix)
         except OSError:
             return None
         return status.st_dev, status.st_ino
+
+    def _is_current(self) -> bool:
+        """Tell whether the open index is the one at the path, and its log the one that everybody else writes.
+
+        Whoever closes an index that was deleted takes away the log of the one that was made since.
+        """
+        return self._opened is not None and (self._opened, self._log) == (self._identity(), self._identity(_LOG))
 
     def exists(self) -> bool:
         """Tell whether there is an index file."""
@@ -63,7 +72,7 @@ class Index:
     def connection(self, wait_s: float = READ_TIMEOUT_S) -> sqlite3.Connection:
         """Give the open index; LedgerError when there can be none, Damaged when it has to be made anew."""
         deadline = time.monotonic() + wait_s
-        while self._connection is None or self._opened != self._identity():
+        while self._connection is None or not self._is_current():
             self.close()
             before = self._identity()
             try:
@@ -82,6 +91,7 @@ class Index:
                 raise LedgerError(f"the index {self._shown} cannot be made: {error.strerror}", hint=_HINT) from None
             # Were it replaced just now, this would be the name of another file than the one that is open.
             self._opened, self._waits_s = self._identity() if before is None else before, READ_TIMEOUT_S
+            self._log = self._identity(_LOG)
         return self._connection
 
     def close(self) -> None:
@@ -125,7 +135,7 @@ class Index:
             except SQLITE_ERRORS as error:
                 raise self._unusable(error, wait_s) from error
             # Whoever deleted the index meanwhile has another lock than the one just taken.
-            if self._opened == self._identity():
+            if self._is_current():
                 return connection
             self._roll_back(connection)
         raise LedgerError(f"the index {self._shown} keeps being replaced", hint="stop what deletes it")
@@ -161,9 +171,18 @@ class Index:
         text = str(error).lower()
         if "locked" in text or "busy" in text:
             return locked(self._ledger, (f"{self.path}{end}" for end in ("", "-shm")), waited_s)
+        if "i/o" in text and self._lacks_log():
+            return Damaged("its log was deleted")
         if isinstance(error, sqlite3.OperationalError) and any(sign in text for sign in _OF_THE_DISK):
             return LedgerError(f"the index {self._shown} cannot be used: {safe(text)}", hint=_HINT)
         return Damaged(text)
+
+    def _lacks_log(self) -> bool:
+        """Tell whether the log is new and empty, beside what others remember of the one that was deleted."""
+        log, memory = (Path(self._name + suffix) for suffix in (_LOG, "-shm"))
+        with suppress(OSError):
+            return memory.stat().st_size > 0 and not (log.exists() and log.stat().st_size)
+        return False
 
     def discard(self) -> None:
         """Delete the index that was found damaged, unless another has taken its place; LedgerError if it stays."""

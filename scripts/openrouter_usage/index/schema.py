@@ -97,6 +97,7 @@ def _size(path: str) -> int:
 def _make_private(path: Path) -> None:
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        _delete_side_files(path)  # those of an index that was deleted without them
         return
     # SQLite would follow a link and write into whatever it points at.
     if not stat.S_ISREG(os.lstat(path).st_mode):
@@ -142,6 +143,12 @@ def marks(values: list[int]) -> str:
 def delete_index(path: Path) -> None:
     """Take away a damaged index; OSError when that is not allowed."""
     # The side files first: they would be taken for those of the index that is made next.
-    for suffix in ("-shm", "-wal", "-journal", ""):
+    _delete_side_files(path)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _delete_side_files(path: Path) -> None:
+    for suffix in ("-shm", "-wal", "-journal"):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(str(path) + suffix)
