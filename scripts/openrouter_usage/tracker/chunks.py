@@ -45,7 +45,11 @@ class ChunkStream:
         self._find_complaint = complaint
         self._failed = failed
         self._complaint: OpenRouterUsageError | None = None
-        named(opened.generation)
+        try:
+            named(opened.generation)
+        except BaseException:
+            self.close()  # nobody has this stream yet who could
+            raise
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Give the stream itself."""
