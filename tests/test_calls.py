@@ -12,6 +12,7 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
+import cost_tracker
 import pytest
 
 from openrouter_usage.ledger.books import Ledger
@@ -532,19 +533,40 @@ def test_a_disk_that_is_full_at_the_settling_loses_nothing(long, sandbox, accoun
     assert [path for path in long.home.glob("openrouter-usage-*/*") if path.suffix == ".jsonl"] == []
 
 
-def test_the_library_is_loaded_without_an_argument_parser_or_an_http_client():
-    program = (
-        "import sys; sys.path.insert(0, 'scripts')\n"
-        "from cost_tracker import (BudgetEnforcer, BudgetExceeded, CostSession, CostTracker, check_credits, estimate_cost,\n"
-        "                          get_key_balance, track_cost)\n"
-        "tracker, enforcer = CostTracker(usage_file='/nowhere/usage.jsonl'), BudgetEnforcer(usage_file='/nowhere/x')\n"
-        "with CostSession('x'): pass\n"
-        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.split())
-    assert "openrouter_usage" in loaded
-    assert loaded & {"argparse", "requests", "urllib3", "certifi", "dotenv", "ssl"} == set()
+HEAVY = {"argparse", "requests", "urllib3", "certifi", "charset_normalizer", "dotenv", "ssl", "http"}
+USED = """
+tracker, enforcer = CostTracker(usage_file=FILE), BudgetEnforcer(usage_file=FILE)
+answer = {"id": "gen-1", "model": "a/model", "usage": {"prompt_tokens": 1, "completion_tokens": 1, "cost": 0.01}}
+with CostSession("x") as session:
+    track_cost(tracker=tracker)(lambda: answer)()
+    tracker.log_usage("a/model", 1, 1, 0.02, "gen-2")
+tracker.summary(), tracker.get_total_cost(), enforcer.ledger.totals(), session.total_cost
+"""
+
+
+def loaded_by(program: str, home: Any) -> set[str]:
+    """The packages that a fresh process has loaded at the end of a program."""
+    program += "\nprint(*{name.partition('.')[0] for name in __import__('sys').modules})"
+    env = {"PYTHONPATH": str(ROOT / "scripts"), "HOME": str(home)}
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)
+    found = set(done.stdout.split())
+    assert "openrouter_usage" in found
+    return found
+
+
+@pytest.mark.parametrize("name", cost_tracker.__all__)
+def test_importing_a_name_loads_no_argument_parser_and_no_http_client(name, home):
+    assert loaded_by(f"from cost_tracker import {name}", home) & HEAVY == set()
+    assert list(home.iterdir()) == []
+
+
+def test_the_books_can_be_kept_without_an_argument_parser_and_an_http_client_until_a_call_is_made(home, sandbox):
+    program = f"FILE = {str(home / 'usage.jsonl')!r}\nfrom cost_tracker import *{USED}"
+    assert loaded_by(program, home) & HEAVY == set()
+    call = f"\nCostTracker({INFERENCE_KEY!r}, usage_file=FILE).chat('Hello?')"
+    program = f"import os; os.environ['OPENROUTER_BASE_URL'] = {sandbox.url!r}\n{program}{call}"
+    assert loaded_by(program, home) & HEAVY >= {"requests", "ssl"}
+    assert len(audit(home / "usage.jsonl").settled) == 3
 
 
 def test_processes_that_call_at_the_same_time_stay_within_the_budget(tracker, sandbox, account):
