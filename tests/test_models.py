@@ -117,7 +117,7 @@ def test_a_hostile_name_is_shown_as_text(name: str, at: TrackerAt, account: Acco
         (["embedding"], []),
         (["nothing-like-it"], []),
         (["--free"], ["meta-llama/llama-3.3-70b-instruct:free", "openrouter/free"]),
-        (["--context", "1000000", "claude"], ["anthropic/claude-sonnet-4.5"]),
+        (["--context", "1000000", "claude"], ["anthropic/claude-sonnet-4.5", "~anthropic/claude-sonnet-latest"]),
         (["--context", "1000001", "claude"], []),
         (["--supports", "tools,seed", "haiku"], ["anthropic/claude-haiku-4.5"]),
         (["--supports", "tools,telepathy", "haiku"], []),

@@ -19,7 +19,7 @@ from openrouter_usage.routing import TABLE, TASKS, route
 from tests import documents
 from tests.booking import Tracker, TrackerAt
 from tests.running import ROOT, exact_json
-from tests.sandbox import Account, Model, Sandbox
+from tests.sandbox import Account, Sandbox
 
 DOCUMENT = (ROOT / "references" / "cost-controls.md").read_text(encoding="utf-8")
 NAMED: dict[str, Any] = json.loads(TABLE.read_text(encoding="utf-8"))
@@ -35,20 +35,16 @@ def at(tracker: Tracker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     return TrackerAt(tracker, monkeypatch, capsys)
 
 
-@pytest.fixture(autouse=True)
-def _listed(account: Account) -> None:
-    """Let OpenRouter have the models of the table, at prices that stand nowhere else."""
-    known = [model.id for model in account.models]
-    for number, name in enumerate(sorted({entry["model"] for entry in NAMED.values()} - set(known))):
-        account.models.append(Model(name, name, f"0.00000{number + 1}", "0.00001", permaslug=name))
-
-
 def choose(at: TrackerAt, routing: Any) -> Path:
     """Write settings with a routing table."""
     at.tracker.folder.mkdir(exist_ok=True)
     path = at.tracker.folder / "settings.json"
     path.write_text(json.dumps({"routing": routing}))
     return path
+
+
+def test_the_sandbox_has_the_models_of_the_table(account: Account) -> None:
+    assert {entry["model"] for entry in NAMED.values()} <= {model.id for model in account.models}
 
 
 def test_every_task_has_a_model_and_a_reason_and_no_price() -> None:
