@@ -242,10 +242,13 @@ def test_days_without_a_tracked_call_are_usual_days_too(at: TrackerAt) -> None:
 
 
 def test_twelve_processes_at_once_deliver_one_crossing_once(
-    tracker: Tracker, account: Account, webhook: Webhook
+    tracker: Tracker, sandbox: Sandbox, account: Account, webhook: Webhook
 ) -> None:
     spend(account, "9")
     tracker("alert", "--daily-limit", "10", "--webhook", webhook.slack_url, "--list")
+    # All of them are answered when the last of them has asked, and come to check while one delivers.
+    sandbox.misbehave("/key", Fault("waits", before=lambda wire: sandbox.wait_for("/key", 12) and None))
+    webhook.delay_s = 1.0
     running = [tracker.start("alert", "--quiet") for _ in range(12)]
     ended = [(process.communicate(timeout=100), process.returncode) for process in running]
     assert sorted(code for _, code in ended) == [0] * 11 + [3]
