@@ -460,6 +460,14 @@ def test_a_most_shortens_the_answer_of_a_known_model_and_caps_the_prices_of_an_u
     assert caller.agree()
 
 
+def test_a_most_that_no_provider_is_cheap_enough_for_says_what_to_change(caller):
+    online = ("--model", f"{MODEL}:online", "--prompt", "Hello?")
+    ran = caller("--max-cost", "0.01", env={}, hello=online)
+    assert ran.code == 5 and "raise --max-cost, or lower --max-tokens" in ran.err
+    assert caller.ending == "released"
+    assert caller("--max-cost", "0.01", "--max-tokens", "50", env={}, hello=online).code == 0
+
+
 # -- the books cannot be had -----------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,8 @@ from openrouter_usage.errors import BadAnswer, BadRequest, Denied, NotFound, Ope
 from openrouter_usage.exactjson import Json, loads
 from openrouter_usage.text import quoted
 
+_TOO_DEAR = "no provider is as cheap as the call's limit on its prices: raise --max-cost, or lower --max-tokens"
+
 
 class Complaint(NamedTuple):
     """What an error body says: the message, and where a limit was hit; "" where it says nothing."""
@@ -55,7 +57,7 @@ def refusal(status: int, body: bytes, what: str, key: ApiKey | None) -> OpenRout
     if status in (400, 409, 413, 422):
         return BadRequest(asked, hint="check the values that were given")
     if status in (404, 405, 410):
-        return NotFound(asked)
+        return NotFound(asked, hint=_TOO_DEAR if "max_price" in complaint.message.lower() else "")
     if status == 429:
         return Unreachable(f"{asked}: too many requests", hint="wait a minute and try again", code="rate_limited")
     if status < 400:
