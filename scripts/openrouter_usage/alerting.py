@@ -18,10 +18,11 @@ from openrouter_usage.latest import latest
 from openrouter_usage.ledger.books import Ledger
 from openrouter_usage.money import ZERO, add
 from openrouter_usage.period import UTC, Period, completed_days, month, parse_moment, today, week
+from openrouter_usage.preferences import cap
 from openrouter_usage.settings import Settings, ledger_file
 from openrouter_usage.summary.build import build_summary
 from openrouter_usage.summary.pace import PACE_DAYS, account_pace, days_left
-from openrouter_usage.text import plural, safe
+from openrouter_usage.text import named, plural, safe
 
 ACCOUNT = "the account, from OpenRouter"
 _MOST_KEPT = 1_000
@@ -37,6 +38,19 @@ class Outcome(NamedTuple):
     undelivered: tuple[Alert, ...]
     error: OpenRouterUsageError | None
     unknown: tuple[str, ...]
+
+
+def read_rules(kept: dict[str, Json]) -> Rules:
+    """Read the remembered rules; SettingsError for one that cannot be kept, or that only a newer version knows."""
+    strange = [name for name in kept if name not in (*Rules._fields, "webhook", "pagerduty")]
+    if strange:
+        raise SettingsError(
+            f"the settings have an alert that this version does not know: {named(strange[0])}",
+            hint="update the skill, or run: cost_tracker.py alert --clear",
+        )
+    return Rules(
+        **{name: cap(kept[name], f"the {name} alert in the settings") for name in Rules._fields if name in kept}
+    )
 
 
 def spending(settings: Settings, now: datetime, *, timeout_s: float) -> Spending:

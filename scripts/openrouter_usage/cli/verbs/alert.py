@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from openrouter_usage.alerting import Outcome, check, spending
+from openrouter_usage.alerting import Outcome, check, read_rules, spending
 from openrouter_usage.alerts import Alert, Rules, Spending
 from openrouter_usage.cli.output import complain, write
 from openrouter_usage.cli.parser import Parser, checked, whole_number
@@ -21,7 +21,7 @@ from openrouter_usage.period import UTC
 from openrouter_usage.preferences import cap, change_preference, load_preference, save_preference, settings_file
 from openrouter_usage.render.as_json import envelope
 from openrouter_usage.settings import Settings, load_settings, parse_webhook
-from openrouter_usage.text import named, safe
+from openrouter_usage.text import safe
 
 EXAMPLES = """examples:
   cost_tracker.py alert --daily-limit 10 --balance-below 5      remembers both and checks now
@@ -87,7 +87,7 @@ def run(options: Namespace) -> int:
     if options.clear:
         save_preference("alerts", None)
     kept = change_preference("alerts", lambda known: _merged(known, given)) if given else load_preference("alerts")
-    rules = _rules(kept)
+    rules = read_rules(kept)
     target = _target(kept, settings, is_given="webhook" in given)
     if options.list or options.clear:
         return _list(options, rules, kept, target)
@@ -147,19 +147,6 @@ def _given(options: Namespace, settings: Settings) -> dict[str, Json]:
 
 def _merged(known: dict[str, Json], given: dict[str, Json]) -> dict[str, Json]:
     return {name: value for name, value in (known | given).items() if value is not None}
-
-
-def _rules(kept: dict[str, Json]) -> Rules:
-    """Read the remembered rules; SettingsError for one that cannot be kept, or that only a newer version knows."""
-    strange = [name for name in kept if name not in (*Rules._fields, "webhook", "pagerduty")]
-    if strange:
-        raise SettingsError(
-            f"the settings have an alert that this version does not know: {named(strange[0])}",
-            hint="update the skill, or run: cost_tracker.py alert --clear",
-        )
-    return Rules(
-        **{name: cap(kept[name], f"the {name} alert in the settings") for name in Rules._fields if name in kept}
-    )
 
 
 def _checked_url(url: str, settings: Settings) -> str:
