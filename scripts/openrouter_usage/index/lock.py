@@ -195,10 +195,10 @@ class Index:
             reason = f"is damaged and cannot be deleted: {error.strerror}"
             raise LedgerError(f"the index {self._shown} {reason}", hint=_HINT) from None
 
-    def read_only(self) -> sqlite3.Connection | None:
+    def read_only(self, *, untouched: bool = False) -> sqlite3.Connection | None:
         """Give a connection of its own to the last state that was committed; None when it cannot be read."""
         try:
-            connection = open_read_only(self.path)
+            connection = open_read_only(self.path, untouched=untouched)
         except (*SQLITE_ERRORS, OSError):
             return None
         with suppress(*SQLITE_ERRORS, Damaged):

@@ -61,19 +61,29 @@ def open_in_memory() -> sqlite3.Connection:
     return connection
 
 
-def open_read_only(path: Path) -> sqlite3.Connection:
-    """Open an index that may be in a place where nothing can be written; sqlite3.Error when it cannot be."""
+def open_read_only(path: Path, *, untouched: bool = False) -> sqlite3.Connection:
+    """Open an index that may be in a place where nothing can be written; sqlite3.Error when it cannot be.
+
+    With `untouched` no empty file is left beside it, which SQLite makes in order to read.
+    """
     uri = path.absolute().as_uri()
-    for mode in ("mode=ro", "mode=ro&immutable=1"):
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        # A pipe would keep SQLite waiting for somebody to write into it.
+        raise sqlite3.OperationalError("it is not a regular file")
+    modes = ("mode=ro", "mode=ro&immutable=1")
+    failed: Exception = sqlite3.OperationalError("unable to open database file")
+    for mode in reversed(modes) if untouched and not os.path.exists(f"{path}-wal") else modes:
         # Unchangeable it is only taken for when no other program has left changes beside it.
         if "immutable" in mode and _size(f"{path}-wal"):
             break
         connection = _connect(f"{uri}?{mode}", timeout_s=0, uri=True)
-        with contextlib.suppress(*SQLITE_ERRORS):
+        try:
             connection.execute("SELECT count(*) FROM sqlite_master")
             return connection
+        except SQLITE_ERRORS as error:
+            failed = error
         connection.close()
-    raise sqlite3.OperationalError("unable to open database file")
+    raise failed
 
 
 def _connect(name: str, *, timeout_s: float, uri: bool = False) -> sqlite3.Connection:

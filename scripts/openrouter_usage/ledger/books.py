@@ -120,8 +120,11 @@ class Ledger:
         """Show what is spent and held, as of one moment."""
         self.engine.reading(lambda index: look(Committed(index)))
 
-    def health(self) -> Health:
-        """Tell about lines that are not counted, duplicates, and holds that have not ended."""
+    def health(self, *, untouched: bool = False) -> Health:
+        """Tell about lines that are not counted, duplicates, and holds that have not ended.
+
+        With `untouched` all files stay as they are: no index is made or mended, and what waits goes on waiting.
+        """
 
         def work(index: sqlite3.Connection) -> Health:
             status = self.engine.file.status()
@@ -132,7 +135,7 @@ class Ledger:
             duplicates = index.execute("SELECT count(*) FROM superseded").fetchone()[0]
             return Health(status.st_size if status else 0, tuple(unread), duplicates, tuple(query.open_holds(index)))
 
-        return self.engine.reading(work)
+        return self.engine.looking(work) if untouched else self.engine.reading(work)
 
     def hold(self, hold: Hold, check: Callable[[Committed], None]) -> None:
         """Set money aside if `check` does not raise; the look and the hold are one step for everybody else."""

@@ -172,9 +172,14 @@ class Engine:
                 return [work(connection)]
         return []
 
-    def _in_memory(self, work: Work[T]) -> T:
+    def looking(self, work: Work[T]) -> T:
+        """Do work that only reads, without the lock, and leave all files as they are; for what may be broken."""
+        with self._mutex:
+            return self._in_memory(work, untouched=True)
+
+    def _in_memory(self, work: Work[T], *, untouched: bool = False) -> T:
         """Do work on an index that nobody else sees: the last state of the one on disk, caught up if need be."""
-        kept = self._index.read_only() if self._index.exists() else None
+        kept = self._index.read_only(untouched=untouched) if self._index.exists() else None
         if kept is not None:
             with contextlib.closing(kept), contextlib.suppress(Damaged, *SQLITE_ERRORS):
                 return self._on_copy(kept, work)
