@@ -17,6 +17,7 @@ from openrouter_usage.client.body import read_body, read_pieces
 from openrouter_usage.client.connection import Adapter, Lifeline
 from openrouter_usage.client.failures import RAISED, ConnectionFailed, failure
 from openrouter_usage.client.retry import RETRIED_STATUSES, parse_http_date, parse_retry_after, wait_before_retry
+from openrouter_usage.client.surroundings import proxies_for
 from openrouter_usage.client.tls import SharedContext
 from openrouter_usage.credentials import ApiKey, scrubbed
 from openrouter_usage.errors import TimedOut
@@ -122,8 +123,7 @@ class Transport:
         adapter = Adapter(tls or SharedContext())
         session.mount("https://", adapter)
         session.mount("http://", adapter)
-        # Nothing for this machine goes through a proxy: plain http would show it the key.
-        self._proxies = {} if base_url.is_loopback else requests.utils.get_environ_proxies(base_url.url)
+        self._proxies = proxies_for(base_url)
 
     def get(self, request: Request) -> Answer:
         """Send a request that changes nothing, again where that can help; Unreachable when no try was answered."""
