@@ -52,6 +52,7 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
     "prices": ("door", {"files", "pricing"}),
     "routing": ("door", {"preferences"}),
     "audit": ("door", {"files"}),
+    "legacy": ("door", {"credentials", "files"}),
     # pure
     "summary": ("thinking", set()),
     "report": ("thinking", set()),
@@ -61,6 +62,7 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
     "reconcile": ("thinking", set()),
     "exchange": ("thinking", set()),
     "alerts": ("thinking", set()),
+    "diagnosis": ("thinking", set()),
     # what others may call
     "collect": ("public", set()),
     "bill": ("public", set()),
@@ -71,6 +73,7 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
     "tracker": ("public", {"render"}),
     "alerting": ("public", set()),
     "keyring": ("public", set()),
+    "checkup": ("public", set()),
     # strings
     "render": ("face", set()),
     # arguments in, text out

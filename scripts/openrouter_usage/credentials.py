@@ -81,7 +81,8 @@ def find_credentials(environ: Mapping[str, str], home: Path | None, skill_folder
         taken = [_take(found, name, value, str(path)) for name, value in _parse(text).items() if name in NAMES]
         if any(taken) and path.parent == skill_folder:
             warnings.append(
-                f"{safe(str(path), 300)} is deleted when the skill is updated; move it to ~/.openrouter/credentials.env"
+                f"{safe(str(path), 300)} is deleted when the skill is updated; "
+                "move it: cost_tracker.py doctor --move-credentials --yes"
             )
     return Credentials(found.get(NAMES[0]), found.get(NAMES[1]), tuple(warnings))
 
@@ -93,6 +94,17 @@ def scrubbed(text: str) -> str:
     return text
 
 
+def read_credentials(path: Path) -> str:
+    """Read a credentials file as it is; SettingsError unless it is a small text file of one's own."""
+    return _read(path, [])
+
+
+def is_no_key(value: str) -> bool:
+    """Tell whether a value is empty, or a placeholder that an example puts in a key's place."""
+    secret = _cleaned(value)
+    return not secret or _PLACEHOLDER.fullmatch(secret) is not None
+
+
 def _files(home: Path | None, skill_folder: Path) -> list[Path]:
     own = [home / ".openrouter" / "credentials.env"] if home else []
     return [*own, skill_folder / "credentials.env"]
@@ -100,10 +112,9 @@ def _files(home: Path | None, skill_folder: Path) -> list[Path]:
 
 def _take(found: dict[str, ApiKey], name: str, raw: str | None, source: str) -> bool:
     """Add a key unless the name is taken; tells whether it was added."""
-    secret = _cleaned(raw or "")
-    if name in found or not secret or _PLACEHOLDER.fullmatch(secret):
+    if name in found or is_no_key(raw or ""):
         return False
-    found[name] = ApiKey.checked(secret, name, source)
+    found[name] = ApiKey.checked(raw or "", name, source)
     return True
 
 

@@ -13,7 +13,10 @@ from openrouter_usage.text import safe
 _LONGEST_LINE = 4_000
 
 # For terminals and code pages without these signs; anything else they lack becomes "?".
-_PLAIN = {"💰": "$", "•": "*", "·": "|", "…": "...", "⚠": "!", "ℹ": "i", "⬅": "<-", "–": "-", "—": "-", "█": "#"}
+_PLAIN = {
+    "💰": "$", "🩺": "+", "•": "*", "·": "|", "…": "...", "⚠": "!", "ℹ": "i", "✔": "+", "✘": "x", "⬅": "<-", "–": "-",
+    "—": "-", "█": "#",
+}  # fmt: skip
 
 
 class OutputClosed(SettingsError):

@@ -28,6 +28,7 @@ VERBS = {
     "models": "find, sort and compare models by price",
     "what-if": "what the ledger's calls would have cost on another model",
     "alert": "tell when spending crosses a threshold, once",
+    "doctor": "check keys, network, clock, ledger and files",
     "clean": "take old calls out of the ledger",
 }
 _EXAMPLES = """examples:

@@ -1,0 +1,1 @@
+"""Looks at keys, network, ledger and files, each on its own, and changes nothing."""

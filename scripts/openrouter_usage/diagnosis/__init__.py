@@ -1,0 +1,1 @@
+"""What a check-up makes of what it saw: findings, without input or output."""
