@@ -262,8 +262,9 @@ def test_any_locale_will_do(env: dict[str, str | None], stats: Stats) -> None:
         {"FORCE_COLOR": "1", "CLICOLOR_FORCE": "1"},
         {"TERM": "dumb"},
         {"COLUMNS": "x"},
+        {"COLUMNS": "9" * 5_000},
     ],
-    ids=str,
+    ids=lambda env: str(env)[:60],
 )
 def test_terminals_and_their_wishes_change_no_figure(env: dict[str, str | None], stats: Stats) -> None:
     assert stats("--max-age", "0", env=env).out == stats().out

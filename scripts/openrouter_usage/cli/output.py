@@ -54,7 +54,7 @@ def shown(text: str, encoding: str | None) -> str:
 def terminal_width() -> int:
     """Give the number of columns that a line may have: COLUMNS, or the terminal's, or 80."""
     columns = os.environ.get("COLUMNS", "")
-    if columns.isdecimal() and 0 < int(columns) < 10_000:
+    if columns.isdecimal() and len(columns) < 5 and int(columns) > 0:
         return min(int(columns), 200)
     try:
         return min(os.get_terminal_size(sys.__stdout__.fileno() if sys.__stdout__ else 1).columns or 80, 200)
