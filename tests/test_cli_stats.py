@@ -519,6 +519,13 @@ def test_without_a_home_the_ledger_has_to_be_named(tracker: Tracker, tmp_path: P
     assert tracker("stats", env={"HOME": "", "OPENROUTER_USAGE_FILE": str(tmp_path / "x.jsonl")}).code == 0
 
 
+def test_the_root_of_a_disk_is_no_ledger(at: TrackerAt) -> None:
+    for verb in (["stats"], ["budget"], ["doctor", "--offline"]):
+        ran = at(None, *verb, "--json", env={"OPENROUTER_USAGE_FILE": "/"})
+        assert (ran.code, ran.json["error"]["code"]) == (2, "settings")
+        assert "OPENROUTER_USAGE_FILE names a disk and no file" in ran.error_line
+
+
 @pytest.mark.parametrize("kind", ["folder", "device", "link", "fifo", "below a file", "too long"])
 def test_a_ledger_that_is_no_file_is_refused(kind: str, tracker: Tracker, at: TrackerAt, tmp_path: Path) -> None:
     place = tmp_path / "ledger"

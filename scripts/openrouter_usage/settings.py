@@ -83,7 +83,10 @@ def ledger_file(environ: Mapping[str, str] | None = None) -> Path:
     named = (os.environ if environ is None else environ).get("OPENROUTER_USAGE_FILE", "").strip()
     home = find_home()
     if named:
-        return Path(os.path.expanduser(named)).absolute()
+        path = Path(os.path.expanduser(named)).absolute()
+        if not path.name:  # the root of a disk: nothing can lie beside it
+            raise SettingsError("OPENROUTER_USAGE_FILE names a disk and no file", hint="name a file in a folder")
+        return path
     if home is None:
         raise SettingsError("there is no home folder to keep the ledger in", hint="set OPENROUTER_USAGE_FILE")
     return home / ".openrouter" / "usage.jsonl"
