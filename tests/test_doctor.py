@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sqlite3
@@ -9,12 +10,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as settings_of
+from hypothesis import strategies as st
 
 from openrouter_usage.checkup import books, examine, files, versions
 from openrouter_usage.cli.run import run
@@ -593,6 +599,59 @@ def test_without_packages_the_rest_is_checked_and_the_missing_ones_are_named(tra
     assert one_of(ran, "problem", "not checked: the Python package")
     assert INFERENCE_KEY not in ran.out + ran.err
     assert any(line.startswith("ledger: ") for line in told(ran, "ok"))
+
+
+PLACES = ("credentials.env", "settings.json", "usage.jsonl", "usage.jsonl.index", "usage.jsonl.index-wal", "usage.jsonl.1",
+          "alerts.json", "cache", "keys", "settings.lock", "audit.jsonl")  # fmt: skip
+VARIABLES = ("OPENROUTER_API_KEY", "OPENROUTER_MGMT_KEY", "OPENROUTER_USAGE_FILE", "OPENROUTER_DAILY_LIMIT",
+             "OPENROUTER_BASE_URL", "OPENROUTER_ALERT_WEBHOOK", "HTTPS_PROXY", "NO_PROXY", "TMPDIR", "HOME", "USER",
+             "REQUESTS_CA_BUNDLE", "COLUMNS")  # fmt: skip
+PUT: dict[str, Callable[[Path], Any]] = {
+    "folder": lambda path: path.mkdir(),
+    "pipe": lambda path: os.mkfifo(path),
+    "loop": lambda path: path.symlink_to(path),
+    "device": lambda path: path.symlink_to("/dev/zero"),
+    "dangling": lambda path: path.symlink_to("/nowhere/at/all"),
+    "unreadable": lambda path: private(path, "{}", 0),
+    "huge": lambda path: os.truncate(private(path), 10**9),
+}
+TEXTS = st.one_of(
+    st.binary(max_size=200),
+    st.sampled_from([b"", b"{}", b"[]", b"null", b"[" * 5000, b'{"budget":1,"alerts":[]}', b'{"alerts":{"webhook":5}}',
+                     b'{"budget":{"daily":1e999999999}}', b"SQLite format 3\0" + b"\0" * 4096, call(), call()[:-9],
+                     b"OPENROUTER_API_KEY='", b"OPENROUTER_MGMT_KEY=" + b"x" * 70_000]),
+)  # fmt: skip
+VALUES = st.one_of(
+    st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30),
+    st.sampled_from(["", "/", ".", "//", "/dev/null", "/dev/zero", "/nowhere", "~", "~nobody", "http://[", "https://a:b@c",
+                     "http://127.0.0.1:9", "\x1b[2J", "9" * 5000, "1e999999999", "nan", "*", "a" * 300]),
+)  # fmt: skip
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes, links and devices as POSIX has them")
+@settings_of(max_examples=25, suppress_health_check=list(HealthCheck))
+@given(
+    files_put=st.dictionaries(st.sampled_from(PLACES), st.one_of(TEXTS, st.sampled_from(sorted(PUT))), max_size=4),
+    env=st.dictionaries(st.sampled_from(VARIABLES), VALUES, max_size=3),
+    is_shared=st.booleans(),
+)
+def test_whatever_is_broken_there_is_an_answer(
+    files_put: dict[str, bytes | str], env: dict[str, str], is_shared: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    home = tmp_path_factory.mktemp("broken")
+    (home / ".openrouter").mkdir(mode=0o700)
+    for name, content in files_put.items():
+        path = home / ".openrouter" / name
+        PUT[content](path) if isinstance(content, str) else private(path, content)
+    wanted = {**Tracker(home).environment({}), "TMPDIR": str(home), **env}
+    words = ["doctor", "--offline", "--json", *(["--share"] if is_shared else [])]
+    out, err = io.StringIO(), io.StringIO()
+    with mock.patch.dict(os.environ, wanted, clear=True), redirect_stdout(out), redirect_stderr(err):
+        code = run("cost_tracker.py", tracker_main, words)
+    ran = Booked(code, out.getvalue(), err.getvalue())
+    assert code in (0, 2, 6), ran.err or ran.data
+    assert ran.data["exit_code"] == code
+    assert ran.err.count("\n") == (code != 0)
 
 
 def test_a_terminal_without_these_signs_gets_plain_ones(tracker: Tracker) -> None:
