@@ -56,6 +56,7 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
     # pure
     "summary": ("thinking", set()),
     "report": ("thinking", set()),
+    "timeline": ("thinking", set()),
     "asked": ("thinking", set()),
     "pricing": ("thinking", set()),
     "budget": ("thinking", set()),
