@@ -167,6 +167,7 @@ def ledger(ask: Asking, sandbox: Sandbox) -> None:
     ask("stats", "--today", "--tz", "Asia/Tokyo")
     ask("stats", "--wek")
     ask("export", "--format", "csv", "--output", str(ask.home / "report.csv"))
+    ask("report", "--svg", str(ask.home / "chart.svg"))
     ask("clean", "--before", "2026-11-21")
     ask("clean", "--before", "2026-11-21", "--yes")
 

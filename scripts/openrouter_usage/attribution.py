@@ -1,14 +1,21 @@
-"""What the local ledger knows of a running period, for the summary of a key that may not ask for its own breakdown."""
+"""What the local ledger knows of what OpenRouter counted: of a running period, and of the last answers."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.period import Period
-from openrouter_usage.settings import ledger_file
+from openrouter_usage.settings import ledger_file, load_settings
 from openrouter_usage.summary.breakdown import share_out
-from openrouter_usage.summary.model import LOCAL, Breakdown
+from openrouter_usage.summary.model import LOCAL, Breakdown, Summary
+from openrouter_usage.usage import Usage
+
+if TYPE_CHECKING:
+    from openrouter_usage.report import Compared
 
 
 def local_breakdown(period: Period, *, top: int | None, by: str) -> tuple[Breakdown | None, str]:
@@ -30,6 +37,32 @@ def local_breakdown(period: Period, *, top: int | None, by: str) -> tuple[Breakd
 
     groups = {group_name(name, by): usage for name, usage in totals.groups.items()}
     return share_out(groups, period, days=(period.end - period.start).days, top=top, by=by)._replace(source=LOCAL), ""
+
+
+def compared_with_kept(seen: Callable[[Period], Usage], now: datetime) -> tuple[tuple[Compared, ...], str]:
+    """Set OpenRouter's last answers, if any are kept, beside what `seen` sums of the ledger; else say why not."""
+    from openrouter_usage.snapshot import load_snapshot, snapshot_file
+    from openrouter_usage.summary.build import build_summary
+
+    try:
+        parts = load_snapshot(snapshot_file(load_settings()))
+    except OpenRouterUsageError as error:
+        return (), f"Not known: {error.message}."
+    if parts is None or parts.taken_at > now:
+        return (), "Not known: no figures of OpenRouter are kept here; stats.py asks for them."
+    found = tuple(_compared(build_summary(parts), seen))
+    return found, "" if found else "Not known: OpenRouter did not say what was spent."
+
+
+def _compared(summary: Summary, seen: Callable[[Period], Usage]) -> Iterator[Compared]:
+    from openrouter_usage.report import Compared
+
+    whose = "the whole account" if summary.scope == "account" else "one key"
+    for window in (summary.today, summary.week, summary.month):
+        # At midnight nothing of the day is over yet.
+        if window.usage is not None and window.period.start < summary.taken_at:
+            period = window.period._replace(end=summary.taken_at)
+            yield Compared(period, whose, window.usage, seen(period))
 
 
 def _is_missing(path: Path) -> bool:

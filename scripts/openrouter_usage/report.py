@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta, tzinfo
 from decimal import Decimal
+from typing import NamedTuple
 
-from openrouter_usage.money import ZERO, add
+from openrouter_usage.money import ZERO, add, subtract
 from openrouter_usage.period import Period, days
 from openrouter_usage.summary.model import Share
 from openrouter_usage.usage import NOTHING, Usage
@@ -23,6 +24,20 @@ class Beside:
 
     period: Period
     total: Usage
+
+
+class Compared(NamedTuple):
+    """What OpenRouter counted from the beginning of a window to its answer, and what the ledger saw in that time."""
+
+    period: Period
+    whose: str
+    billed: Decimal
+    seen: Usage
+
+    @property
+    def unattributed(self) -> Decimal:
+        """What the ledger has not seen; below zero when it saw more, such as calls of other keys."""
+        return subtract(self.billed, self.seen.cost)
 
 
 @dataclass(frozen=True, slots=True)

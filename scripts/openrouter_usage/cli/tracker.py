@@ -15,6 +15,7 @@ PROGRAM = "cost_tracker.py"
 # What a verb is for, in the order of --help; its module has the same name.
 VERBS = {
     "stats": "what the tracked calls cost, by model, day, session, provider or tag",
+    "report": "draw what the tracked calls cost: a page, or its chart alone",
     "export": "write the tracked calls as CSV, JSON or Markdown",
     "import": "read an export, or another ledger, into this one",
     "query": "look up what one call was billed",

@@ -33,10 +33,7 @@ _WINDOWS: dict[str, Callable[[datetime, tzinfo], Period]] = {"today": today, "we
 
 def describe(parser: Parser) -> None:
     """Add the arguments of this verb."""
-    window = parser.add_mutually_exclusive_group()
-    for name, unit in (("today", "day"), ("week", "week, from Monday"), ("month", "calendar month")):
-        window.add_argument(f"--{name}", action="store_const", const=name, dest="window", help=f"the running {unit}")
-    describe_span(parser)
+    describe_period(parser)
     parser.add_argument("--by", choices=GROUPINGS, default="model", help="what to group by (model)")
     parser.add_argument("--by-model", action="store_const", const="model", dest="by", help="the same as --by model")
     parser.add_argument("--trend", action="store_true", help="one bar a day")
@@ -48,29 +45,47 @@ def describe(parser: Parser) -> None:
     )
 
 
+def describe_period(parser: Parser) -> None:
+    """Add the arguments that pick the period of a report."""
+    window = parser.add_mutually_exclusive_group()
+    for name, unit in (("today", "day"), ("week", "week, from Monday"), ("month", "calendar month")):
+        window.add_argument(f"--{name}", action="store_const", const=name, dest="window", help=f"the running {unit}")
+    describe_span(parser)
+
+
 def run(options: Namespace, *, now: datetime | None = None) -> int:
     """Print the report of a period."""
     now = now or datetime.now(UTC)
-    if options.window and (options.since or options.until):
-        raise SettingsError(
-            f"--{options.window} and --since/--until name two periods", hint="give one of them", code="usage"
-        )
+    refuse_two_periods(options)
     ledger = open_ledger("cost_tracker.py stats")
     report = make_report(ledger, options, now)
     write(_rendered("json" if options.json else options.format, report, now))
     return 0
 
 
+def refuse_two_periods(options: Namespace) -> None:
+    """Raise SettingsError for a window and a span at once."""
+    if options.window and (options.since or options.until):
+        raise SettingsError(
+            f"--{options.window} and --since/--until name two periods", hint="give one of them", code="usage"
+        )
+
+
+def asked_period(options: Namespace, now: datetime, zone: tzinfo) -> Period | None:
+    """Give the period that the options pick; None for all time."""
+    return _WINDOWS[options.window](now, zone) if options.window else span(options)
+
+
 def make_report(ledger: Ledger, options: Namespace, now: datetime) -> Report:
     """Sum the period that the options pick."""
     zone = options.tz or UTC
-    period = _WINDOWS[options.window](now, zone) if options.window else span(options)
+    period = asked_period(options, now, zone)
     totals, by_day = _sums(ledger, period, options, zone)
     rows, more_count, more = cut(ranked(totals.groups, options.by), options.top)
     trend, earlier_days, earlier = every_day(by_day)
     health = ledger.health()
     return Report(
-        title=_title(options, period, zone),
+        title=period_title(options, period, zone),
         period=period,
         zone=zone,
         by=options.by,
@@ -83,9 +98,9 @@ def make_report(ledger: Ledger, options: Namespace, now: datetime) -> Report:
         earlier=earlier,
         beside=_beside(ledger, options.window, now) if options.window and zone is not UTC else None,
         open_holds=len(health.holds),
-        held=_held(health.holds),
+        held=held(health.holds),
         source=str(ledger.path),
-        notes=_notes(health),
+        notes=health_notes(health),
     )
 
 
@@ -104,12 +119,14 @@ def _beside(ledger: Ledger, window: str, now: datetime) -> Beside:
     return Beside(period, ledger.totals(period).total)
 
 
-def _held(holds: tuple[Hold, ...]) -> Decimal | None:
+def held(holds: tuple[Hold, ...]) -> Decimal | None:
+    """Give the most that open holds may still cost; None when that is not known."""
     amounts = [hold.max_cost for hold in holds if hold.max_cost is not None]
     return total(amounts) if len(amounts) == len(holds) else None
 
 
-def _title(options: Namespace, period: Period | None, zone: tzinfo) -> str:
+def period_title(options: Namespace, period: Period | None, zone: tzinfo) -> str:
+    """Write the days of a window, or the span as it was asked for."""
     if period is None or not options.window:
         return span_title(options)
     first = period.start.astimezone(zone).date()
@@ -119,11 +136,12 @@ def _title(options: Namespace, period: Period | None, zone: tzinfo) -> str:
     return first.isoformat() if first == last else f"{first} to {last}"
 
 
-def _notes(health: Health) -> tuple[str, ...]:
+def health_notes(health: Health) -> tuple[str, ...]:
+    """Say what is not counted in any sum: an empty ledger, open holds, lines that were not understood."""
     notes = [] if health.size else ["no calls yet: they are logged by CostTracker, track_cost, or an import"]
     if health.holds:
-        held = _held(health.holds)
-        most = "at a cost that is not known yet" if held is None else f"up to {format_usd(held)}"
+        amount = held(health.holds)
+        most = "at a cost that is not known yet" if amount is None else f"up to {format_usd(amount)}"
         notes.append(f"{plural(len(health.holds), 'call')} running or unsettled, {most}, not in these; see: settle")
     damaged = [line for line in health.unread if line.is_damaged]
     foreign = [line for line in health.unread if not line.is_damaged]

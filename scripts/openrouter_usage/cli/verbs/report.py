@@ -1,0 +1,174 @@
+"""Draw what the calls in the ledger cost: one page with charts and tables (HTML), or its chart alone (SVG)."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable
+from datetime import datetime, timedelta, tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from openrouter_usage.attribution import compared_with_kept
+from openrouter_usage.budget import Scope, scopes
+from openrouter_usage.cli.books import open_ledger
+from openrouter_usage.cli.output import write
+from openrouter_usage.cli.parser import Parser, whole_number
+from openrouter_usage.cli.verbs.stats import (
+    asked_period,
+    describe_period,
+    health_notes,
+    held,
+    period_title,
+    refuse_two_periods,
+)
+from openrouter_usage.errors import SettingsError
+from openrouter_usage.exactjson import Json
+from openrouter_usage.files import own_files, save_output
+from openrouter_usage.ledger.books import Committed, Ledger
+from openrouter_usage.period import UTC, Period, days, iso, parse_day, today
+from openrouter_usage.preferences import load_caps
+from openrouter_usage.render.as_json import envelope
+from openrouter_usage.report import DEFAULT_TOP, Report, cut, ranked
+from openrouter_usage.settings import find_home
+from openrouter_usage.summary.model import Share
+from openrouter_usage.text import plural, safe
+from openrouter_usage.timeline import Timeline, added, cut_up, stack
+
+if TYPE_CHECKING:
+    from openrouter_usage.render.page.content import Content
+
+EXAMPLES = """examples:
+  cost_tracker.py report --html spend.html               the last 30 days
+  cost_tracker.py report --html november.html --month --tz Europe/Amsterdam
+  cost_tracker.py report --svg week.svg --week --force
+  cost_tracker.py report --svg - --since 2026-01-01
+"""
+_USUAL_DAYS = 30
+
+
+def describe(parser: Parser) -> None:
+    """Add the arguments of this verb."""
+    output = parser.add_mutually_exclusive_group(required=True)
+    output.add_argument("--html", metavar="FILE", type=Path, help="write the page; - is standard output")
+    output.add_argument("--svg", metavar="FILE", type=Path, help="write the chart alone; - is standard output")
+    parser.add_argument("--force", action="store_true", help="replace the file if it is there")
+    describe_period(parser)
+    parser.add_argument(
+        "--top", type=whole_number(1, 1_000), default=DEFAULT_TOP, metavar="N", help=f"models listed ({DEFAULT_TOP})"
+    )
+
+
+def run(options: Namespace, *, now: datetime | None = None) -> int:
+    """Write the page or the chart, and say where it is."""
+    now = now or datetime.now(UTC)
+    face, target = ("html", options.html) if options.html is not None else ("svg", options.svg)
+    if str(target) == "-" and options.json:
+        raise SettingsError("--json tells of a file that was written", hint=f"name one with --{face}", code="usage")
+    refuse_two_periods(options)
+    ledger = open_ledger("cost_tracker.py report")
+    content = _content(ledger, options, now)
+    drawn = _faces(face)(content)
+    if str(target) == "-":
+        write(drawn)
+        return 0
+    save_output(target, [drawn], force=options.force, never=own_files(ledger.path))
+    calls = content.report.total.requests
+    if options.json:
+        bars = [bar.slot.period for bar in content.timeline.bars]
+        drawn_as: dict[str, Json] = {"format": face, "file": str(target), "unit": content.timeline.unit}
+        write(
+            envelope("report", now, {**drawn_as, "start": iso(bars[0].start), "end": iso(bars[-1].end), "calls": calls})
+        )
+    else:
+        write(f"{plural(calls, 'call')} drawn in {safe(str(target), 300)}\n")
+    return 0
+
+
+def _faces(face: str) -> Callable[[Content], str]:
+    """Give what draws; only its own module is loaded."""
+    if face == "svg":
+        from openrouter_usage.render.page import chart
+
+        return chart.render
+    from openrouter_usage.render.page import html
+
+    return html.render
+
+
+def _content(ledger: Ledger, options: Namespace, now: datetime) -> Content:
+    from openrouter_usage.render.page.content import Content
+
+    zone = options.tz or UTC
+    asked = asked_period(options, now, zone) or _last_days(now, zone)
+    period = _drawn(ledger, options, asked, now)
+    unit, slots = cut_up(period, zone)
+    # All sums of the page are made of these, so that they are of one moment and add up.
+    groups = [totals.groups for totals in ledger.totals_of([slot.period for slot in slots], "model", zone)]
+    timeline = stack(unit, slots, groups)
+    rows, more_count, more = cut(ranked(added(groups), "model"), options.top)
+    health = ledger.health()
+    is_usual = not (options.window or options.since or options.until)
+    report = Report(
+        title=_days_of(period, zone) if is_usual else period_title(options, asked, zone),
+        period=period,
+        zone=zone,
+        by="model",
+        total=timeline.total,
+        rows=rows,
+        more_count=more_count,
+        more=more,
+        trend=_trend(timeline),
+        open_holds=len(health.holds),
+        held=held(health.holds),
+        source=_without_home(ledger.path),
+        notes=health_notes(health),
+    )
+    compared, why_not = compared_with_kept(lambda each: ledger.totals(each).total, now)
+    return Content(report, timeline, now, _budget(ledger, now), compared, why_not)
+
+
+def _trend(timeline: Timeline) -> tuple[Share, ...]:
+    return tuple(Share(bar.slot.name, bar.total) for bar in timeline.bars)
+
+
+def _last_days(now: datetime, zone: tzinfo) -> Period:
+    day = now.astimezone(zone).date()
+    return days(day - timedelta(days=_USUAL_DAYS - 1), day, "30d", zone)
+
+
+def _days_of(period: Period, zone: tzinfo) -> str:
+    first, last = period.start.astimezone(zone).date(), (period.end - timedelta(microseconds=1)).astimezone(zone).date()
+    return f"{first} to {last}"
+
+
+def _drawn(ledger: Ledger, options: Namespace, asked: Period, now: datetime) -> Period:
+    """Give the part of an open period that has something in it: from the first call, or up to today."""
+    if options.window or bool(options.since) == bool(options.until):
+        return asked
+    zone = options.tz or UTC
+    known = [parse_day(name) for name in ledger.totals(asked, "day", zone).groups]
+    if options.since:
+        last = max([today(now, zone).end, *(days(day, day, "", zone).end for day in known)])
+        # What has not begun yet is drawn as it was asked for, as far as one day.
+        end = last if last > asked.start else asked.start + timedelta(days=1)
+        return asked._replace(end=min(asked.end, end))
+    first = min(known, default=None)
+    start = days(first, first, "", zone).start if first else asked.end - timedelta(days=_USUAL_DAYS)
+    return asked._replace(start=max(asked.start, start))
+
+
+def _budget(ledger: Ledger, now: datetime) -> tuple[Scope, ...]:
+    caps = load_caps()
+    found: list[Scope] = []
+
+    def look(books: Committed) -> None:
+        found.extend(scopes(caps, books, now))
+
+    ledger.committed(look)
+    return tuple(found)
+
+
+def _without_home(path: Path) -> str:
+    """Name the ledger without the user's own name in it: a page is made to be shown to others."""
+    home = find_home()
+    return f"~/{path.relative_to(home).as_posix()}" if home and path.is_relative_to(home) else str(path)
