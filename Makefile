@@ -21,8 +21,10 @@ else
 CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11 python3.10 python
 endif
 
+BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test check storm lint types bench docs sandbox clean
+.PHONY: help demo test check storm page lint types bench docs sandbox clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +39,9 @@ check: lint types test ## what CI runs: lint, types and tests
 
 storm: .venv/.dev ## the full-size runs, some minutes; ARGS="-k clean" for some of them
 	@"$(PY)" -m pytest -m storm --timeout 1800 $(ARGS)
+
+page: .venv/.dev .tools/.page ## the report in a headless Chromium, with axe; screenshots go to .tools/shots
+	@PAGE_SHOTS=.tools/shots "$(PY)" -m pytest --timeout 600 tests/test_report_browser.py $(ARGS)
 
 lint: .venv/.dev ## ruff
 	@"$(PY)" -m ruff check scripts tests benchmarks
@@ -57,8 +62,8 @@ docs: .venv/.run ## write the generated parts of references/cli.md
 sandbox: .venv/.run ## serve the invented account until ^C
 	@"$(PY)" -m tests.sandbox
 
-clean: ## delete .venv and every cache
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* dist
+clean: ## delete .venv, .tools and every cache
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* dist
 	find scripts tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A .venv that works is kept as it is; anything else is made anew.
@@ -89,4 +94,21 @@ clean: ## delete .venv and every cache
 .venv/.dev: requirements-dev.txt .venv/.run
 	@echo "Installing the test tools into .venv (once; a minute or so)"
 	@$(PIP) -r requirements-dev.txt
+	@touch $@
+
+# axe-core and playwright-core come from npm, without running scripts of theirs; the browser from the system.
+.tools/.page:
+	@command -v npm >/dev/null || { echo "npm is needed; on Debian and Ubuntu: apt install npm" >&2; exit 1; }
+	@for name in $(BROWSERS); do [ -n "$$CHROMIUM" ] || CHROMIUM=$$(command -v "$$name"); done; \
+	if [ -z "$$CHROMIUM" ]; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "Installing Chromium (once; a minute or so)"; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y chromium >/dev/null; \
+	  else \
+	    echo "Chromium is needed: install it (on Debian: apt install chromium), or name one: CHROMIUM=/path/to/it" >&2; \
+	    exit 1; \
+	  fi; \
+	fi
+	@echo "Installing axe-core and playwright-core into .tools (once; some seconds)"
+	@mkdir -p .tools && npm install --prefix .tools --ignore-scripts --no-audit --no-fund --silent axe-core@4 playwright-core@1
 	@touch $@

@@ -89,14 +89,11 @@ def _bars(sheet: _Sheet, columns: list[Column], height: float, width: int) -> No
 
 
 def _legend(sheet: _Sheet, content: Content) -> None:
-    """Name the colours in two columns, with what each stands for."""
-    entries = list(_entries(content))
-    for number, (words, colour) in enumerate(entries):
-        x = _MARGIN + (number % 2) * (_WIDTH - _MARGIN) / 2
-        is_last_of_row = number % 2 or number == len(entries) - 1
+    """Name the colours, one below the other: nobody can say here how wide a name will be."""
+    for words, colour in _entries(content):
         swatch = element("rect", y=4, width=12, height=12, fill=colour)
         name = element("text", text(words), x=20, y=15, font_size=13, fill=LIGHT.ink)
-        sheet.block(x, _ROW if is_last_of_row else 0, swatch, name)
+        sheet.block(_MARGIN, _ROW, swatch, name)
 
 
 def _entries(content: Content) -> Iterator[tuple[str, str]]:

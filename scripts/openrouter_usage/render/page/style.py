@@ -41,14 +41,13 @@ footer {{ margin-top: 24px; }}
 .pair {{ display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 16px; }}
 .meter {{ display: block; width: 100%; margin-top: 4px; }}
 .scroll {{ overflow-x: auto; margin: 8px -8px 0; padding: 0 8px; }}
-.scroll + h2, .scroll + .muted {{ margin-top: 20px; }}
+.scroll + .scroll, .shares + .scroll {{ margin-top: 24px; }}
 table {{ border-collapse: collapse; width: 100%; font-size: 0.875rem; font-variant-numeric: tabular-nums; }}
 caption {{ text-align: left; padding: 0 0 8px; }}
 th, td {{ padding: 6px 10px; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }}
 th {{ font-weight: 600; }}
 thead th {{ vertical-align: bottom; white-space: normal; overflow-wrap: break-word; min-width: 6em; max-width: 12em; }}
-th:first-child {{ text-align: left; padding-left: 0; min-width: 9em; }}
-.names th:first-child {{ white-space: normal; }}
+th:first-child {{ text-align: left; padding-left: 0; white-space: normal; min-width: 7.5em; }}
 tfoot th, tfoot td {{ border-bottom: 0; font-weight: 600; }}
 :focus-visible {{ outline: 3px solid var(--model0); outline-offset: 2px; }}
 @media (max-width: 640px) {{

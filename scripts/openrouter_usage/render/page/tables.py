@@ -25,7 +25,7 @@ def count(value: int) -> str:
     return tag("td", f"{value:,}")
 
 
-def table(caption: str, head: Sequence[str], rows: Iterable[str], foot: Iterable[str], kind: str = "days") -> str:
+def table(caption: str, head: Sequence[str], rows: Iterable[str], foot: Iterable[str]) -> str:
     """Write a table that is scrolled by itself where it is wider than the page, with the keyboard too."""
     heads = "".join(tag("th", text(name, 200), scope="col") for name in head)
     inside = tag(
@@ -34,7 +34,6 @@ def table(caption: str, head: Sequence[str], rows: Iterable[str], foot: Iterable
         tag("thead", tag("tr", heads)),
         tag("tbody", *rows),
         tag("tfoot", *foot),
-        class_=kind,
     )
     return tag("div", inside, class_="scroll", tabindex=0, role="region", aria_label=caption)
 
@@ -52,7 +51,7 @@ def by_model(content: Content) -> str:
     rows = [row(named(name), *_figures(usage, whole)) for name, usage in report.rows]
     if report.more_count:
         rows.append(row(f"and {report.more_count:,} more", *_figures(report.more, whole)))
-    return table("Credits by model, in USD", head, rows, [row("All", *_figures(report.total, whole))], "names")
+    return table("Credits by model, in USD", head, rows, [row("All", *_figures(report.total, whole))])
 
 
 def _figures(usage: Usage, whole: Decimal) -> Iterator[str]:
