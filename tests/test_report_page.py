@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from openrouter_usage.money import format_usd, plain
 from openrouter_usage.render.page.colours import DARK, LIGHT, THEMED, Colours
 from openrouter_usage.render.page.scale import part_of, ticks
-from openrouter_usage.render.page.svg import text
+from openrouter_usage.render.page.svg import element, text
 from tests import booking
 from tests.booking import NOON, Booked, Tracker, TrackerAt, call, hold
 from tests.pages import SIGHTS, Element, Rows, contrast, read_page, read_table, seen
@@ -200,7 +200,15 @@ def test_days_to_come_are_no_zeros_and_the_running_one_is_named(at: TrackerAt) -
     *rows, _ = by_time(page)
     assert [row["Day"] for row in rows][-2:] == ["2026-11-21", "2026-11-22 (so far)"]
     assert "8 days to come left out" in page.text
-    assert len([bar for bar in page.all("g") if "(to come)" in bar.text]) == 2 * 8  # credits, and BYOK
+    to_come = [bar for bar in page.all("g") if "(to come)" in bar.text]
+    assert len(to_come) == 2 * 8  # credits, and BYOK
+    shaded = [bar for bar in page.all("g") if any("fill-opacity" in rect.attributes for rect in bar.all("rect"))]
+    assert shaded == to_come
+
+
+def test_a_day_that_is_not_all_in_the_period_says_so(at: TrackerAt) -> None:
+    *rows, _ = by_time(page_of(at(NOON, "report", *TO_STDOUT, "--since", "2026-11-20T09:00:00Z", "--until", "2026-11-21")))
+    assert [row["Day"] for row in rows] == ["2026-11-20 (in part)", "2026-11-21"]
 
 
 @pytest.mark.parametrize(
@@ -305,6 +313,9 @@ def test_a_budget_is_shown_as_the_verb_shows_it(daily: str, words: str, at: Trac
     page = page_of(at(NOON, "report", *TO_STDOUT, "--since", "2026-11-01", "--until", "2026-11-02", env=env))
     assert words in page.text
     assert "per-request: at most $0.50 a call" in page.text
+    (bar,) = [svg for item in page.all("li") if words in item.text for svg in item.all("svg")]
+    filled = sum(float(rect.attributes["width"].rstrip("%")) for rect in list(bar.all("rect"))[1:])
+    assert filled == pytest.approx(min(100, 31.5 / float(daily)) if float(daily) else 100, abs=0.4)
     assert "starts anew 2026-11-23 UTC; not counted: 1 call of unknown cost" in page.text
     for rect in page.all("rect"):
         assert all(float(rect.attributes[n].rstrip("%")) >= 0 for n in ("width", "height", "x") if n in rect.attributes)
@@ -337,6 +348,9 @@ def test_what_the_ledger_has_not_seen_of_openrouters_last_word_is_named(
     }  # fmt: skip
     assert "$6.50 of $9.00 not attributed" in page.text
     assert "OpenRouter's figures of one key, as of" in page.text
+    tracker.write(call(datetime.now(UTC).isoformat().replace("+00:00", "Z"), cost="1"))
+    later = read_table(page_of(tracker("report", *TO_STDOUT)), "What OpenRouter said")
+    assert [row["In the ledger"] for row in later] == [Decimal("2.5")] * 3
 
 
 def test_what_the_ledger_has_more_than_openrouter_is_no_negative_amount(
@@ -368,12 +382,12 @@ ALLOWED = {
 
 def assert_inert(shown: str, page: Element) -> None:
     """Nothing in a page loads or starts anything, and nothing is on it but what it is made of."""
-    elements = [page, *page.all()]
-    assert {element.tag for element in elements} <= ALLOWED
-    for element in elements:
-        for name, value in element.attributes.items():
+    parts = [page, *page.all()]
+    assert {part.tag for part in parts} <= ALLOWED
+    for part in parts:
+        for name, value in part.attributes.items():
             assert not name.startswith("on") and name not in ("href", "src", "style", "xlink:href", "srcset"), name
-            assert "url(" not in value or element.tag != "rect"
+            assert "url(" not in value or part.tag != "rect"
     (style,) = page.all("style")
     assert "url(" not in style.text and "@import" not in style.text
     assert all(char.isprintable() or char == "\n" for char in shown)
@@ -390,7 +404,7 @@ def test_a_hostile_name_is_only_text(name: str, tracker: Tracker, at: TrackerAt)
     assert len({row["Model"] for row in by_model(page)}) <= 3
     shown = at(NOON, "report", "--svg", "-").out
     chart = ET.fromstring(shown)
-    assert {element.tag.removeprefix(SVG) for element in chart.iter()} <= {"svg", "title", "desc", "g", "rect", "line", "text"}
+    assert {part.tag.removeprefix(SVG) for part in chart.iter()} <= {"svg", "title", "desc", "g", "rect", "line", "text"}
     assert all(char.isprintable() or char == "\n" for char in shown)
     if name.isprintable() and len(name) < 40:
         assert any(name in (line.text or "") for line in chart.iter(f"{SVG}text"))
@@ -403,6 +417,15 @@ def test_any_text_is_one_line_that_xml_gives_back(words: str) -> None:
     (read,) = [ET.fromstring(f"<a>{written}</a>").text or ""]
     assert read.isprintable()
     assert read == words or not words.isprintable() or len(words) > 1_000
+
+
+@given(ANY_TEXT)
+def test_any_value_of_an_attribute_stays_in_it(value: str) -> None:
+    printable = "".join(char for char in value if char.isprintable())
+    written = element("a", "b", data_x=printable)
+    assert ET.fromstring(written).attrib == {"data-x": printable}
+    (read,) = read_page(written).children
+    assert isinstance(read, Element) and read.attributes == {"data-x": printable}
 
 
 def test_the_page_may_load_and_run_nothing(at: TrackerAt) -> None:

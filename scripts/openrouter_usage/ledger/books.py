@@ -116,10 +116,12 @@ class Ledger:
         """Sum the calls of a period, or all, by model, day, session, provider or tag."""
         return self.engine.reading(lambda index: sums.totals(self.engine, index, period, by, zone))
 
-    def totals_of(self, periods: Iterable[Period], by: str = "model", zone: tzinfo = UTC) -> list[sums.Totals]:
-        """Sum several periods as of one moment."""
+    def totals_of(self, periods: Iterable[Period]) -> list[sums.Totals]:
+        """Sum several periods by model, all as of one moment."""
         wanted = list(periods)
-        return self.engine.reading(lambda index: [sums.totals(self.engine, index, each, by, zone) for each in wanted])
+        return self.engine.reading(
+            lambda index: [sums.totals(self.engine, index, each, "model", UTC) for each in wanted]
+        )
 
     def committed(self, look: Callable[[Committed], None]) -> None:
         """Show what is spent and held, as of one moment."""

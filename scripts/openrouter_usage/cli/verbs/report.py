@@ -103,7 +103,7 @@ def _content(ledger: Ledger, options: Namespace, now: datetime) -> Content:
     period = _drawn(ledger, options, asked, now)
     unit, slots = cut_up(period, zone)
     # All sums of the page are made of these, so that they are of one moment and add up.
-    groups = [totals.groups for totals in ledger.totals_of([slot.period for slot in slots], "model", zone)]
+    groups = [totals.groups for totals in ledger.totals_of(slot.period for slot in slots)]
     timeline = stack(unit, slots, groups)
     rows, more_count, more = cut(ranked(added(groups), "model"), options.top)
     health = ledger.health()

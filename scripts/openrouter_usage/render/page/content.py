@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from openrouter_usage.budget import Scope
-from openrouter_usage.money import ZERO, format_usd
+from openrouter_usage.money import format_usd
 from openrouter_usage.period import spoken
 from openrouter_usage.render.amounts import credits_and_byok
 from openrouter_usage.render.page.bars import Column
@@ -85,8 +85,8 @@ def credit_columns(content: Content, colours: Colours) -> list[Column]:
         costs = zip(names, (*bar.parts, bar.others), strict=True)
         told = [f"{name}: {format_usd(usage.cost)}" for name, usage in costs if usage.cost]
         head = f"{bar_name(bar, content.now)}: {money(bar.total)}"
-        column = _column(bar, "\n".join([head, *told]), bar.total.cost, stacked)
-        columns.append(column._replace(has_unknown=bar.total.unknown > 0, is_to_come=is_to_come(bar, content.now)))
+        column = _column(content, bar, "\n".join([head, *told]), bar.total.cost, stacked)
+        columns.append(column._replace(has_unknown=bar.total.unknown > 0))
     return columns
 
 
@@ -96,9 +96,9 @@ def byok_columns(content: Content, colours: Colours) -> list[Column]:
     for bar in content.timeline.bars:
         amount = bar.total.byok_cost
         told = f"{bar_name(bar, content.now)}: {format_usd(amount)} BYOK"
-        columns.append(_column(bar, told, amount, [(amount, colours.byok)]))
+        columns.append(_column(content, bar, told, amount, [(amount, colours.byok)]))
     return columns
 
 
-def _column(bar: Bar, told: str, amount: Decimal, stacked: list[tuple[Decimal, str]]) -> Column:
-    return Column(bar.slot.label, told, amount, tuple(pair for pair in stacked if pair[0] > ZERO))
+def _column(content: Content, bar: Bar, told: str, amount: Decimal, stacked: list[tuple[Decimal, str]]) -> Column:
+    return Column(bar.slot.label, told, amount, tuple(stacked), is_to_come=is_to_come(bar, content.now))

@@ -179,7 +179,7 @@ def comparison(content: Content) -> str:
     last = max(content.compared, key=lambda part: part.billed)
     told = (
         f"OpenRouter's figures of {last.whose}, as of {last.period.end:%Y-%m-%d %H:%M} UTC, beside what the ledger saw "
-        "until then. They can be a minute late, and calls of other keys may be in the ledger."
+        "until then. They can be a minute late, and calls of other keys may be in the ledger; for more, see: reconcile."
     )
     bars = []
     for part in content.compared:
