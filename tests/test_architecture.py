@@ -350,6 +350,13 @@ def test_the_rooms_that_only_think_read_no_file_through_a_path() -> None:
             assert used & calls == set(), name
 
 
+def test_no_class_is_a_named_tuple_and_something_else_which_python_3_10_refuses() -> None:
+    for name, source in SOURCES.items():
+        for node in ast.walk(ast.parse(source)):
+            bases = [ast.unparse(base) for base in node.bases] if isinstance(node, ast.ClassDef) else []
+            assert len(bases) == 1 or "NamedTuple" not in bases, f"{name}: {bases}"
+
+
 def test_the_programs_are_only_doors() -> None:
     for path in (STATS, STATS.parent / "cost_tracker.py"):
         tree = ast.parse(path.read_text())
