@@ -5,19 +5,22 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Generic, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
-class Ended(NamedTuple, Generic[T]):
+@dataclass(frozen=True)  # Python 3.10 has no NamedTuple of any type
+class Ended(Generic[T]):
     """How a check ended: with a value, or with an error; with neither when it did not end in time."""
 
     value: T | None = None
     error: Exception | None = None
 
 
-class Check(NamedTuple, Generic[T]):
+@dataclass(frozen=True)
+class Check(Generic[T]):
     """Something to find out, and for how many seconds it is waited for."""
 
     run: Callable[[], T]
