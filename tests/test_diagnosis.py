@@ -12,6 +12,7 @@ from openrouter_usage.diagnosis.books import size
 from openrouter_usage.diagnosis.files import Seen, modes
 from openrouter_usage.diagnosis.finding import AREAS, Level, gravest, note, of_error, ok, ordered, problem, warning
 from openrouter_usage.diagnosis.mounts import Mount, mount_of
+from openrouter_usage.diagnosis.network import Asked, clock
 from openrouter_usage.diagnosis.versions import FLOORS, SQLITE_FLOOR, UNKNOWN, Versions
 from openrouter_usage.diagnosis.words import Words
 from openrouter_usage.errors import Denied, LedgerError, SettingsError
@@ -151,6 +152,14 @@ def test_only_a_problem_has_an_exit_code() -> None:
         assert (found.exit_code, found.code) == ((2, "settings") if level is Level.PROBLEM else (0, ""))
     assert all(found.exit_code == 0 for found in (ok("keys", ""), note("keys", ""), warning("keys", "")))
     assert len(set(AREAS)) == len(AREAS)
+
+
+def test_the_clock_is_judged_by_the_answer_that_was_quickest() -> None:
+    slow, quick = Asked("GET /activity", ms=9_000, ahead_s=-121.0), Asked("GET /key", ms=10, ahead_s=0.5)
+    for asked in ([slow, quick], [quick, slow]):
+        assert [finding.level for finding in clock(asked)] == [Level.OK]
+    assert [finding.level for finding in clock([slow])] == [Level.WARNING]
+    assert clock([Asked("GET /key", ms=10)]) == []
 
 
 MODES = [

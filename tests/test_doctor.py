@@ -551,10 +551,11 @@ def test_keys_in_the_skill_folder_are_warned_of_with_the_command_that_moves_them
     tracker: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(booking, "TRACKER", copy_skill(tmp_path / "skill").with_name("cost_tracker.py"))
-    path = private(tmp_path / "skill" / "credentials.env", f"OPENROUTER_API_KEY={INFERENCE_KEY}\n")
+    path = private(tmp_path / "skill" / "credentials.env", f"OPENROUTER_API_KEY={INFERENCE_KEY}\n", 0o644)
     ran = tracker("doctor", "--json", env={"OPENROUTER_API_KEY": None}, secrets=[INFERENCE_KEY])
     finding = one_of(ran, "warning", f"{path} is in the skill folder: the next update deletes it")
     assert (ran.code, finding["remedy"]) == (0, "run: cost_tracker.py doctor --move-credentials --yes")
+    assert one_of(ran, "warning", f"{path} can be read by others, and keys are in it")
     assert f"OPENROUTER_API_KEY …{INFERENCE_KEY[-4:]}, from {path}" in ran.out.encode().decode("unicode_escape")
 
 
