@@ -24,11 +24,10 @@ class Moved(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """What the target will hold, the names that are new in it, and which file that was made of."""
+    """What the target will hold, the names that are new in it, and whether there is none yet."""
 
     text: str
     names: tuple[str, ...]
-    source: tuple[int, ...]
     is_new: bool
 
 
@@ -51,7 +50,7 @@ def move_credentials(home: Path, *, dry_run: bool, skill_folder: Path = SKILL_FO
             plan = _plan(source, target)
             if plan.names or plan.is_new:
                 replace_file(target, [plan.text], durable=True, anew=plan.is_new)
-            _delete(source, target, plan)
+            _delete(source, target)
     except OSError as error:
         raise _refused(f"the keys cannot be moved to {_shown(target)}: {error.strerror}", "check the disk") from None
     return Moved(source, target, True, plan.names)
@@ -60,11 +59,11 @@ def move_credentials(home: Path, *, dry_run: bool, skill_folder: Path = SKILL_FO
 def _plan(source: Path, target: Path) -> _Plan:
     """Decide what to write; SettingsError where one of the files is odd, or where they differ."""
     _refuse_links(source, target)
-    text, status = read_credentials(source), _identity(source)
+    text = read_credentials(source)
     mine = _values(text)
     if not os.path.lexists(target):
         # As it is, with its comments, and with what nobody understands.
-        return _Plan(text, tuple(name for name in mine if not _is_empty(name, mine[name][0])), status, True)
+        return _Plan(text, tuple(name for name in mine if not _is_empty(name, mine[name][0])), True)
     _refuse_damage(text)
     kept_text = read_credentials(target)
     kept = _values(kept_text)
@@ -81,7 +80,7 @@ def _plan(source: Path, target: Path) -> _Plan:
             )
     end = "" if not kept_text or kept_text.endswith("\n") else "\n"
     text = kept_text + end + "".join(line.strip("\n") + "\n" for _, line in lines)
-    return _Plan(text, tuple(name for name, _ in lines), status, False)
+    return _Plan(text, tuple(name for name, _ in lines), False)
 
 
 def _values(text: str) -> dict[str, tuple[str | None, str]]:
@@ -121,11 +120,11 @@ def _refuse_links(source: Path, target: Path) -> None:
         raise _refused(f"{_shown(folder)} belongs to another user: nothing was moved", "move the keys by hand")
 
 
-def _delete(source: Path, target: Path, plan: _Plan) -> None:
+def _delete(source: Path, target: Path) -> None:
     """Delete the old file once the new one is seen to hold all of it."""
     kept, mine = _values(read_credentials(target)), _values(read_credentials(source))
     wanted = {name: value for name, (value, _) in mine.items() if not _is_empty(name, value)}
-    if _identity(source) != plan.source or any(kept.get(name, ("", ""))[0] != wanted[name] for name in wanted):
+    if any(kept.get(name, ("", ""))[0] != wanted[name] for name in wanted):
         raise _refused(
             f"{_shown(source)} was changed meanwhile: it is still there, and {_shown(target)} has what it held",
             "try again",
@@ -138,11 +137,6 @@ def _delete(source: Path, target: Path, plan: _Plan) -> None:
         raise _refused(
             f"the keys are in {_shown(target)} now, but {_shown(source)} cannot be deleted: {why}", "delete it yourself"
         ) from None
-
-
-def _identity(path: Path) -> tuple[int, ...]:
-    status = os.lstat(path)
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _shown(path: Path) -> str:
