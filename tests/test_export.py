@@ -234,7 +234,7 @@ def test_the_ledger_itself_is_never_replaced(name: str, tracker: Tracker, at: Tr
     before = tracker.bytes
     ran = at(None, "export", "--format", "json", "--force", "--output", str(tracker.folder / name))
     assert ran.code == 2
-    assert "is not written: it is the ledger or its index" in ran.error_line
+    assert "is not written: it is the ledger, its index or the archive" in ran.error_line
     assert tracker.bytes == before
     assert at(None, "stats", "--json").data["total"]["requests"] == 9
 

@@ -484,7 +484,7 @@ def test_the_ledger_itself_is_never_replaced(name: str, tracker: Tracker, at: Tr
     before = tracker.bytes
     ran = at(NOON, "report", "--svg", str(tracker.folder / name), "--force")
     assert ran.code == 2
-    assert "is not written: it is the ledger or its index" in ran.error_line
+    assert "is not written: it is the ledger, its index or the archive" in ran.error_line
     assert tracker.bytes == before
 
 

@@ -6,11 +6,14 @@ import contextlib
 import os
 import stat
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.text import safe
+
+_PAUSE_S = 0.02
 
 
 def replace_file(path: Path, pieces: Iterable[str], *, durable: bool = False, anew: bool = False) -> None:
@@ -66,26 +69,49 @@ def make_private_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock that the system gives back when the process ends, however it ends."""
+def locked(path: Path, wait_s: float | None = None) -> Iterator[None]:
+    """Hold a lock that the system gives back when the process ends, however it ends.
+
+    Waits for it as long as that takes, or raises TimeoutError after `wait_s` seconds.
+    """
     handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
     try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(handle, msvcrt.LK_LOCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        deadline = None if wait_s is None else time.monotonic() + wait_s
+        while not _lock(handle, at_once=deadline is not None):
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError(0, "another program holds the lock")
+            time.sleep(_PAUSE_S)
         yield
     finally:
         os.close(handle)
 
 
-def own_files(ledger: Path) -> tuple[Path, Path]:
-    """Name what belongs to a ledger and no other file may replace: the ledger and its index."""
-    return ledger, ledger.with_name(ledger.name + ".index")
+def _lock(handle: int, *, at_once: bool) -> bool:
+    """Lock an open file; with `at_once` False when another program has locked it, else that is waited for."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(handle, msvcrt.LK_NBLCK if at_once else msvcrt.LK_LOCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if at_once else 0))
+    except (BlockingIOError, PermissionError):
+        if not at_once:
+            raise
+        return False
+    return True
+
+
+def archive_beside(ledger: Path) -> Path:
+    """Name the archive of OpenRouter's own figures, which lies beside the ledger."""
+    return ledger.with_name("activity.jsonl")
+
+
+def own_files(ledger: Path) -> tuple[Path, Path, Path]:
+    """Name what belongs to a ledger and no other file may replace: the ledger, its index and the archive."""
+    return ledger, ledger.with_name(ledger.name + ".index"), archive_beside(ledger)
 
 
 def save_output(path: Path, pieces: Iterable[str], *, force: bool, never: Iterable[Path] = ()) -> None:
@@ -103,7 +129,8 @@ def save_output(path: Path, pieces: Iterable[str], *, force: bool, never: Iterab
     if status is not None and not force:
         raise _is_there(shown)
     if any(_is_same(path, other) for other in never):
-        raise SettingsError(f"{shown} is not written: it is the ledger or its index", hint="name another file")
+        which = "the ledger, its index or the archive"
+        raise SettingsError(f"{shown} is not written: it is {which}", hint="name another file")
     try:
         replace_file(path, pieces, durable=True, anew=not force)
     except FileExistsError:

@@ -28,8 +28,8 @@ def look(home: Path | None, ledger: Path | None, skill_folder: Path) -> list[See
         return []
     paths = list(_below(home / ".openrouter")) if home else []
     if ledger:
-        file, index = own_files(ledger)
-        paths += [file, file.with_name(file.name + ".1"), file.with_name("audit.jsonl"), index]
+        file, index, archive = own_files(ledger)
+        paths += [file, file.with_name(file.name + ".1"), file.with_name("audit.jsonl"), index, archive]
         paths += [index.with_name(index.name + end) for end in ("-wal", "-shm")]
     paths.append(skill_folder / "credentials.env")
     seen = (_seen(path) for path in dict.fromkeys(paths[:_MOST]))

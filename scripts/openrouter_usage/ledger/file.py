@@ -20,11 +20,12 @@ CAREFUL = getattr(os, "O_NONBLOCK", 0) | _NO_LINKS | _BINARY
 
 
 class LedgerFile:
-    """One open ledger file; the caller holds the lock whenever it writes."""
+    """One open ledger file, or one that is kept like it; the caller holds the lock whenever it writes."""
 
-    def __init__(self, path: Path) -> None:
-        """Name the file; nothing is opened yet."""
+    def __init__(self, path: Path, *, noun: str = "ledger") -> None:
+        """Name the file, and what it is called in messages; nothing is opened yet."""
         self.path = path
+        self._noun = noun
         self._name = str(path)
         self._handle: int | None = None
         self._opened = (0, 0)
@@ -89,7 +90,7 @@ class LedgerFile:
             raise self._failed("cannot be written: its folder cannot be made", error) from None
 
     def _open(self, flags: int, *, writable: bool) -> None:
-        handle = open_with_care(self.path, flags)
+        handle = open_with_care(self.path, flags, noun=self._noun)
         self._handle, self._opened, self._writable = handle, identity(os.fstat(handle)), writable
 
     def read(self, start: int, size: int) -> bytes:
@@ -174,23 +175,23 @@ class LedgerFile:
                 os.ftruncate(handle, size)
 
     def _failed(self, what: str, error: OSError) -> LedgerError:
-        return _failed(self.path, what, error)
+        return _failed(self.path, what, error, self._noun)
 
 
-def open_with_care(path: Path, flags: int) -> int:
-    """Open a ledger; LedgerError unless it is a regular file, not reached by a link, and nobody else's."""
+def open_with_care(path: Path, flags: int, *, noun: str = "ledger") -> int:
+    """Open a ledger or the like; LedgerError unless it is a regular file, not reached by a link, and nobody else's."""
     try:
         handle = os.open(path, flags | CAREFUL, 0o600)
     except OSError as error:
         if path.is_symlink():
-            raise _not_regular(path) from None
-        raise _failed(path, "cannot be opened", error) from None
+            raise _not_regular(path, noun) from None
+        raise _failed(path, "cannot be opened", error, noun) from None
     try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode) or (not _NO_LINKS and path.is_symlink()):
-            raise _not_regular(path)
+            raise _not_regular(path, noun)
         if os.name == "posix" and status.st_uid not in (os.geteuid(), 0):
-            raise LedgerError(f"the ledger {_shown(path)} belongs to another user", hint="set OPENROUTER_USAGE_FILE")
+            raise LedgerError(f"the {noun} {_shown(path)} belongs to another user", hint=_elsewhere(noun))
     except BaseException:
         os.close(handle)
         raise
@@ -201,15 +202,21 @@ def _shown(path: Path) -> str:
     return safe(str(path), 300)
 
 
-def _not_regular(path: Path) -> LedgerError:
-    return LedgerError(f"the ledger {_shown(path)} is not a regular file", hint="set OPENROUTER_USAGE_FILE to one")
+def _not_regular(path: Path, noun: str) -> LedgerError:
+    return LedgerError(f"the {noun} {_shown(path)} is not a regular file", hint=_elsewhere(noun))
 
 
-def _failed(path: Path, what: str, error: OSError) -> LedgerError:
+def _failed(path: Path, what: str, error: OSError, noun: str) -> LedgerError:
     return LedgerError(
-        f"the ledger {_shown(path)} {what}: {error.strerror or error}",
-        hint="check the disk and the file's owner and mode, or set OPENROUTER_USAGE_FILE",
+        f"the {noun} {_shown(path)} {what}: {error.strerror or error}",
+        hint=f"check the disk and the file's owner and mode, or {_elsewhere(noun)}",
     )
+
+
+def _elsewhere(noun: str) -> str:
+    """Say how to use another file: whatever is kept like a ledger lies beside it."""
+    another = "" if noun == "ledger" else " to a ledger in another folder"
+    return f"set OPENROUTER_USAGE_FILE{another}"
 
 
 def identity(status: os.stat_result) -> tuple[int, int]:
