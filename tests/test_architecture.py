@@ -53,6 +53,7 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
     "routing": ("door", {"preferences"}),
     "audit": ("door", {"files"}),
     "legacy": ("door", {"credentials", "files"}),
+    "archive_file": ("door", {"files", "ledger", "index", "archive"}),
     # pure
     "summary": ("thinking", set()),
     "report": ("thinking", set()),
@@ -64,6 +65,7 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
     "exchange": ("thinking", set()),
     "alerts": ("thinking", set()),
     "diagnosis": ("thinking", set()),
+    "archive": ("thinking", set()),
     # what others may call
     "collect": ("public", set()),
     "bill": ("public", set()),
@@ -75,6 +77,7 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
     "alerting": ("public", set()),
     "keyring": ("public", set()),
     "checkup": ("public", set()),
+    "sync": ("public", set()),
     # strings
     "render": ("face", set()),
     # arguments in, text out

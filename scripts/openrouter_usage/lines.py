@@ -32,22 +32,28 @@ def _written(value: Json) -> str:
 
 def read_line(line: bytes) -> Record | None:
     """Read one line without its end; None when it is blank, Unread when it is not understood."""
+    values = read_object(line, LONGEST_LINE)
+    if not isinstance(values, dict):
+        return values
+    try:
+        return _record(values)
+    except InvalidValue as error:
+        return Unread(str(error), True)
+
+
+def read_object(line: bytes, longest: int) -> dict[str, Json] | Unread | None:
+    """Read the JSON object of one line; None when the line is blank, Unread when it holds something else."""
     text = line.strip(b" \t\r\x0b\x0c").removeprefix(b"\xef\xbb\xbf")
     if not text:
         return None
-    if len(text) > LONGEST_LINE:
-        return Unread("longer than 1 MiB", True)
+    if len(text) > longest:
+        return Unread(f"longer than {(longest + 1) // 2**20} MiB", True)
     try:
         # As text, for bytes would also be tried as UTF-16, which nobody else would read here.
         values = loads(text.decode())
     except ValueError:
         return Unread("not JSON", True)
-    if not isinstance(values, dict):
-        return Unread("not an object", True)
-    try:
-        return _record(values)
-    except InvalidValue as error:
-        return Unread(str(error), True)
+    return values if isinstance(values, dict) else Unread("not an object", True)
 
 
 def _record(values: Mapping[str, object]) -> Record:
