@@ -271,6 +271,22 @@ def prices(ask: Asking, sandbox: Sandbox) -> None:
     ask("what-if", "--model", "openai/gpt-5.2")
 
 
+def archive(ask: Asking, sandbox: Sandbox) -> None:
+    """sync, and what stats makes of it: new and corrected days, a gap, and another account."""
+    account = sandbox.account
+    ask("stats", "--source", "account")
+    ask("sync", "--backfill", "33")
+    path = ask.home / ".openrouter" / "activity.jsonl"
+    lost = (account.today() - timedelta(days=32)).isoformat()
+    path.write_bytes(b"".join(line for line in path.read_bytes().splitlines(True) if lost.encode() not in line))
+    account.activity[0].usage += 1
+    ask("sync")
+    ask("stats", "--source", "account", "--trend", "--by", "day")
+    (watcher,) = [key for key in account.keys if key.is_management_key]
+    watcher.creator_user_id = "user_of_another_account"
+    ask("sync")
+
+
 def _now() -> str:
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -329,4 +345,5 @@ SCENES: list[tuple[Callable[[], Account], Callable[[Asking, Sandbox], None]]] = 
     (Account.simple, prices),
     (Account.simple, checkups),
     (unequal_books, books),
+    (demo_account, archive),
 ]

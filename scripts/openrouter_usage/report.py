@@ -45,6 +45,8 @@ class Report:
     """The calls of a period; `rows` and `more` add up to `total`, and so does the trend with `earlier`.
 
     `held` is the most, in USD, that the calls of open holds may still cost; None when that is not known.
+    `source` is a file, `origin` what is in it. Where that is OpenRouter's own figures of an `account`, they are not
+    known in the `missing` spans, which are in no sum.
     """
 
     title: str
@@ -62,7 +64,15 @@ class Report:
     open_holds: int = 0
     held: Decimal | None = ZERO
     source: str = ""
+    origin: str = "local ledger"
+    account: str | None = None
+    missing: tuple[Period, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def whence(self) -> str:
+        """The words before the file's name."""
+        return f"{self.origin}, archived for {self.account} in" if self.account else self.origin
 
 
 def period_of_day(report: Report, name: str) -> Period:

@@ -75,6 +75,21 @@ def read_key(answer: Json) -> KeyInfo:
     )
 
 
+def read_account(answer: Json) -> str:
+    """Name the account of the key that asked: a checksum of its organization's or user's id, "" where neither is told.
+
+    A workspace will do where there is nothing else; it is of one account, and an account has several.
+    """
+    data = Fields(answer, "/key").within("data")
+    for field, kind in (("organization_id", "org"), ("creator_user_id", "user"), ("workspace_id", "workspace")):
+        identity = data.text(field)
+        if identity:
+            from hashlib import sha256  # late: only the archive needs it
+
+            return f"{kind}-{sha256(identity.encode('utf-8', 'replace')).hexdigest()[:12]}"
+    return ""
+
+
 def _spend(data: Fields, suffix: str) -> Spend:
     return Spend(data.optional_usd("usage" + suffix), data.optional_usd("byok_usage" + suffix))
 

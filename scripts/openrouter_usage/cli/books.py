@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
+from collections.abc import Sequence
 from datetime import date, datetime, tzinfo
 
-from openrouter_usage.cli.output import complain, write
+from openrouter_usage.cli.output import complain, progress
 from openrouter_usage.cli.parser import Parser, checked
 from openrouter_usage.errors import InvalidValue, SettingsError
-from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.ledger.books import Ledger, UnreadLine
 from openrouter_usage.period import UTC, Period, days, find_zone, iso, parse_day, parse_moment
 from openrouter_usage.settings import ledger_file
+from openrouter_usage.text import plural, safe
 
 _WORTH_SHOWING = 16 * 1024 * 1024
 _MOMENT = "YYYY-MM-DD, or a moment such as 2026-11-22T10:30:00Z"
@@ -35,10 +36,24 @@ def close_ledgers() -> None:
 
 
 def _show_progress(done: int, size: int) -> None:
-    if size < _WORTH_SHOWING or sys.stderr is None or not sys.stderr.isatty():
-        return
-    end = "\r" + " " * 40 + "\r" if done >= size else ""
-    write(f"\rreading the ledger: {100 * done // size}%{end}", sys.stderr)
+    if size >= _WORTH_SHOWING:
+        progress(f"reading the ledger: {100 * done // size}%", is_over=done >= size)
+
+
+def unread_notes(unread: Sequence[UnreadLine]) -> list[str]:
+    """Say how many lines of a file are not counted, and where the first one is."""
+    notes = []
+    damaged = [line for line in unread if line.is_damaged]
+    foreign = [line for line in unread if not line.is_damaged]
+    if damaged:
+        notes.append(f"{plural(len(damaged), 'damaged line')} not counted, {_first(damaged)} ({safe(damaged[0].why)})")
+    if foreign:
+        notes.append(f"{plural(len(foreign), 'line')} of a kind from elsewhere kept and not counted, {_first(foreign)}")
+    return notes
+
+
+def _first(lines: list[UnreadLine]) -> str:
+    return f"{'' if len(lines) == 1 else 'the first '}at byte {lines[0].offset:,}"
 
 
 def describe_span(parser: Parser) -> None:

@@ -9,6 +9,7 @@ from openrouter_usage.cli.output import complain
 from openrouter_usage.client.management import Management
 from openrouter_usage.client.tls import SharedContext
 from openrouter_usage.client.transport import Transport
+from openrouter_usage.credentials import ApiKey
 from openrouter_usage.errors import MissingKey, SettingsError
 from openrouter_usage.keyring.changes import Keyring
 from openrouter_usage.period import UTC
@@ -26,8 +27,8 @@ def load_managing(program: str) -> Settings:
     return settings
 
 
-def open_management(settings: Settings, timeout_s: float) -> Management:
-    """Give the keys API; MissingKey without a management key that may be sent."""
+def require_mgmt_key(settings: Settings) -> ApiKey:
+    """Give the management key; MissingKey without one that may be sent."""
     key = settings.mgmt_key
     if key is None and settings.credentials.mgmt_key:
         raise MissingKey(
@@ -38,6 +39,12 @@ def open_management(settings: Settings, timeout_s: float) -> Management:
             "no management key found: set OPENROUTER_MGMT_KEY in the environment or in ~/.openrouter/credentials.env",
             hint="create one at https://openrouter.ai/settings/management-keys",
         )
+    return key
+
+
+def open_management(settings: Settings, timeout_s: float) -> Management:
+    """Give the keys API; MissingKey without a management key that may be sent."""
+    key = require_mgmt_key(settings)
     return Management(Transport(settings.base_url, timeout_s=timeout_s, tls=SharedContext()), key)
 
 

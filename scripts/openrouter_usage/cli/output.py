@@ -11,6 +11,7 @@ from openrouter_usage.errors import SettingsError
 from openrouter_usage.text import safe
 
 _LONGEST_LINE = 4_000
+_PROGRESS = 60
 
 # For terminals and code pages without these signs; anything else they lack becomes "?".
 _PLAIN = {
@@ -69,6 +70,14 @@ def complain(program: str, message: str, hint: str = "") -> None:
         return
     with contextlib.suppress(OutputClosed):
         write(safe(line.replace("\n", " "), _LONGEST_LINE) + "\n", sys.stderr)
+
+
+def progress(text: str, *, is_over: bool = False) -> None:
+    """Show on a terminal how far something long is, each time in place of the last; nothing once it is over."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return
+    with contextlib.suppress(OutputClosed):
+        write(f"\r{text}" + ("\r" + " " * _PROGRESS + "\r" if is_over else ""), sys.stderr)
 
 
 def _silence(stream: TextIO) -> None:

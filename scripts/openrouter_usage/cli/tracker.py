@@ -14,7 +14,7 @@ from openrouter_usage.text import safe
 PROGRAM = "cost_tracker.py"
 # What a verb is for, in the order of --help; its module has the same name.
 VERBS = {
-    "stats": "what the tracked calls cost, by model, day, session, provider or tag",
+    "stats": "what the tracked calls cost, or the account, by model, day, session, provider or tag",
     "report": "draw what the tracked calls cost: a page, or its chart alone",
     "export": "write the tracked calls as CSV, JSON or Markdown",
     "import": "read an export, or another ledger, into this one",
@@ -29,6 +29,7 @@ VERBS = {
     "models": "find, sort and compare models by price",
     "what-if": "what the ledger's calls would have cost on another model",
     "alert": "tell when spending crosses a threshold, once",
+    "sync": "archive what OpenRouter says of completed days, before it forgets them",
     "doctor": "check keys, network, clock, ledger and files",
     "clean": "take old calls out of the ledger",
 }

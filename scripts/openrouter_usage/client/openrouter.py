@@ -40,13 +40,23 @@ class OpenRouter:
 
     def key(self) -> KeyInfo:
         """Ask GET /key about the key itself; its older name /auth/key where that is not known."""
-        try:
-            answer = self._get("/key")
-        except NotFound:
-            answer = self._get("/auth/key")
+        answer = self._key_answer()
         from openrouter_usage.answers.key import read_key
 
         return read_key(answer)
+
+    def account(self) -> str:
+        """Ask GET /key whose the key is; "" where OpenRouter does not say."""
+        answer = self._key_answer()
+        from openrouter_usage.answers.key import read_account
+
+        return read_account(answer)
+
+    def _key_answer(self) -> Json:
+        try:
+            return self._get("/key")
+        except NotFound:
+            return self._get("/auth/key")
 
     def credits(self) -> Credits:
         """Ask GET /credits for what the account has bought and used; documented for management keys."""

@@ -45,6 +45,9 @@ def as_json(report: Report, now: datetime) -> str:
         "end": iso(period.end) if period else None,
         "zone": str(report.zone),
         "source": report.source,
+        "origin": report.origin,
+        "account": report.account,
+        "missing": [{"start": iso(span.start), "end": iso(span.end), "days": _days(span)} for span in report.missing],
         "total": _usage(report.total),
         "by": report.by,
         "groups": _shares(report.rows),
@@ -60,6 +63,10 @@ def as_json(report: Report, now: datetime) -> str:
     return envelope("statistics", now, data, notes=report.notes)
 
 
+def _days(span: Period) -> int:
+    return (span.last_day - span.first_day).days + 1
+
+
 def _shares(shares: tuple[Share, ...]) -> list[Json]:
     return [{"name": share.name, **_usage(share.usage)} for share in shares]
 
@@ -71,7 +78,7 @@ def _usage(usage: Usage) -> dict[str, Json]:
 
 
 def as_csv_rows(report: Report) -> Iterator[tuple[str, ...]]:
-    """Give the groups, what is left of them, the trend, the total, and OpenRouter's UTC day, a row each."""
+    """Give the groups, what is left of them, the trend, the total, OpenRouter's UTC day, and what is not known."""
     whole = report.period
     for name, usage in report.rows:
         yield _row(report.by, name, period_of_day(report, name) if report.by == "day" else whole, usage)
@@ -83,6 +90,8 @@ def as_csv_rows(report: Report) -> Iterator[tuple[str, ...]]:
     yield _row("total", report.title, whole, report.total)
     if report.beside:
         yield _row("utc", report.beside.period.label, report.beside.period, report.beside.total)
+    for span in report.missing:
+        yield ("missing", f"{_days(span)} days not known", iso(span.start), iso(span.end), *[""] * (len(COLUMNS) - 4))
 
 
 def _row(kind: str, name: str, period: Period | None, usage: Usage) -> tuple[str, ...]:
@@ -101,5 +110,5 @@ def as_markdown_text(report: Report, now: datetime) -> str:
     """Write the report as a Markdown table with its source below."""
     head = [f"## OpenRouter cost statistics ({as_markdown.escaped(report.title)})", ""]
     notes = [f"- {as_markdown.escaped(note)}" for note in report.notes]
-    source = f"Source: local ledger {as_markdown.escaped(report.source)}; days of {report.zone}; amounts in USD."
+    source = f"Source: {report.whence} {as_markdown.escaped(report.source)}; days of {report.zone}; amounts in USD."
     return "\n".join([*head, *as_markdown.table(COLUMNS, as_csv_rows(report)), "", source, *notes]) + "\n"

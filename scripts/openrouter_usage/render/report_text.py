@@ -7,6 +7,7 @@ from decimal import Decimal
 from openrouter_usage.money import format_usd, share
 from openrouter_usage.period import Period, spoken
 from openrouter_usage.report import Report
+from openrouter_usage.summary.model import Share
 from openrouter_usage.text import named, plural, safe
 from openrouter_usage.usage import Usage
 
@@ -22,7 +23,7 @@ def render(report: Report, width: int) -> str:
         lines += ["", f"{_HEADINGS[report.by]}:", *_groups(report)]
     if report.trend:
         lines += ["", *_trend(report, width)]
-    lines += ["", f"Source: local ledger {safe(report.source, 300)}; days of {report.zone}"]
+    lines += ["", f"Source: {report.whence} {safe(report.source, 300)}; days of {report.zone}"]
     return "\n".join([*lines, *(f"⚠ {note}" for note in report.notes)]) + "\n"
 
 
@@ -77,6 +78,8 @@ def _groups(report: Report) -> list[str]:
     lines = [
         f"  {named(row.name)}: {_cost(row.usage)} ({share(row.usage.cost, report.total.cost)})" for row in report.rows
     ]
+    if report.by == "day":
+        lines = _with_unknown(report, report.rows, lines, "  ")
     if report.more_count:
         lines.append(f"  ... and {report.more_count:,} more ({_cost(report.more)})")
     return lines
@@ -97,7 +100,18 @@ def _trend(report: Report, width: int) -> list[str]:
     room = max(1, min(_MOST_BAR, width - max(map(len, labels)) - 1))
     most = max(row.usage.cost for row in report.trend)
     bars = ("█" * _length(row.usage.cost, most, room) for row in report.trend)
-    return lines + [f"{label} {bar}".rstrip() for label, bar in zip(labels, bars, strict=True)]
+    days = [f"{label} {bar}".rstrip() for label, bar in zip(labels, bars, strict=True)]
+    return lines + _with_unknown(report, report.trend, days)
+
+
+def _with_unknown(report: Report, days: tuple[Share, ...], lines: list[str], indent: str = "") -> list[str]:
+    """Put a line for each span that is not known among the lines of days, where it belongs by date."""
+    dated = [(day.name, line) for day, line in zip(days, lines, strict=True)]
+    for span in report.missing:
+        first, last = span.first_day.isoformat(), span.last_day.isoformat()
+        if days and days[0].name < first < days[-1].name:
+            dated.append((first, f"{indent}{first if first == last else f'{first} to {last}'}: unknown"))
+    return [line for _, line in sorted(dated)]
 
 
 def _length(cost: Decimal, most: Decimal, room: int) -> int:

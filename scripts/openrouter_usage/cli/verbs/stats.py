@@ -1,4 +1,4 @@
-"""Show what the calls in the ledger cost: in total, by group, and day by day."""
+"""Show what the calls in the ledger, or the account's archived days, cost: in total, by group, and day by day."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 
-from openrouter_usage.cli.books import describe_span, open_ledger, span, span_title
+from openrouter_usage.cli.books import describe_span, open_ledger, span, span_title, unread_notes
 from openrouter_usage.cli.output import terminal_width, write
-from openrouter_usage.cli.parser import Parser, whole_number
+from openrouter_usage.cli.parser import Parser, account_name, whole_number
 from openrouter_usage.entry import Hold
 from openrouter_usage.errors import SettingsError
-from openrouter_usage.ledger.books import Health, Ledger, UnreadLine
+from openrouter_usage.ledger.books import Health, Ledger
 from openrouter_usage.ledger.sums import GROUPINGS, Totals
 from openrouter_usage.money import format_usd, total
 from openrouter_usage.period import UTC, Period, month, today, week
 from openrouter_usage.report import DEFAULT_TOP, Beside, Report, cut, every_day, ranked
-from openrouter_usage.text import plural, safe
+from openrouter_usage.text import plural
 from openrouter_usage.usage import NOTHING, Usage
 
 EXAMPLES = """examples:
@@ -26,6 +26,7 @@ EXAMPLES = """examples:
   cost_tracker.py stats --month --trend
   cost_tracker.py stats --since 2026-11-01 --until 2026-11-15 --by day
   cost_tracker.py stats --today --tz Europe/Amsterdam
+  cost_tracker.py stats --source account --month     all of the account, as archived by sync
 """
 _MOST_TRIES = 20
 _WINDOWS: dict[str, Callable[[datetime, tzinfo], Period]] = {"today": today, "week": week, "month": month}
@@ -34,6 +35,13 @@ _WINDOWS: dict[str, Callable[[datetime, tzinfo], Period]] = {"today": today, "we
 def describe(parser: Parser) -> None:
     """Add the arguments of this verb."""
     describe_period(parser)
+    parser.add_argument(
+        "--source",
+        choices=("ledger", "account"),
+        default="ledger",
+        help="tracked calls, or OpenRouter's figures of the account, as archived by sync (ledger)",
+    )
+    parser.add_argument("--account", type=account_name, metavar="ID", help="which account, where several are archived")
     parser.add_argument("--by", choices=GROUPINGS, default="model", help="what to group by (model)")
     parser.add_argument("--by-model", action="store_const", const="model", dest="by", help="the same as --by model")
     parser.add_argument("--trend", action="store_true", help="one bar a day")
@@ -57,8 +65,15 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
     """Print the report of a period."""
     now = now or datetime.now(UTC)
     refuse_two_periods(options)
-    ledger = open_ledger("cost_tracker.py stats")
-    report = make_report(ledger, options, now)
+    if options.account and options.source != "account":
+        raise SettingsError("--account goes with --source account", hint="give both", code="usage")
+    if options.source == "account":
+        from openrouter_usage.cli.archived import archived_report  # late: the ledger's reports do without
+
+        period = asked_period(options, now, UTC)
+        report = archived_report(options, period, period_title(options, period, UTC), now)
+    else:
+        report = make_report(open_ledger("cost_tracker.py stats"), options, now)
     write(_rendered("json" if options.json else options.format, report, now))
     return 0
 
@@ -143,17 +158,7 @@ def health_notes(health: Health) -> tuple[str, ...]:
         amount = held(health.holds)
         most = "at a cost that is not known yet" if amount is None else f"up to {format_usd(amount)}"
         notes.append(f"{plural(len(health.holds), 'call')} running or unsettled, {most}, not in these; see: settle")
-    damaged = [line for line in health.unread if line.is_damaged]
-    foreign = [line for line in health.unread if not line.is_damaged]
-    if damaged:
-        notes.append(f"{plural(len(damaged), 'damaged line')} not counted, {_first(damaged)} ({safe(damaged[0].why)})")
-    if foreign:
-        notes.append(f"{plural(len(foreign), 'line')} of a kind from elsewhere kept and not counted, {_first(foreign)}")
-    return tuple(notes)
-
-
-def _first(lines: list[UnreadLine]) -> str:
-    return f"{'' if len(lines) == 1 else 'the first '}at byte {lines[0].offset:,}"
+    return (*notes, *unread_notes(health.unread))
 
 
 def _rendered(face: str, report: Report, now: datetime) -> str:

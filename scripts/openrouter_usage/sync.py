@@ -1,0 +1,149 @@
+"""Asks OpenRouter about completed days for the archive: the last 30 of /activity, older ones of the analytics API."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date, datetime, timedelta
+
+from openrouter_usage.answers.account import ActivityRow
+from openrouter_usage.answers.analytics import Analytics
+from openrouter_usage.archive.day import ACTIVITY, ANALYTICS, ArchivedDay, gathered
+from openrouter_usage.archive.known import Stretch, missing
+from openrouter_usage.client.openrouter import OpenRouter
+from openrouter_usage.errors import BadAnswer
+from openrouter_usage.period import DAY, UTC
+from openrouter_usage.text import plural
+
+ACTIVITY_DAYS = 30
+MOST_DAYS = 365
+_PIECE = 31
+_NOTABLE_SKEW = timedelta(minutes=2)
+_MOST_A_MINUTE = 60  # 64 are allowed, and somebody else may ask as well
+UNKNOWN_PROVIDER = "unknown"
+
+
+class Pace:
+    """Keeps questions from coming faster than OpenRouter answers them in any minute."""
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        """Begin with no question asked."""
+        self._clock = clock
+        self._sleep = sleep
+        self._asked: deque[float] = deque(maxlen=_MOST_A_MINUTE)
+
+    def wait(self) -> None:
+        """Wait until one more question is welcome, and count it."""
+        if len(self._asked) == _MOST_A_MINUTE:
+            self._sleep(max(0.0, self._asked[0] + 60 - self._clock()))
+        self._asked.append(self._clock())
+
+
+class Asking:
+    """One run of questions; the clock that counts is OpenRouter's, as far as its answers tell the time."""
+
+    def __init__(self, client: OpenRouter, now: datetime) -> None:
+        """Ask with `client`; it is `now` by the own clock."""
+        self._client = client
+        self._now = now
+        self._opened, self._opened_s = now, time.monotonic()
+
+    def account(self) -> str:
+        """Ask whose the key is, and what time it is; "" where OpenRouter does not say."""
+        account = self._client.account()
+        self._opened, self._opened_s = self._openrouter_time(), time.monotonic()
+        return account
+
+    def completed_days(self, account: str) -> tuple[Stretch, list[ArchivedDay]]:
+        """Ask /activity, and give the days that it covers for certain, and what it says of every one of them.
+
+        A day without a row is one without spend. Were it midnight between question and answer, nobody could tell
+        which days the answer is about; so only those count that it is about either way.
+        """
+        rows = self._client.activity()
+        # An answer may be dated when it was asked for; and its date leaves out the part of a second.
+        latest = max(self._openrouter_time(), self._opened + self._since_opened() + timedelta(seconds=1))
+        span = Stretch(latest.date() - ACTIVITY_DAYS * DAY, self._opened.date() - DAY)
+        days = self._days(account, span, ACTIVITY, rows)
+        if abs(self._opened - self._now) > DAY and not any(day.rows for day in days):
+            raise BadAnswer(
+                f"OpenRouter's clock says {self._opened:%Y-%m-%d} and this computer's {self._now:%Y-%m-%d}, "
+                "and its answer to /activity does not tell which is right",
+                hint="set this computer's clock; nothing was archived",
+            )
+        return span, days
+
+    def older_days(
+        self, account: str, wanted: Iterable[Stretch], pace: Pace
+    ) -> Iterator[tuple[Stretch, list[ArchivedDay] | None]]:
+        """Ask the analytics API about stretches of days, the newest first; None for a day it cannot tell whole.
+
+        An answer that was cut short is asked for again in halves.
+        """
+        pieces = [piece for stretch in sorted(wanted) for piece in _cut(stretch)]
+        while pieces:
+            piece = pieces.pop()
+            pace.wait()
+            found = self._client.analytics(piece.period, "model", by_day=True)
+            if not found.truncated:
+                yield piece, self._days(account, piece, ANALYTICS, _rows(found))
+            elif piece.length == 1:
+                yield piece, None
+            else:
+                middle = piece.first + piece.length // 2 * DAY
+                pieces += [Stretch(piece.first, middle - DAY), Stretch(middle, piece.last)]
+
+    def _openrouter_time(self) -> datetime:
+        """Tell the time of the last answer by OpenRouter's clock; by the own one where it has none."""
+        if self._client.clock_ahead_s is None:
+            return self._opened + self._since_opened()
+        return datetime.now(UTC) + timedelta(seconds=self._client.clock_ahead_s)
+
+    def _since_opened(self) -> timedelta:
+        return timedelta(seconds=time.monotonic() - self._opened_s)
+
+    def _days(self, account: str, span: Stretch, source: str, rows: Iterable[ActivityRow]) -> list[ArchivedDay]:
+        by_day: dict[date, list[ActivityRow]] = {day: [] for day in span.days()}
+        for row in rows:
+            # A day that is running, or that was not asked for, is not told whole.
+            if row.day in by_day:
+                by_day[row.day].append(row)
+        # All of a run is as old as its beginning: whoever began later is not overruled by it. OpenRouter tells the
+        # time in seconds, so the own clock is the better one unless it is wrong.
+        at = self._now if abs(self._opened - self._now) < _NOTABLE_SKEW else self._opened
+        return [ArchivedDay(account, day, source, at, gathered(found)) for day, found in by_day.items()]
+
+
+def _cut(stretch: Stretch) -> Iterator[Stretch]:
+    first = stretch.first
+    while first <= stretch.last:
+        last = min(stretch.last, first + (_PIECE - 1) * DAY)
+        yield Stretch(first, last)
+        first = last + DAY
+
+
+def _rows(found: Analytics) -> Iterator[ActivityRow]:
+    for spend in found.rows:
+        if spend.day is None:
+            raise BadAnswer("OpenRouter's answer to /analytics/query is not understood: a row names no day")
+        yield ActivityRow(spend.day, spend.names[0], UNKNOWN_PROVIDER, spend.usage, spend.names[0])
+
+
+def older_gaps(span: Stretch, back: int, known: Mapping[date, ArchivedDay]) -> list[Stretch]:
+    """Give what is not known of the days before those of /activity, up to so many days back."""
+    today = span.last + DAY
+    wanted = Stretch(today - back * DAY, span.first - DAY)
+    return missing(wanted, known) if wanted.length > 0 else []
+
+
+def check_not_blank(days: list[ArchivedDay], known: Mapping[date, ArchivedDay]) -> None:
+    """Raise BadAnswer where an answer without any spend would wipe out days that had some: it is not believed."""
+    spent = [day.day for day in days if day.day in known and known[day.day].rows]
+    if spent and not any(day.rows for day in days):
+        raise BadAnswer(
+            f"OpenRouter's answer to /activity is empty, though {plural(len(spent), 'day')} of its span had spend",
+            hint="nothing was archived; try again later",
+        )
