@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import signal
 import stat
 from collections.abc import Callable
@@ -160,7 +159,7 @@ def test_no_key_is_created_for_a_file_that_cannot_be_made(file: str, at: Tracker
 
 @pytest.mark.parametrize("room", [0, 500])
 def test_no_key_is_created_on_a_full_disk(room: int, tracker: Tracker, sandbox: Sandbox) -> None:
-    ran = tracker(*CREATE, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)))
+    ran = tracker(*CREATE, room=room)
     assert (ran.code, changes(sandbox)) == (2, [])
     assert ran.error_line
     assert not (tracker.folder / "keys" / "ci.env").exists()
