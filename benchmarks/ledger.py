@@ -2,7 +2,8 @@
 
 Every contender is a fresh process over the same file and has to show the right number of calls. The json.loads loop
 adds floating point and looks for neither ids that come twice nor damage; jq and DuckDB, where installed, do the same.
-Appends are timed within processes that stay. The goals are for 1,000,000 calls; with fewer there is no verdict.
+They stand in no goal and take long, so they have three rounds of their own. Appends are timed within processes that
+stay. The goals are for 1,000,000 calls; with fewer there is no verdict.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ def run(folder: Path, calls: int, rounds: int) -> None:
         books.fill(number)
     check_exactly(large)
     seconds = interleaved(contenders(large, small, growing), rounds)
+    others = interleaved(neighbours(large), min(rounds, 3))
     show_progress("timing appends")
     tiny = Books(folder / "tiny", now)
     tiny.fill(1_000)
@@ -86,33 +88,37 @@ def run(folder: Path, calls: int, rounds: int) -> None:
     size = large.path.stat().st_size / 1e6
     print(f"\n{rounds} rounds, {calls:,} calls in {size:.0f} MB, files in {folder.parent}")
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
-    print("\n".join([*table(seconds), "", *table(writes), ""]))
+    print("\n".join([*table(seconds), "", *table(others), "", *table(writes), ""]))
     print(f"Appends a second: {median(alone):,.0f} from 1 process, {median(together):,.0f} from 8\n")
     peaks = {name: books.peak_mb(name) for books in (large, growing) for name in books.peaks_kb}
     print("\n".join(verdicts(seconds | writes, peaks)) if calls == FULL else f"no verdict below {FULL:,} calls")
 
 
 def contenders(large: Books, small: Books, growing: Books) -> dict[str, Contender]:
-    """Give what is timed, by name; what is not installed is left out and named."""
-    program = [sys.executable, str(Path(__file__).with_name("json_loop.py")), str(large.path), "model", ""]
-    others = {LOOP: program}
-    if shutil.which("jq"):
-        others["jq"] = ["jq", "-n", JQ, str(large.path)]
-    if find_spec("duckdb"):
-        others["DuckDB"] = [sys.executable, "-c", DUCKDB, str(large.path)]
-    others["wc -l"] = ["wc", "-l", str(large.path)]
-    missing = {"jq", "DuckDB"} - others.keys()
-    if missing:
-        show_progress(f"not installed and left out: {', '.join(sorted(missing))}")
+    """Give what is held against the goals, by name."""
+    loop = [sys.executable, str(Path(__file__).with_name("json_loop.py")), str(large.path), "model", ""]
     found: dict[str, Contender] = {
-        name: lambda name=name, command=command: large.timed(name, command) for name, command in others.items()
+        LOOP: lambda: large.timed(LOOP, loop),
+        COLD: lambda: large.cold(COLD),
+        CAUGHT_UP: lambda: growing.caught_up(CAUGHT_UP, NEW),
     }
-    found[COLD] = lambda: large.cold(COLD)
-    found[CAUGHT_UP] = lambda: growing.caught_up(CAUGHT_UP, NEW)
     for name, words in VIEWS.items():
         found[name] = lambda name=name, words=words: large.stats(name, *words)
         found[f"{name} at {SMALL:,}"] = lambda name=name, words=words: small.stats(name, *words)
     return found
+
+
+def neighbours(large: Books) -> dict[str, Contender]:
+    """Give what else one would run, and the floor; what is not installed is left out and named."""
+    commands = {"wc -l, the floor": ["wc", "-l", str(large.path)]}
+    if shutil.which("jq"):
+        commands["jq"] = ["jq", "-n", JQ, str(large.path)]
+    if find_spec("duckdb"):
+        commands["DuckDB"] = [sys.executable, "-c", DUCKDB, str(large.path)]
+    missing = {"jq", "DuckDB"} - commands.keys()
+    if missing:
+        show_progress(f"not installed and left out: {', '.join(sorted(missing))}")
+    return {name: lambda name=name, command=command: large.timed(name, command) for name, command in commands.items()}
 
 
 def check_exactly(books: Books) -> None:
