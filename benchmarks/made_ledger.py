@@ -35,8 +35,7 @@ class Made:
         step, first = timedelta(days=days) / calls, until - timedelta(days=days)
         for number in range(calls):
             ts = (first + number * step).strftime("%Y-%m-%dT%H:%M:%SZ")
-            # A multiple of a large prime: neighbours differ as if by chance, and every run makes the same ledger.
-            chance = (self.calls * 2_654_435_761) % 2**32
+            chance = _chance(self.calls)
             cost = 10 + chance % 250_000
             self.calls += 1
             self.cost += cost
@@ -46,8 +45,15 @@ class Made:
             yield _line(self.calls, ts, chance, cost)
 
 
+def _chance(number: int) -> int:
+    """Give a number as if by chance: neighbours have nothing in common, and every run makes the same ledger."""
+    mixed = number * 2_654_435_761 % 2**32
+    mixed = (mixed ^ mixed >> 15) * 2_246_822_519 % 2**32
+    return mixed ^ mixed >> 13
+
+
 def _line(number: int, ts: str, chance: int, cost: int) -> str:
-    model, session = chance % 7919 % MODELS, chance % 104_729 % SESSIONS
+    model, session = chance % MODELS, (chance >> 12) % SESSIONS
     vendor = VENDORS[model % len(VENDORS)]
     amount = f"{cost // UNITS}.{cost % UNITS:07d}".rstrip("0")
     rare = f',"cached_tokens":{chance % 900}' * (chance % 3 == 0)
