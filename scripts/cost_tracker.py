@@ -4,6 +4,7 @@
 # ///
 """Keep the books of what OpenRouter calls cost; see --help. Also the library: from cost_tracker import ..."""
 
+import gc
 import os
 import sys
 
@@ -20,6 +21,7 @@ if __name__ == "__main__":
     except KeyboardInterrupt:  # ^C while this was being loaded
         sys.exit(130)
 
+    gc.set_threshold(100_000)  # reading a ledger makes no garbage, and looking for it takes time
     leave(run("cost_tracker.py", main))
 
 from openrouter_usage.errors import BudgetExceeded, OpenRouterUsageError
