@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 from openrouter_usage.ledger.books import Ledger
 from tests.booking import NOON, Tracker, call
 from tests.calling import AT_ONCE, BUDGET, CHAT, HELLO, MODEL, Caller, open_caller
-from tests.running import ROOT, contents
+from tests.running import HANG_GUARD_S, ROOT, contents
 from tests.sandbox import INFERENCE_KEY, Fault, Reply, ReplyError, Stream
 from tests.storm.audit import audit
 
@@ -578,10 +579,19 @@ def test_the_books_can_be_kept_without_an_argument_parser_and_an_http_client_unt
 
 
 def test_processes_that_call_at_the_same_time_stay_within_the_budget(tracker, sandbox, account):
-    account.reply = Reply(delay_s=0.3)
+    answers = threading.Event()
+
+    def reply(request):
+        answers.wait(HANG_GUARD_S)
+        return Reply()
+
+    account.reply = reply
     tracker.env = {**BUDGET, "OPENROUTER_DAILY_LIMIT": "0.03"}
     tracker("budget")
     running = [tracker.start("call", *HELLO) for _ in range(5)]
+    # Nobody is answered before all others are refused: a call that has ended would make room again.
+    sandbox.wait_until(lambda: sum(process.poll() is not None for process in running) == 3)
+    answers.set()
     codes = [process.wait() for process in running]
     for process in running:
         process.communicate()
