@@ -84,7 +84,7 @@ class LedgerFile:
         try:
             # Each by itself, for the mode is that of the last one only when all are made at once.
             for folder in reversed([self.path.parent, *self.path.parent.parents]):
-                if not folder.exists():
+                if not folder.is_dir():
                     folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise self._failed("cannot be written: its folder cannot be made", error) from None
