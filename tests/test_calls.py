@@ -578,20 +578,21 @@ def test_the_books_can_be_kept_without_an_argument_parser_and_an_http_client_unt
     assert len(audit(home / "usage.jsonl").settled) == 3
 
 
-def test_processes_that_call_at_the_same_time_stay_within_the_budget(tracker, sandbox, account):
-    answers = threading.Event()
+@pytest.fixture
+def gate(sandbox) -> Any:
+    """Calls are answered when it is set, and not before."""
+    gate = threading.Event()
+    sandbox.misbehave("/chat/completions", Fault("waits", before=lambda wire: gate.wait(60) and None))
+    yield gate
+    gate.set()
 
-    def reply(request):
-        answers.wait(HANG_GUARD_S)
-        return Reply()
 
-    account.reply = reply
+def test_processes_that_call_at_the_same_time_stay_within_the_budget(gate, tracker, sandbox, account):
     tracker.env = {**BUDGET, "OPENROUTER_DAILY_LIMIT": "0.03"}
     tracker("budget")
     running = [tracker.start("call", *HELLO) for _ in range(5)]
-    # Nobody is answered before all others are refused: a call that has ended would make room again.
-    sandbox.wait_until(lambda: sum(process.poll() is not None for process in running) == 3)
-    answers.set()
+    sandbox.wait_until(lambda: sum(process.poll() is not None for process in running) == 3, timeout=60)
+    gate.set()
     codes = [process.wait() for process in running]
     for process in running:
         process.communicate()
@@ -601,13 +602,14 @@ def test_processes_that_call_at_the_same_time_stay_within_the_budget(tracker, sa
     assert found.spent == account.bill
 
 
-def test_a_budget_that_is_lowered_lets_running_calls_end_and_refuses_new_ones(tracker, sandbox, account):
-    account.reply = Reply("one two three", stream=Stream(token_delay_s=0.4))
+def test_a_budget_that_is_lowered_lets_running_calls_end_and_refuses_new_ones(gate, tracker, sandbox, account):
+    account.reply = Reply("one two three")
     tracker("budget", "set", "--daily", "0.5")
     running = tracker.start("call", *HELLO, "--stream")
     sandbox.wait_for(CHAT)
     tracker("budget", "set", "--daily", "0.001")
     ran = tracker("call", *HELLO)
+    gate.set()
     out, _ = running.communicate()
     assert ran.code == 3 and "$0.00 spent" in ran.error_line and "of $0.001 does not allow" in ran.error_line
     assert (running.returncode, out) == (0, b"one two three\n")

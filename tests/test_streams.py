@@ -16,7 +16,8 @@ from tests.sandbox import Fault, Reply, Stream, StreamError
 from tests.storm.audit import audit
 
 TEXT = "Grüße, 世界 💰 und alle anderen."
-SLOWLY = Reply("one two three four five six seven eight", stream=Stream(token_delay_s=0.1))
+# It says one word, and is alive by comments until somebody ends it.
+ENDLESS = Reply("one two three", stream=Stream(idle_after=1, idle_interval_s=0.02))
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["^C", "SIGTERM"])
 
 
@@ -68,15 +69,6 @@ def test_the_last_usage_of_a_stream_is_the_one_that_counts(caller, sandbox):
     assert (data["usage"]["cost_usd"], data["usage"]["prompt_tokens"]) == (2, 2)
 
 
-def test_text_is_shown_while_the_rest_is_still_to_come(tracker, account):
-    account.reply = SLOWLY
-    running = tracker.start("call", *HELLO, "--stream")
-    assert running.stdout.read(4) == b"one "
-    assert account.in_flight
-    out, _ = running.communicate()
-    assert (running.returncode, out) == (0, b"two three four five six seven eight\n")
-
-
 # -- how it breaks off -----------------------------------------------------------------------------------------------
 
 BREAKS: dict[str, tuple[Stream, str]] = {
@@ -117,7 +109,7 @@ def test_a_stream_that_breaks_off_is_held_until_openrouter_knows_what_it_cost(na
 
 
 def test_a_stream_that_is_kept_alive_by_comments_does_not_outlast_the_deadline(caller, account):
-    account.reply = Reply("one two three", stream=Stream(idle_after=1, idle_interval_s=0.02))
+    account.reply = ENDLESS
     ran = caller("--stream", "--timeout", "1")
     assert ran.code == 5 and ran.out.startswith("one ") and "within 1 s" in ran.err
     assert caller.ending in ("late", "open")
@@ -146,7 +138,7 @@ def ended(running: subprocess.Popen[bytes]) -> tuple[int, str, str]:
 def test_a_signal_during_a_stream_closes_the_connection_keeps_the_text_and_books_the_cost(
     number, json_, tracker, sandbox, account
 ):
-    account.reply, account.charge_on_disconnect = SLOWLY, "partial"
+    account.reply, account.charge_on_disconnect = ENDLESS, "partial"
     running = tracker.start("call", *HELLO, "--stream", *json_)
     if json_:  # nothing is shown before the end; but the call's name is written down as soon as it is known
         sandbox.wait_until(lambda: tracker.ledger.exists() and b'"generation"' in tracker.bytes)
@@ -179,7 +171,7 @@ def test_a_signal_before_the_first_word_leaves_the_hold_to_be_settled(number, tr
 
 
 def test_a_second_signal_at_once_ends_it_cleanly_too(tracker, account):
-    account.reply, account.generation_lag_requests = SLOWLY, "never"
+    account.reply, account.generation_lag_requests = ENDLESS, "never"
     running = tracker.start("call", *HELLO, "--stream")
     assert running.stdout.read(4) == b"one "
     running.send_signal(signal.SIGINT)
@@ -191,9 +183,9 @@ def test_a_second_signal_at_once_ends_it_cleanly_too(tracker, account):
 
 
 def test_a_call_that_was_killed_is_shown_as_unsettled_by_the_next_run_and_can_be_settled(tracker, sandbox, account):
-    account.reply = SLOWLY
+    account.reply = ENDLESS
     running = tracker.start("call", *HELLO, "--stream")
-    assert running.stdout.read(4) == b"one "
+    assert running.stdout.read(4) == b"one " and account.in_flight  # words are shown while more are to come
     running.kill()
     assert ended(running)[0] == -signal.SIGKILL
     sandbox.wait_until(lambda: not account.in_flight)
@@ -205,7 +197,7 @@ def test_a_call_that_was_killed_is_shown_as_unsettled_by_the_next_run_and_can_be
 
 
 def test_a_reader_that_goes_away_ends_the_call_and_its_cost_is_booked(tracker, sandbox, account):
-    account.reply, account.charge_on_disconnect = SLOWLY, "partial"
+    account.reply, account.charge_on_disconnect = Reply("one " * 900, stream=Stream(token_delay_s=0.02)), "partial"
     running = tracker.start("call", *HELLO, "--stream")
     assert running.stdout.read(4) == b"one "
     running.stdout.close()
