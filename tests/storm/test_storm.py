@@ -58,7 +58,9 @@ class Storm:
         victims = self.processes[::3]
         for victim in victims:
             seen = self.sandbox.calls(CHAT) + self.chance.randint(1, 4)
-            self.sandbox.wait_until(lambda seen=seen: self.sandbox.calls(CHAT) >= seen or self._are_done())
+            # Once the budget is used up no more calls come, and it takes a while until all 64 have seen that.
+            passed = lambda seen=seen: self.sandbox.calls(CHAT) >= seen or self._are_done()  # noqa: E731
+            self.sandbox.wait_until(passed, timeout=HANG_GUARD_S * 5)
             victim.kill()
         return len(victims)
 
