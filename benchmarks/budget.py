@@ -19,6 +19,7 @@ from decimal import Decimal
 from pathlib import Path
 from statistics import median
 
+from benchmarks.made_ledger import Made
 from benchmarks.spender import CAP, PRICE
 from benchmarks.spenders import Bill, Pool, billed, pool
 from benchmarks.timing import Goal, goals_table, interleaved, show_progress
@@ -67,17 +68,11 @@ def surroundings(bill: Bill, home: Path) -> dict[str, str]:
 
 
 def ledger(folder: Path, entries: int) -> Path:
-    """Give a ledger with so many calls of this month, written at the first time of asking."""
+    """Give a ledger with so many calls of the last year, written at the first time of asking."""
     path = folder / f"{entries}.jsonl"
     if not path.exists():
-        day = datetime.now(timezone.utc).strftime("%Y-%m-%d")
-        with path.open("w", encoding="ascii") as file:
-            for number in range(entries):
-                clock = f"{number // 3600 % 24:02d}:{number // 60 % 60:02d}:{number % 60:02d}"
-                file.write(
-                    f'{{"ts":"{day}T{clock}Z","model":"vendor/model-{number % 20}","prompt_tokens":1500,'
-                    f'"completion_tokens":500,"cost":0.0025,"id":"gen-{number:024d}","cost_source":"billed"}}\n'
-                )
+        now = datetime.now(timezone.utc)
+        Made(f"{now:%Y-%m}").write(path, entries, now)
     return path
 
 
