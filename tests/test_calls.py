@@ -19,7 +19,7 @@ import pytest
 from openrouter_usage.ledger.books import Ledger
 from tests.booking import NOON, Tracker, call
 from tests.calling import AT_ONCE, BUDGET, CHAT, HELLO, MODEL, Caller, open_caller
-from tests.running import HANG_GUARD_S, ROOT, contents
+from tests.running import ROOT, contents
 from tests.sandbox import INFERENCE_KEY, Fault, Reply, ReplyError, Stream
 from tests.storm.audit import audit
 
