@@ -189,13 +189,14 @@ def wrong_targets(documents: Documents, makefile: str) -> list[str]:
     return _checked(problems, len(told), "targets")
 
 
-def wrong_versions(version: str, changelog: str, skill: str) -> list[str]:
-    """Places that name another version than the program does."""
-    changes = re.findall(r"^## \[(\d[^\]]*)\]", changelog, re.MULTILINE)
-    problems = [] if changes[:1] == [version] else [f"CHANGELOG.md: the newest version is {changes[:1]}, not {version}"]
-    named = re.findall(r'^\s*version: "?([^"\n]+)"?$', skill, re.MULTILINE)
-    problems += [f"SKILL.md: version {other}, not {version}" for other in named if other != version]
-    return _checked(problems, len(changes), "versions")
+def wrong_versions(version: str, changelog: str, skill: str, marketplace: str) -> list[str]:
+    """Places that name another version than the program does, or none."""
+    named = {
+        "CHANGELOG.md": re.findall(r"^## \[(\d[^\]]*)\]", changelog, re.MULTILINE)[:1],
+        "SKILL.md": re.findall(r'^\s*version: "?([^"\n]+)"?$', skill, re.MULTILINE),
+        "marketplace.json": re.findall(r'"version": "([^"]*)"', marketplace),
+    }
+    return [f"{place}: version {found}, not {version}" for place, found in named.items() if {*found} != {version}]
 
 
 # -- messages --
