@@ -24,7 +24,7 @@ endif
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check storm page lint types bench docs sandbox clean
+.PHONY: help demo test check storm page validate lint types bench docs sandbox clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,9 @@ storm: .venv/.dev ## the full-size runs, some minutes; ARGS="-k clean" for some 
 
 page: .venv/.dev .tools/.page ## the report in a headless Chromium, with axe; screenshots go to .tools/shots
 	@PAGE_SHOTS=.tools/shots "$(PY)" -m pytest --timeout 600 tests/test_report_browser.py $(ARGS)
+
+validate: .venv/.dev ## public validators and real installs, minutes and 2 GB the first time; ARGS="clawhub" for some of them
+	@PYTHONPATH=scripts "$(PY)" -m tests.validate $(ARGS)
 
 lint: .venv/.dev ## ruff
 	@"$(PY)" -m ruff check scripts tests benchmarks

@@ -1,0 +1,130 @@
+"""Installs the skill in every way that README names, each into a new home, and asks it what was spent."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from openrouter_usage.version import VERSION
+from tests.documents import fallback_script
+from tests.sandbox import DEMO_KEY, DEMO_MGMT_KEY
+from tests.staging import NAME
+from tests.validate.bench import Bench, FailedError
+from tests.validate.registry import Registry
+from tests.validate.tools import tool
+
+PYTHON = [sys.executable]
+CLIENTS = {"claude-code": ".claude/skills", "openclaw": ".openclaw/skills", "codex": ".agents/skills"}
+
+
+def skills_add(bench: Bench) -> str:
+    """`npx skills add`, for three clients at once; and `npx skills remove`."""
+    home = bench.home("skills-add")
+    bench.run([*tool("skills"), "add", str(bench.staged), "--global", "--yes", "--agent", *CLIENTS], home)
+    folders = [home / place / NAME for place in CLIENTS.values()]
+    shown = {bench.shows_the_account(PYTHON, folder, home) for folder in folders}
+    bench.run([*tool("skills"), "remove", NAME, "--global", "--yes"], home)
+    _is_gone(*folders)
+    return f"{', '.join(CLIENTS)}: {shown.pop()}"
+
+
+def claude_marketplace(bench: Bench) -> str:
+    """Claude Code adds the marketplace, installs and updates the plugin from it, and takes it away again."""
+    home, plugin = bench.home("marketplace"), [*tool("claude"), "plugin"]
+    bench.run([*plugin, "marketplace", "add", str(bench.staged)], home)
+    bench.run([*plugin, "install", f"{NAME}@{NAME}"], home)
+    (document,) = (home / ".claude" / "plugins" / "cache").rglob("SKILL.md")
+    shown = bench.shows_the_account(PYTHON, document.parent, home)
+    told = bench.run([*plugin, "details", f"{NAME}@{NAME}"], home)
+    cost = " ".join(
+        next(line for line in told.splitlines() if line.strip().startswith(NAME + " ") and "~" in line).split()
+    )
+    bench.run([*plugin, "marketplace", "update", NAME], home)
+    bench.run([*plugin, "update", f"{NAME}@{NAME}"], home)
+    bench.run([*plugin, "uninstall", f"{NAME}@{NAME}"], home)
+    if NAME in bench.run([*plugin, "list"], home):
+        raise FailedError("the plugin is still listed")
+    return f"{shown}; tokens always and on use: {cost.removeprefix(NAME).strip()}"
+
+
+def clawhub(bench: Bench) -> str:
+    """ClawHub takes the skill without what is not needed, and what it gives to others works."""
+    home = bench.home("clawhub")
+    with Registry() as registry:
+        more = registry.environment(home)
+        command = [*tool("clawhub"), "--no-input", "--workdir", str(home / "work")]
+        bench.run([*command, "skill", "publish", str(bench.staged), "--version", VERSION], home, more)
+        wrong = {name for name, content in registry.files.items() if content != (bench.staged / name).read_bytes()}
+        extra = {name for name in registry.files if name.split("/")[0] in ("tests", "benchmarks", "evals", "Makefile")}
+        if wrong or extra:
+            raise FailedError(f"published otherwise: {sorted(wrong)}; not to be published: {sorted(extra)}")
+        bench.run([*command, "install", NAME], home, more)
+        folder = home / "work" / "skills" / NAME
+        shown = bench.shows_the_account(PYTHON, folder, home)
+        bench.run([*command, "uninstall", NAME, "--yes"], home, more)
+        _is_gone(folder)
+    return f"{len(registry.files)} files: {shown}"
+
+
+def openclaw(bench: Bench) -> str:
+    """OpenClaw installs the folder and finds it ready, without any variable set; so does a plain copy."""
+    home = bench.home("openclaw")
+    command = [*tool("openclaw"), "skills"]
+    bench.run([*command, "install", str(bench.staged), "--global", "--as", NAME], home)
+    folder = home / ".openclaw" / "skills" / NAME
+    shown = bench.shows_the_account(PYTHON, folder, home)
+    printed = bench.run([*command, "info", NAME, "--json"], home)
+    told = json.loads(printed[printed.index("{") :])
+    if not (told["eligible"] and told["modelVisible"] and told["primaryEnv"] == "OPENROUTER_API_KEY" and told["emoji"]):
+        raise FailedError(str(told))
+    return f"eligible, visible to the model: {shown}"
+
+
+def plain_copy(bench: Bench) -> str:
+    """A copied folder, run by plain python3."""
+    home = bench.home("copy")
+    folder = home / ".claude" / "skills" / NAME
+    shutil.copytree(bench.staged, folder)
+    return bench.shows_the_account(PYTHON, folder, home)
+
+
+def uv_run(bench: Bench) -> str:
+    """`uv run` gets the packages by itself."""
+    home = bench.home("uv")
+    folder = home / NAME
+    shutil.copytree(bench.staged, folder)
+    return bench.shows_the_account([*tool("uv"), "run"], folder, home)
+
+
+def curl(bench: Bench) -> str:
+    """The commands for a machine without Python, as SKILL.md has them."""
+    if os.name == "nt" or not shutil.which("curl"):
+        return "not tried: no POSIX shell with curl here"
+    home = bench.home("curl")
+    script = fallback_script((bench.staged / "SKILL.md").read_text(encoding="utf-8"), bench.url, with_jq=False)
+    keys = {"OPENROUTER_API_KEY": DEMO_KEY, "OPENROUTER_MGMT_KEY": DEMO_MGMT_KEY, "NO_PROXY": "127.0.0.1"}
+    shown = bench.run(["sh", "-c", script], home, keys)
+    if '"usage_daily"' not in shown or '"byok_usage_inference"' not in shown:
+        raise FailedError(shown)
+    return f"{len(shown)} bytes of JSON, usage_daily among them"
+
+
+def _is_gone(*folders: Path) -> None:
+    left = [str(folder) for folder in folders if folder.exists()]
+    if left:
+        raise FailedError(f"left behind: {left}")
+
+
+INSTALLS: dict[str, Callable[[Bench], str]] = {
+    "skills add": skills_add,
+    "claude plugin install": claude_marketplace,
+    "clawhub publish and install": clawhub,
+    "openclaw skills install": openclaw,
+    "a plain copy, python3": plain_copy,
+    "uv run": uv_run,
+    "curl": curl,
+}
