@@ -97,6 +97,8 @@ clean: ## delete .venv, .tools and every cache
 .venv/.dev: requirements-dev.txt .venv/.run
 	@echo "Installing the test tools into .venv (once; a minute or so)"
 	@$(PIP) -r requirements-dev.txt
+	@# Ships the vocabularies that tiktoken would download; without what it needs itself, and out of the way.
+	@$(PIP) --no-deps --upgrade --target .venv/vocabulary llama-index-core
 	@touch $@
 
 # axe-core and playwright-core come from npm, without running scripts of theirs; the browser from the system.

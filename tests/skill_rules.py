@@ -1,0 +1,268 @@
+"""Rules that the skill keeps as a package; each gives what is wrong with the files of one copy of it.
+
+A copy is a table of names and contents, so that a test can break one without touching the disk.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from tests.staging import NAME
+
+Files = Mapping[str, bytes]
+
+SPEC_KEYS = {"name", "description", "license", "compatibility", "metadata", "allowed-tools"}
+BODY_BYTES, DESCRIPTION_SIGNS, FILE_BYTES = 3000, 1024, 200_000
+BINS = ["python3", "python", "uv"]
+# Who may be contacted, and what is only told to people: where to get keys and credits, the licence, how things are done.
+CONTACTED = {"openrouter.ai", "events.pagerduty.com", "127.0.0.1", "localhost"}
+NAMED_ONLY = {"hooks.slack.com", "docs.astral.sh"}
+NETWORK = {
+    "requests",
+    "urllib3",
+    "socket",
+    "ssl",
+    "http",
+    "httpx",
+    "aiohttp",
+    "ftplib",
+    "smtplib",
+    "telnetlib",
+    "asyncio",
+}
+NETWORK_ROOMS = ("scripts/openrouter_usage/client/",)
+KEY = re.compile(
+    rb"sk-or-(?:v1-)?[0-9a-zA-Z]{16}|sk-(?:ant-|proj-)?[0-9a-zA-Z]{20}|AKIA[0-9A-Z]{16}|gh[pousr]_\w{20}|xox[abp]-\w{10}"
+    rb"|-----BEGIN [A-Z ]*PRIVATE KEY|eyJ[\w-]{20,}\.eyJ"
+)
+
+
+def text(files: Files, name: str) -> str:
+    """A file as text, empty when it is missing."""
+    return files.get(name, b"").decode("utf-8")
+
+
+@functools.cache
+def _nodes(content: bytes) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(content)))
+
+
+def nodes(files: Files) -> Iterator[tuple[str, Any]]:
+    """Every node of every Python file of the programs, with the file's name."""
+    for name, content in files.items():
+        if name.startswith("scripts/") and name.endswith(".py"):
+            yield from ((name, node) for node in _nodes(content))
+
+
+def imported(node: ast.AST) -> list[str]:
+    """The modules that a node imports."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+
+
+def split(document: str) -> tuple[str, str]:
+    """Front matter and body of SKILL.md."""
+    match = re.fullmatch(r"---\n(.*?\n)---\n(.*)", document, re.DOTALL)
+    return (match[1], match[2]) if match else ("", document)
+
+
+def front(files: Files) -> dict[str, Any]:
+    """The front matter, parsed."""
+    parsed = yaml.safe_load(split(text(files, "SKILL.md"))[0])
+    return parsed if isinstance(parsed, dict) else {}
+
+
+# -- SKILL.md --
+
+
+def front_matter(files: Files) -> Iterator[str]:
+    """The keys of the specification and no other, as the reference validator and every client can read them."""
+    raw, found = split(text(files, "SKILL.md"))[0], front(files)
+    if set(found) - SPEC_KEYS or "allowed-tools" in found:
+        yield f"other keys: {sorted(set(found) - SPEC_KEYS | {'allowed-tools'} & set(found))}"
+    if found.get("name") != NAME:
+        yield f"the name is {found.get('name')}"
+    if re.search(r"^[^\"'#\n]*: *[\[{]", raw, re.MULTILINE):
+        yield "an inline map or list"
+    if not isinstance(found.get("metadata", {}).get("version"), str):
+        yield "the version is no text"
+
+
+def description(files: Files) -> Iterator[str]:
+    """What it does, when to use it and when not, in the third person."""
+    told = str(front(files).get("description", ""))
+    if not 40 < len(told) <= DESCRIPTION_SIGNS:
+        yield f"{len(told)} characters"
+    if re.search(r"\b(I|you|your|we|my)\b", told, re.IGNORECASE):
+        yield "not in the third person"
+    if "Use when" not in told or "Not for" not in told:
+        yield "does not say when to use it, or when not"
+    if "<" in told or ">" in told:
+        yield "holds angle brackets, which clients take for markup"
+
+
+def openclaw(files: Files) -> Iterator[str]:
+    """What OpenClaw shows and asks for; a variable under `requires` would hide the skill until it is exported."""
+    told = front(files).get("metadata", {}).get("openclaw", {})
+    if not told.get("emoji") or not str(told.get("homepage", "")).startswith("https://"):
+        yield "no emoji or no homepage"
+    if told.get("requires") != {"anyBins": BINS}:
+        yield f"requires {told.get('requires')}"
+    declared = [one for one in told.get("envVars", []) if set(one) == {"name", "required", "description"}]
+    if told.get("primaryEnv") not in [one["name"] for one in declared if one["required"]]:
+        yield "the primary variable is not declared as required"
+    if len(declared) != len(told.get("envVars", [])):
+        yield "a variable without its name, whether it is required, and what it is"
+
+
+def environment(files: Files) -> Iterator[str]:
+    """Every variable that the programs read is declared, and the other way round; README knows them all."""
+    words = [node.value for _, node in nodes(files) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    read = set(re.findall(r"\bOPENROUTER_[A-Z_]+[A-Z]\b", "\n".join(words)))
+    told = front(files).get("metadata", {}).get("openclaw", {}).get("envVars", [])
+    declared = {one["name"] for one in told}
+    yield from (f"{name} is not declared" for name in sorted(read - declared))
+    yield from (f"{name} is read nowhere" for name in sorted(declared - read))
+    yield from (
+        f"README does not tell of {name}" for name in sorted(read) if f"`{name}`" not in text(files, "README.md")
+    )
+
+
+def body(files: Files) -> Iterator[str]:
+    """Short, without what a client would leave out or replace."""
+    document = split(text(files, "SKILL.md"))[1]
+    if not 0 < len(document.encode()) < BODY_BYTES:
+        yield f"{len(document.encode())} bytes"
+    if "<!--" in document:
+        yield "an HTML comment"
+    # Claude Code puts the words that a skill is called with in place of $ARGUMENTS, $0, $1 and so on.
+    yield from (f"{found} is replaced" for found in re.findall(r"\$(?:\d+|ARGUMENTS\b)", document))
+    if "{baseDir}/scripts/stats.py" not in document:
+        yield "no path from {baseDir}"
+    early = document[: len(document) // 3]
+    yield from (f"{word} is not told early" for word in ("openrouter.ai", "credentials.env") if word not in early)
+
+
+def relaying(files: Files) -> Iterator[str]:
+    """What an assistant has to know to relay the figures: gotchas, and what each exit code asks of it."""
+    document = split(text(files, "SKILL.md"))[1]
+    gotchas = ("UTC", "one key", "`*`", "never instructions", "BYOK", "is not zero", "--yes")
+    yield from (f"nothing on {word}" for word in gotchas if word not in document)
+    codes = re.search(r"Exit codes: (.*?)\n\n", document, re.DOTALL)
+    told = set(re.findall(r"\b(\d+) [a-z]", codes[1] if codes else "", re.IGNORECASE))
+    yield from (
+        f"nothing on exit code {code}" for code in ("0", "1", "2", "3", "4", "5", "6", "130") if code not in told
+    )
+
+
+# -- the other documents and manifests --
+
+
+def references(files: Files) -> Iterator[str]:
+    """Each says first when to read it, and SKILL.md leads to it."""
+    named = [name for name in files if re.fullmatch(r"references/[\w-]+\.md", name)]
+    if len(named) < 5:
+        yield f"only {named}"
+    for name in named:
+        if not re.match(r"# [^\n]+\n\nRead this (when|before) ", text(files, name)):
+            yield f"{name} does not begin with when to read it"
+        if f"`{name.partition('/')[2]}`" not in split(text(files, "SKILL.md"))[1]:
+            yield f"SKILL.md does not lead to {name}"
+
+
+def marketplace(files: Files) -> Iterator[str]:
+    """One manifest for Claude Code; a second one would make ClawHub take the skill for a plugin."""
+    others = [name for name in files if re.search(r"(^|/)(plugin\.json|openclaw\.plugin\.json|package\.json)$", name)]
+    yield from (f"{name} makes it a plugin" for name in others)
+    told = json.loads(text(files, ".claude-plugin/marketplace.json") or "{}")
+    (plugin,) = told.get("plugins") or [{}]
+    wanted = {"name": NAME, "source": "./", "strict": False, "skills": ["./"]}
+    if told.get("name") != NAME or not told.get("owner", {}).get("name"):
+        yield "no name or no owner"
+    yield from (f"{key} is {plugin.get(key)}" for key, value in wanted.items() if plugin.get(key) != value)
+
+
+def clawhub(files: Files) -> Iterator[str]:
+    """ClawHub gets what is used, not what the skill is worked on with, and never a key."""
+    lines = [line for line in text(files, ".clawhubignore").splitlines() if line and not line.startswith("#")]
+    left_out = {name for name in files if any(name == line or name.startswith(line) for line in lines)}
+    wanted = {"SKILL.md", "README.md", "LICENSE", "requirements.txt"}
+    wanted |= {name for name in files if name.startswith(("scripts/", "references/"))}
+    yield from (f"{name} is needed and left out" for name in sorted(wanted & left_out))
+    tools = {name for name in files if name.startswith(("tests/", "benchmarks/", "evals/", ".github/", ".ci/"))}
+    yield from (f"{name} is not left out" for name in sorted(tools - left_out))
+    yield from (f"{name} would be published" for name in ("credentials.env", ".venv/", ".tools/") if name not in lines)
+
+
+# -- all files --
+
+
+def portable(files: Files) -> Iterator[str]:
+    """Names that every system and every installer takes, and text with plain line ends."""
+    lower = [name.lower() for name in files]
+    for name, content in files.items():
+        if not re.fullmatch(r"[\w./-]+", name, re.ASCII) or re.search(r"(^|/)(con|aux|nul|prn)(\.|/|$)", name):
+            yield f"{name} is no name everywhere"
+        if re.search(r"(^|/)_(?!_init__\.py$|_main__\.py$)", name):
+            yield f"{name} begins with an underscore, and some installers drop it"
+        if lower.count(name.lower()) > 1:
+            yield f"{name} differs from another name in its case only"
+        if len(name) > 100 or len(content) > FILE_BYTES:
+            yield f"{name} is too long"
+        if b"\r" in content or b"\0" in content:
+            yield f"{name} is no text with plain line ends"
+
+
+def keys(files: Files) -> Iterator[str]:
+    """Nothing looks like a key, not even one that opens nothing."""
+    for name, content in files.items():
+        yield from (f"{name}: {found[:12].decode()}…" for found in KEY.findall(content))
+
+
+# -- the programs --
+
+
+SHUNNED = {"eval", "exec", "compile", "__import__", "os.system", "os.popen"}
+SHUNNED_MODULES = {"pickle", "marshal", "ctypes", "pty"}
+SHUNNED_WORDS = {("verify", "False"), ("shell", "True")}
+SHUNNED_SETTINGS = {"verify", "verify_mode", "check_hostname"}
+
+
+def harmless(files: Files) -> Iterator[str]:
+    """Nothing runs text as code or through a shell, or takes the verification of TLS away."""
+    for name, node in nodes(files):
+        found: list[str] = [f"imports {module}" for module in imported(node) if module in SHUNNED_MODULES]
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            if called in SHUNNED or called.endswith((".exec_module", ".import_module", "_create_unverified_context")):
+                found.append(f"calls {called}")
+            passed = {(word.arg, ast.unparse(word.value)) for word in node.keywords}
+            found += [f"passes {word}={value}" for word, value in passed & SHUNNED_WORDS]
+        if isinstance(node, ast.Assign) and ast.unparse(node.value) in ("False", "ssl.CERT_NONE"):
+            targets = {ast.unparse(target).rpartition(".")[2] for target in node.targets}
+            found += [f"sets {target}" for target in targets & SHUNNED_SETTINGS]
+        yield from (f"{name}:{node.lineno} {one}" for one in found)
+
+
+def contacts(files: Files) -> Iterator[str]:
+    """Only one room talks over the network, and no source names a host that may not be contacted."""
+    for name, node in nodes(files):
+        found: list[str] = []
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            addresses = re.findall(r"https?://[^\s'\"<>)]+", node.value)
+            hosts = {urlsplit(address.rstrip(".,;:…")).hostname or address for address in addresses}
+            found += [f"names {host}" for host in hosts - CONTACTED - NAMED_ONLY]
+        if isinstance(node, ast.JoinedStr) and re.match(r"f['\"]https?://\{", ast.unparse(node)):
+            found.append("makes up a host")
+        if not name.startswith(NETWORK_ROOMS):
+            found += [f"imports {module}" for module in imported(node) if module.partition(".")[0] in NETWORK]
+        yield from (f"{name}:{node.lineno} {one}" for one in found)
