@@ -21,7 +21,7 @@ _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"\[[^\]\n]*\]\(([^()\s]+)\)")
 _PATH = re.compile(
-    r"(?<![\w./~-])((?:scripts|references|tests|benchmarks|\.ci|\.github)/[\w./-]*"
+    r"(?<![\w./~-])((?:scripts|references|tests|benchmarks|evals|\.ci|\.github)/[\w./-]*"
     r"|[A-Z]{3,}\.md|requirements(?:-dev)?\.txt|credentials\.env\.example)"
 )
 _HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
