@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from openrouter_usage.version import VERSION
 from tests import skill_rules as rules
+from tests.documents import arguments
 from tests.staging import NAME, ROOT, stage, tracked
 from tests.validate.validators import POLICY, VALIDATORS, set_aside
 
@@ -132,6 +135,40 @@ def test_each_finding_that_is_set_aside_has_its_place_and_its_reason() -> None:
 def test_the_readme_says_what_each_validator_printed() -> None:
     readme = FILES["README.md"].decode("utf-8")
     assert [name for name in VALIDATORS if f"`{name}`" not in readme] == []
+
+
+# -- whom it talks to --
+
+WATCHED = """
+import os, runpy, sys
+def watch(event, args):
+    if event in ("socket.getaddrinfo", "socket.connect"):
+        host = args[0] if event == "socket.getaddrinfo" else args[1][0]
+        os.write(2, f"\\nreached for {host}\\n".encode())
+        os._exit(77)
+sys.addaudithook(watch)
+sys.argv = sys.argv[1:]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+COMMANDS = [
+    (program, *words) for program in ("stats.py", "cost_tracker.py") for words in arguments(FILES[SKILL].decode(), program)
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_command_of_skill_md_reaches_for_no_host_but_openrouter(command: tuple[str, ...], tmp_path: Path) -> None:
+    """The first attempt ends the run, so nothing leaves this machine."""
+    program, *words = command
+    keys = {"OPENROUTER_API_KEY": "test-key-of-nobody", "OPENROUTER_MGMT_KEY": "test-management-key-of-nobody"}
+    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONIOENCODING": "utf-8", **keys}
+    run = [sys.executable, "-c", WATCHED, str(ROOT / "scripts" / program), *words]
+    ended = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", timeout=60)
+    reached = set(re.findall(r"^reached for (.*)$", ended.stderr, re.MULTILINE))
+    assert (ended.returncode == 77) == bool(reached)
+    assert reached <= {"openrouter.ai"}, ended.stderr
+    if program == "stats.py" or words[0] in ("call", "credits", "query", "models"):
+        assert reached == {"openrouter.ai"}
 
 
 # -- what it costs to load and to read --
