@@ -18,14 +18,19 @@ from tests.validate.registry import Registry
 from tests.validate.tools import tool
 
 PYTHON = [sys.executable]
+NEXT = f"{int(VERSION.split('.')[0]) + 1}.0.0"
 CLIENTS = {"claude-code": ".claude/skills", "openclaw": ".openclaw/skills", "codex": ".agents/skills"}
 
 
 def skills_add(bench: Bench) -> str:
-    """`npx skills add`, for three clients at once; and `npx skills remove`."""
+    """`npx skills add`, for three clients at once; the same again as an update; and `npx skills remove`."""
     home = bench.home("skills-add")
-    bench.run([*tool("skills"), "add", str(bench.staged), "--global", "--yes", "--agent", *CLIENTS], home)
+    add = [*tool("skills"), "add", str(bench.staged), "--global", "--yes", "--agent", *CLIENTS]
+    bench.run(add, home)
     folders = [home / place / NAME for place in CLIENTS.values()]
+    _becomes_old(folders[0])
+    bench.run(add, home)
+    _is_new(folders[0])
     shown = {bench.shows_the_account(PYTHON, folder, home) for folder in folders}
     bench.run([*tool("skills"), "remove", NAME, "--global", "--yes"], home)
     _is_gone(*folders)
@@ -57,13 +62,18 @@ def clawhub(bench: Bench) -> str:
     with Registry() as registry:
         more = registry.environment(home)
         command = [*tool("clawhub"), "--no-input", "--workdir", str(home / "work")]
-        bench.run([*command, "skill", "publish", str(bench.staged), "--version", VERSION], home, more)
+        publish = [*command, "skill", "publish", str(bench.staged), "--version"]
+        bench.run([*publish, VERSION], home, more)
         wrong = {name for name, content in registry.files.items() if content != (bench.staged / name).read_bytes()}
         extra = {name for name in registry.files if name.split("/")[0] in ("tests", "benchmarks", "evals", "Makefile")}
         if wrong or extra:
             raise FailedError(f"published otherwise: {sorted(wrong)}; not to be published: {sorted(extra)}")
         bench.run([*command, "install", NAME], home, more)
         folder = home / "work" / "skills" / NAME
+        _becomes_old(folder)
+        bench.run([*publish, NEXT], home, more)
+        bench.run([*command, "update", NAME, "--force"], home, more)
+        _is_new(folder)
         shown = bench.shows_the_account(PYTHON, folder, home)
         bench.run([*command, "uninstall", NAME, "--yes"], home, more)
         _is_gone(folder)
@@ -71,11 +81,15 @@ def clawhub(bench: Bench) -> str:
 
 
 def openclaw(bench: Bench) -> str:
-    """OpenClaw installs the folder and finds it ready, without any variable set; so does a plain copy."""
+    """OpenClaw installs the folder, replaces it, and finds it ready without any variable set."""
     home = bench.home("openclaw")
     command = [*tool("openclaw"), "skills"]
-    bench.run([*command, "install", str(bench.staged), "--global", "--as", NAME], home)
+    install = [*command, "install", str(bench.staged), "--global"]
+    bench.run(install, home)
     folder = home / ".openclaw" / "skills" / NAME
+    _becomes_old(folder)
+    bench.run([*install, "--force"], home)
+    _is_new(folder)
     shown = bench.shows_the_account(PYTHON, folder, home)
     printed = bench.run([*command, "info", NAME, "--json"], home)
     told = json.loads(printed[printed.index("{") :])
@@ -111,6 +125,17 @@ def curl(bench: Bench) -> str:
     if '"usage_daily"' not in shown or '"byok_usage_inference"' not in shown:
         raise FailedError(shown)
     return f"{len(shown)} bytes of JSON, usage_daily among them"
+
+
+def _becomes_old(folder: Path) -> None:
+    """Leave a file of an older version behind, and spoil one."""
+    (folder / "scripts" / "gone.py").write_text("", encoding="utf-8")
+    (folder / "scripts" / "stats.py").write_text("raise SystemExit('an old version')\n", encoding="utf-8")
+
+
+def _is_new(folder: Path) -> None:
+    if (folder / "scripts" / "gone.py").exists() or "an old version" in (folder / "scripts" / "stats.py").read_text():
+        raise FailedError(f"the update has left the old version in {folder}")
 
 
 def _is_gone(*folders: Path) -> None:

@@ -58,7 +58,8 @@ class Registry:
         if url.path == "/api/v1/whoami":
             self._send(request, {"user": {"handle": "nobody"}})
         elif url.path == "/api/v1/resolve":
-            self._send(request, {"match": None, "latestVersion": None})
+            latest = {"version": self._about["version"]} if self._about else None
+            self._send(request, {"match": None, "latestVersion": latest})
         elif url.path == "/api/v1/download" and parse_qs(url.query).get("slug") == [self._about.get("slug")]:
             self._send(request, self._archive())
         elif self._about and url.path == f"/api/v1/skills/{self._about['slug']}":
