@@ -11,7 +11,6 @@ from pathlib import Path
 from openrouter_usage.version import VERSION
 from tests.sandbox import DEMO_KEY, DEMO_MGMT_KEY
 from tests.staging import NAME
-from tests.validate.tools import node
 
 SILENT = {
     **dict.fromkeys(("DISABLE_TELEMETRY", "DO_NOT_TRACK", "CLAWHUB_DISABLE_TELEMETRY", "DISABLE_AUTOUPDATER"), "1"),
@@ -38,12 +37,11 @@ class Bench:
         return home
 
     def environment(self, home: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
-        """The caller's environment without OpenRouter settings, with this home, and with a Node that all take."""
+        """The caller's environment without OpenRouter settings, and with this home."""
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith(("OPENROUTER_", "XDG_", "CLAUDE"))
         }
-        path = f"{Path(node()).parent}{os.pathsep}{os.environ['PATH']}"
-        homes = {"HOME": str(home), "USERPROFILE": str(home), "PYTHONIOENCODING": "utf-8", "PATH": path}
+        homes = {"HOME": str(home), "USERPROFILE": str(home), "PYTHONIOENCODING": "utf-8"}
         return {**kept, **SILENT, **homes, **(more or {})}
 
     def run(
