@@ -98,7 +98,7 @@ clean: ## delete .venv, .tools and every cache
 	@echo "Installing the test tools into .venv (once; a minute or so)"
 	@$(PIP) -r requirements-dev.txt
 	@# Ships the vocabularies that tiktoken would download; without what it needs itself, and out of the way.
-	@$(PIP) --no-deps --upgrade --target .venv/vocabulary llama-index-core
+	@test -d .venv/vocabulary || $(PIP) --no-deps --target .venv/vocabulary llama-index-core
 	@touch $@
 
 # axe-core and playwright-core come from npm, without running scripts of theirs; the browser from the system.

@@ -50,16 +50,23 @@ def text(files: Files, name: str) -> str:
     return files.get(name, b"").decode("utf-8")
 
 
+def programs(files: Files) -> dict[str, bytes]:
+    """Every Python file of the programs."""
+    return {name: content for name, content in files.items() if name.startswith("scripts/") and name.endswith(".py")}
+
+
+# Each of these looks at one file at a time, and is asked about the same files for every broken copy.
+
+
 @functools.cache
-def _nodes(content: bytes) -> list[ast.AST]:
+def _nodes(content: bytes) -> list[Any]:
     return list(ast.walk(ast.parse(content)))
 
 
-def nodes(files: Files) -> Iterator[tuple[str, Any]]:
-    """Every node of every Python file of the programs, with the file's name."""
-    for name, content in files.items():
-        if name.startswith("scripts/") and name.endswith(".py"):
-            yield from ((name, node) for node in _nodes(content))
+@functools.cache
+def _variables(content: bytes) -> set[str]:
+    words = [node.value for node in _nodes(content) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return set(re.findall(r"\bOPENROUTER_[A-Z_]+[A-Z]\b", "\n".join(words)))
 
 
 def imported(node: ast.AST) -> list[str]:
@@ -126,8 +133,7 @@ def openclaw(files: Files) -> Iterator[str]:
 
 def environment(files: Files) -> Iterator[str]:
     """Every variable that the programs read is declared, and the other way round; README knows them all."""
-    words = [node.value for _, node in nodes(files) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-    read = set(re.findall(r"\bOPENROUTER_[A-Z_]+[A-Z]\b", "\n".join(words)))
+    read = set().union(*map(_variables, programs(files).values()))
     told = front(files).get("metadata", {}).get("openclaw", {}).get("envVars", [])
     declared = {one["name"] for one in told}
     yield from (f"{name} is not declared" for name in sorted(read - declared))
@@ -239,30 +245,44 @@ SHUNNED_SETTINGS = {"verify", "verify_mode", "check_hostname"}
 
 def harmless(files: Files) -> Iterator[str]:
     """Nothing runs text as code or through a shell, or takes the verification of TLS away."""
-    for name, node in nodes(files):
-        found: list[str] = [f"imports {module}" for module in imported(node) if module in SHUNNED_MODULES]
+    for name, content in programs(files).items():
+        yield from (f"{name}:{one}" for one in _harm(content))
+
+
+@functools.cache
+def _harm(content: bytes) -> list[str]:
+    found: list[str] = []
+    for node in _nodes(content):
+        found += [f"{node.lineno} imports {module}" for module in imported(node) if module in SHUNNED_MODULES]
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             if called in SHUNNED or called.endswith((".exec_module", ".import_module", "_create_unverified_context")):
-                found.append(f"calls {called}")
+                found.append(f"{node.lineno} calls {called}")
             passed = {(word.arg, ast.unparse(word.value)) for word in node.keywords}
-            found += [f"passes {word}={value}" for word, value in passed & SHUNNED_WORDS]
+            found += [f"{node.lineno} passes {word}={value}" for word, value in passed & SHUNNED_WORDS]
         if isinstance(node, ast.Assign) and ast.unparse(node.value) in ("False", "ssl.CERT_NONE"):
             targets = {ast.unparse(target).rpartition(".")[2] for target in node.targets}
-            found += [f"sets {target}" for target in targets & SHUNNED_SETTINGS]
-        yield from (f"{name}:{node.lineno} {one}" for one in found)
+            found += [f"{node.lineno} sets {target}" for target in targets & SHUNNED_SETTINGS]
+    return found
 
 
 def contacts(files: Files) -> Iterator[str]:
     """Only one room talks over the network, and no source names a host that may not be contacted."""
-    for name, node in nodes(files):
-        found: list[str] = []
+    for name, content in programs(files).items():
+        yield from (f"{name}:{one}" for one in _hosts(content))
+        if not name.startswith(NETWORK_ROOMS):
+            modules = [module for node in _nodes(content) for module in imported(node)]
+            yield from (f"{name} imports {module}" for module in modules if module.partition(".")[0] in NETWORK)
+
+
+@functools.cache
+def _hosts(content: bytes) -> list[str]:
+    found: list[str] = []
+    for node in _nodes(content):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             addresses = re.findall(r"https?://[^\s'\"<>)]+", node.value)
             hosts = {urlsplit(address.rstrip(".,;:…")).hostname or address for address in addresses}
-            found += [f"names {host}" for host in hosts - CONTACTED - NAMED_ONLY]
+            found += [f"{node.lineno} names {host}" for host in hosts - CONTACTED - NAMED_ONLY]
         if isinstance(node, ast.JoinedStr) and re.match(r"f['\"]https?://\{", ast.unparse(node)):
-            found.append("makes up a host")
-        if not name.startswith(NETWORK_ROOMS):
-            found += [f"imports {module}" for module in imported(node) if module.partition(".")[0] in NETWORK]
-        yield from (f"{name}:{node.lineno} {one}" for one in found)
+            found.append(f"{node.lineno} makes up a host")
+    return found

@@ -35,7 +35,8 @@ class Installed:
 
     def environment(self, env: Mapping[str, str | None]) -> dict[str, str]:
         """Nothing is inherited but PATH; the keys are in the home."""
-        given: dict[str, str | None] = {"HOME": str(self.home), "PATH": os.environ["PATH"], "OPENROUTER_BASE_URL": self.url}
+        homes = dict.fromkeys(("HOME", "USERPROFILE"), str(self.home))
+        given: dict[str, str | None] = {**homes, "PATH": os.environ["PATH"], "OPENROUTER_BASE_URL": self.url}
         inherited = {name: value for name, value in os.environ.items() if name.startswith(("COVERAGE_", "SYSTEMROOT"))}
         return {name: value for name, value in {**inherited, **given, **env}.items() if value is not None}
 

@@ -161,7 +161,9 @@ def test_a_command_of_skill_md_reaches_for_no_host_but_openrouter(command: tuple
     """The first attempt ends the run, so nothing leaves this machine."""
     program, *words = command
     keys = {"OPENROUTER_API_KEY": "test-key-of-nobody", "OPENROUTER_MGMT_KEY": "test-management-key-of-nobody"}
-    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONIOENCODING": "utf-8", **keys}
+    inherited = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
+    homes = dict.fromkeys(("HOME", "USERPROFILE"), str(tmp_path))
+    environment = {**inherited, **homes, "PYTHONIOENCODING": "utf-8", **keys}
     run = [sys.executable, "-c", WATCHED, str(ROOT / "scripts" / program), *words]
     ended = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", timeout=60)
     reached = set(re.findall(r"^reached for (.*)$", ended.stderr, re.MULTILINE))
