@@ -22,9 +22,9 @@ Files = Mapping[str, bytes]
 SPEC_KEYS = {"name", "description", "license", "compatibility", "metadata", "allowed-tools"}
 BODY_BYTES, DESCRIPTION_SIGNS, FILE_BYTES = 3000, 1024, 200_000
 BINS = ["python3", "python", "uv"]
-# Who may be contacted, and what is only told to people: where to get keys and credits, the licence, how things are done.
+# Who may be contacted, and what is only named: an example of a webhook, where to get uv, the name of SVG.
 CONTACTED = {"openrouter.ai", "events.pagerduty.com", "127.0.0.1", "localhost"}
-NAMED_ONLY = {"hooks.slack.com", "docs.astral.sh"}
+NAMED_ONLY = {"hooks.slack.com", "docs.astral.sh", "www.w3.org"}
 NETWORK = {
     "requests",
     "urllib3",
@@ -238,7 +238,7 @@ def keys(files: Files) -> Iterator[str]:
 
 
 SHUNNED = {"eval", "exec", "compile", "__import__", "os.system", "os.popen"}
-SHUNNED_MODULES = {"pickle", "marshal", "ctypes", "pty"}
+SHUNNED_MODULES = {"pickle", "marshal", "pty"}
 SHUNNED_WORDS = {("verify", "False"), ("shell", "True")}
 SHUNNED_SETTINGS = {"verify", "verify_mode", "check_hostname"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -241,14 +242,22 @@ def test_an_update_of_the_folder_loses_nothing(url: str, tmp_path: Path) -> None
     assert [name for name in kept if files[there.home / name] != (there.home / name).read_bytes()] == []
 
 
-def test_keys_in_the_skill_folder_bring_a_warning_that_an_update_deletes_them(url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("moved", [False, True])
+def test_keys_in_the_skill_folder_bring_a_warning_and_survive_an_update_once_moved(
+    moved: bool, url: str, tmp_path: Path
+) -> None:
     there = furnished(tmp_path, url)
     own = there.home / ".openrouter" / "credentials.env"
     shutil.move(own, there.skill / "credentials.env")
     ended = there.run("stats.py")
-    assert ended.returncode == 0
-    assert b"Today: $4.55*" in ended.stdout
-    assert f"{there.skill / 'credentials.env'} is deleted when the skill is updated".encode() in ended.stderr + ended.stdout
+    shown = (ended.stderr + ended.stdout).decode()
+    assert (ended.returncode, "Today: $4.55*" in shown) == (0, True)
+    (warned,) = [line for line in shown.splitlines() if str(there.skill / "credentials.env") in line]
+    assert "is deleted when the skill is updated" in warned
+    told = re.search(r"cost_tracker\.py doctor --move-credentials[a-z -]*", warned)
+    if moved:
+        assert told
+        there.says(f"{told[0].removesuffix(' --yes')} --yes")
     shutil.rmtree(there.skill)
     there.skill = stage(tmp_path / "skills")
-    assert there.run("stats.py").returncode == 2
+    assert there.run("stats.py").returncode == (0 if moved else 2)
