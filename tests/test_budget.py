@@ -296,7 +296,8 @@ def test_a_budget_says_how_each_window_stands(tracker, run_at):
     shown = scopes_of(run_at(NOON, "budget", "--json"))["monthly"]
     assert shown == {
         "scope": "monthly", "cap_usd": 2, "spent_usd": Decimal("1.95"), "held_usd": Decimal("0.2"),
-        "left_usd": Decimal("-0.15"), "unknown_cost_calls": 1, "start": "2026-11-01T00:00:00Z", "resets_at": "2026-12-01T00:00:00Z",
+        "left_usd": Decimal("-0.15"), "used_percent": Decimal("107.5"), "unknown_cost_calls": 1,
+        "start": "2026-11-01T00:00:00Z", "resets_at": "2026-12-01T00:00:00Z",
     }  # fmt: skip
 
 

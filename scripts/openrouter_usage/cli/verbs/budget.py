@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 from datetime import datetime
+from decimal import Decimal
 
 from openrouter_usage.budget import Caps, Scope, scopes
 from openrouter_usage.cli.books import open_ledger
@@ -94,6 +95,13 @@ def _as_text(caps: Caps, found: list[Scope], holds: list[Hold], notes: list[str]
     return "\n".join([*lines, *notes]) + "\n"
 
 
+def _used_percent(scope: Scope) -> Decimal | None:
+    """Give how much of a cap is spent or held, to a tenth of a percent; None of no cap at all, and per request."""
+    if scope.period is None or not scope.cap:
+        return None
+    return (add(scope.spent, scope.held) * 100 / scope.cap).quantize(Decimal("0.1"))
+
+
 def _left(scope: Scope) -> str:
     return f"{format_usd(scope.left)} left" if scope.left >= 0 else f"overrun by {format_usd(scope.left.copy_abs())}"
 
@@ -112,6 +120,7 @@ def _as_json(caps: Caps, found: list[Scope], holds: list[Hold], notes: list[str]
             "spent_usd": scope.spent if scope.period else None,
             "held_usd": scope.held if scope.period else None,
             "left_usd": scope.left if scope.period else None,
+            "used_percent": _used_percent(scope),
             "unknown_cost_calls": scope.unknown_calls if scope.period else None,
             "start": iso(scope.period.start) if scope.period else None,
             "resets_at": iso(scope.period.end) if scope.period else None,
