@@ -32,8 +32,9 @@ help: ## print this list
 demo: .venv/.run ## show the summary of an invented account; no key needed
 	@"$(PY)" -m tests.demo $(ARGS)
 
+# Twice as many workers as processors: many tests wait for a server that is slow on purpose.
 test: .venv/.dev ## run the tests; ARGS="tests/test_docs.py" for some of them
-	@"$(PY)" -m pytest -n "$$("$(PY)" -c 'import os; print(min(4, os.cpu_count() or 1))')" $(ARGS)
+	@"$(PY)" -m pytest -n "$$("$(PY)" -c 'import os; print(min(8, 2 * (os.cpu_count() or 1)))')" $(ARGS)
 
 check: lint types test ## what CI runs: lint, types and tests
 
