@@ -5,12 +5,12 @@ from __future__ import annotations
 import sqlite3
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 from openrouter_usage.entry import Entry, Hold
 from openrouter_usage.index.blocks import BY_NAME, Block, mark_of, read_block
-from openrouter_usage.index.schema import marks, portions
+from openrouter_usage.index.schema import portions
 from openrouter_usage.index.usual import DAY_SLOTS
 from openrouter_usage.index.vector import COLUMNS, MOST_CALLS, columns
 from openrouter_usage.lines import read_line
@@ -33,6 +33,8 @@ _ADD_QUARTER = (
     f"INSERT INTO quarters VALUES (?, ?, ?, {_MARKS}) ON CONFLICT (slot) DO UPDATE SET {_ADDED},"  # noqa: S608  # own names
     " first_offset = min(first_offset, excluded.first_offset), last_offset = max(last_offset, excluded.last_offset)"
 )
+# With so many bytes of new lines the small table of ids has been filled often enough.
+_FRESH_BYTES = 4 * 1024 * 1024
 Row = tuple[object, ...]
 
 
@@ -45,14 +47,19 @@ class Ingest:
         self._block = Block()
         self._new: list[int] = []
         self._count = 0
+        self._is_full = False
 
     def add(self, text: bytes, start: int) -> None:
         """Add whole lines that begin at an offset; `finish` has to follow before the sums are right."""
         block = read_block(text, start, self._block)
+        self._is_full |= start // _FRESH_BYTES != (start + len(text)) // _FRESH_BYTES
         if block.ids:
-            # Sorted, because random insertions would touch another page of the tree each time.
-            self._connection.executemany("INSERT OR IGNORE INTO ids VALUES (?, ?)", sorted(block.ids))
             self._count += len(block.ids)
+            # A few among a million would each touch a page of their own, so the newest stand in a small table first.
+            table = "ids" if self._count > _MANY else "fresh_ids"
+            insert = f"INSERT OR IGNORE INTO {table} VALUES (?, ?)"  # noqa: S608  # own names
+            # Sorted, because random insertions would touch another page of the tree each time.
+            self._connection.executemany(insert, sorted(block.ids))
             if self._count <= _MANY:
                 self._new += [mark for mark, _ in block.ids]
             block.ids.clear()
@@ -95,23 +102,31 @@ class Ingest:
                 self._write(surplus, -1)
                 surplus = Block()
         self._write(surplus, -1)
+        if self._is_full:
+            self._connection.execute("INSERT OR IGNORE INTO ids SELECT mark, start FROM fresh_ids ORDER BY mark, start")
+            self._connection.execute("DELETE FROM fresh_ids")
 
     def _marks_met_twice(self) -> list[int]:
         run = self._connection.execute
         if self._count > _MANY:
             # For very many new ids one walk through all is quicker than looking each one up.
-            return [mark for (mark,) in run("SELECT mark FROM ids GROUP BY mark HAVING count(*) > 1").fetchall()]
+            every = "SELECT mark FROM ids UNION ALL SELECT mark FROM fresh_ids"
+            walk = f"SELECT mark FROM ({every}) GROUP BY mark HAVING count(*) > 1"  # noqa: S608  # own names
+            return [mark for (mark,) in run(walk).fetchall()]
         found: list[int] = []
         for some in portions(sorted(set(self._new))):
-            twice = f"SELECT mark FROM ids WHERE mark IN ({marks(some)}) GROUP BY mark HAVING count(*) > 1"  # noqa: S608  # question marks
+            # Numbered, so that both halves take the same values.
+            wanted = f"WHERE mark IN ({', '.join(f'?{number + 1}' for number in range(len(some)))})"
+            both = f"SELECT mark FROM ids {wanted} UNION ALL SELECT mark FROM fresh_ids {wanted}"  # noqa: S608  # question marks
+            twice = f"SELECT mark FROM ({both}) GROUP BY mark HAVING count(*) > 1"  # noqa: S608  # the same
             found += [mark for (mark,) in run(twice, some).fetchall()]
         return found
 
     def _settle_mark(self, mark: int, entry_at: EntryAt, surplus: Block) -> None:
         """Keep one call of each id: the first whose cost is certain, else the first with a cost, else the first."""
-        starts = self._connection.execute("SELECT start FROM ids WHERE mark = ? ORDER BY start", (mark,)).fetchall()
+        starts = sorted(_starts(self._connection, mark))
         by_id: dict[str, list[tuple[int, Entry]]] = {}
-        for (start,) in starts:
+        for start in starts:
             entry = entry_at(start)
             if entry is not None:
                 by_id.setdefault(entry.id, []).append((start, entry))
@@ -119,7 +134,9 @@ class Ingest:
             best = min(found, key=lambda pair: (not pair[1].is_certain, pair[1].cost is None, pair[0]))
             for start, entry in (pair for pair in found if pair is not best):
                 surplus.count(entry, start)
-                self._connection.execute("DELETE FROM ids WHERE mark = ? AND start = ?", (mark, start))
+                for table in ("ids", "fresh_ids"):
+                    forget = f"DELETE FROM {table} WHERE mark = ? AND start = ?"  # noqa: S608  # own names
+                    self._connection.execute(forget, (mark, start))
                 self._connection.execute("INSERT OR IGNORE INTO superseded VALUES (?)", (start,))
 
 
@@ -171,8 +188,11 @@ def hold_row(hold: Hold) -> Row:
 
 def known_entry(connection: sqlite3.Connection, identity: str, entry_at: EntryAt) -> Entry | None:
     """Give the call that counts for an id, None when there is none yet."""
-    starts: Iterable[tuple[int]] = connection.execute(
-        "SELECT start FROM ids WHERE mark = ?", (mark_of(identity.encode()),)
-    )
-    found = (entry_at(start) for (start,) in list(starts))
+    found = (entry_at(start) for start in _starts(connection, mark_of(identity.encode())))
     return next((entry for entry in found if entry is not None and entry.id == identity), None)
+
+
+def _starts(connection: sqlite3.Connection, mark: int) -> list[int]:
+    """Give where the lines begin whose ids have a mark."""
+    both = "SELECT start FROM ids WHERE mark = ?1 UNION ALL SELECT start FROM fresh_ids WHERE mark = ?1"
+    return [start for (start,) in connection.execute(both, (mark,)).fetchall()]
