@@ -340,8 +340,130 @@ def test_without_todays_figures_the_running_day_is_left_out_and_named(
     history.done()
     sandbox.misbehave("/analytics/query", Fault.status(404))
     ran = at(NOON, "reconcile", "--json")
-    assert (ran.code, ran.data["partial"], ran.data["attributed_usd"]) == (0, True, Decimal("0.5"))
+    assert (ran.code, ran.data["partial"], ran.data["attributed_usd"]) == (5, True, Decimal("0.5"))
+    assert ran.data["within_tolerance"] is None
     assert any("not compared" in note and TODAY.isoformat() in note for note in ran.json["notes"])
+    assert at(NOON, "reconcile", "--until", YESTERDAY.isoformat()).code == 0
+
+
+def test_no_all_clear_is_given_where_most_of_the_account_is_missing(
+    history: History, at: TrackerAt, sandbox: Sandbox
+) -> None:
+    history.tracked(on(YESTERDAY), GPT, "5")
+    history.unseen(on(YESTERDAY - DAY), GPT, "50")
+    history.done()
+    sandbox.misbehave("/activity", Fault.status(500))
+    ran = at(NOON, "reconcile")
+    assert ran.code == 5
+    assert "Nothing was spent by the account in the days that could be read" in ran.out
+    assert "the ledger has no calls" not in ran.out and "✅" not in ran.out
+    assert ran.out.count("⚠") == 1
+    assert f"{TODAY - 6 * DAY} to {YESTERDAY}" in ran.out
+    assert at(NOON, "reconcile", "--json").data["by_other_keys_usd"] is None
+
+
+def test_a_year_back_is_as_far_as_it_goes_and_all_of_it(history: History, at: TrackerAt) -> None:
+    history.tracked(on(TODAY - 300 * DAY), GPT, "1")
+    history.done()
+    ran = at(NOON, "reconcile", "--since", (TODAY - 364 * DAY).isoformat(), "--json")
+    assert (ran.code, ran.data["attributed_usd"], ran.data["partial"]) == (0, 1, False)
+    ran = at(NOON, "reconcile", "--since", (TODAY - 365 * DAY).isoformat(), "--json")
+    assert (ran.code, ran.data["attributed_usd"], ran.data["partial"]) == (0, 1, False)
+
+
+def test_a_call_that_the_account_does_not_have_is_none_of_it_whatever_the_sums_say(
+    history: History, at: TrackerAt
+) -> None:
+    history.unseen(on(YESTERDAY), GPT, "1", key=OTHER_KEY)
+    history.booked(on(YESTERDAY), GPT, "1", id="gen-of-another-account")
+    history.done()
+    ran = at(NOON, "reconcile", "--json")
+    assert (ran.code, ran.data["attributed_usd"]) == (3, 0)
+    assert (ran.data["by_other_keys_usd"], ran.data["ledger_alone_usd"]) == (1, 1)
+
+
+def no_calls(answer: Any) -> Any:
+    is_listing = any("generation_id" in row for row in answer["data"]["data"])
+    return cut_short(answer) if is_listing else answer
+
+
+def test_calls_that_cannot_be_listed_are_named_as_missing(
+    history: History, at: TrackerAt, sandbox: Sandbox
+) -> None:
+    history.tracked(on(YESTERDAY), CLAUDE, "2", name="my/alias")
+    history.done()
+    assert at(NOON, "reconcile", "--json").data["partial"] is False
+    sandbox.misbehave("/analytics/query", Fault.mutate(no_calls))
+    ran = at(NOON, "reconcile", "--json")
+    assert (ran.code, ran.data["partial"]) == (3, True)
+    assert any("could not be listed" in gap["message"] for gap in ran.data["missing"])
+
+
+@pytest.mark.parametrize("column", ["date__week", "date__hour", "when"])
+def test_rows_of_no_day_or_of_days_not_asked_for_are_not_believed(
+    history: History, at: TrackerAt, sandbox: Sandbox, column: str
+) -> None:
+    def renamed(answer: Any) -> Any:
+        rows = [{(column if name == "date__day" else name): value for name, value in row.items()}
+                for row in answer["data"]["data"]]  # fmt: skip
+        for row in rows:
+            row.update({column: "2001-01-01"} if column.startswith("date") and column in row else {})
+        return {"data": {**answer["data"], "data": rows}}
+
+    history.tracked(on(TODAY - 40 * DAY), GPT, "2")
+    history.done()
+    sandbox.misbehave("/analytics/query", Fault.mutate(renamed))
+    ran = at(NOON, "reconcile", "--days", "60", "--json")
+    assert (ran.code, ran.data["within_tolerance"]) == (5, None)
+    assert ran.data["ledger_alone_usd"] == 0
+
+
+def test_two_holds_of_one_call_count_it_once(history: History, at: TrackerAt) -> None:
+    generation = history.unseen(on(YESTERDAY), GPT, "0.4")
+    for name in "ab":
+        history.lines.append(hold(name, on(YESTERDAY).isoformat(), "0.5", generation=generation))
+    history.done()
+    assert codes(at(NOON, "reconcile", "--json"))["unsettled"] == Decimal("0.4")
+
+
+def test_a_call_that_two_models_answered_is_one_call(history: History, at: TrackerAt) -> None:
+    first = history.billed(on(YESTERDAY), GPT, "1")
+    history.billed(on(YESTERDAY), CLAUDE, "2")
+    history.account.activity[-1].generation_id = first
+    history.unseen(on(YESTERDAY), GEMINI, "0.001")
+    history.booked(on(YESTERDAY), GPT, "3", id=first)
+    history.done()
+    ran = at(NOON, "reconcile", "--json")
+    assert (ran.data["attributed_usd"], ran.data["ledger_alone_usd"]) == (3, 0)
+
+
+def test_money_that_was_given_back_is_no_call_of_the_ledger(history: History, at: TrackerAt) -> None:
+    history.billed(on(YESTERDAY), GPT, "-0.5")
+    ran = at(NOON, "reconcile", "--json")
+    assert (ran.data["unexplained_usd"], ran.data["ledger_alone_usd"]) == (Decimal("-0.5"), 0)
+    assert ran.code == 3
+
+
+def test_two_keys_of_one_name_are_said_not_to_be_told_apart(history: History, at: TrackerAt) -> None:
+    key_named(history.account, "ci-bot").name = "agent"
+    history.unseen(on(YESTERDAY), GPT, "5", key=OTHER_KEY)
+    ran = at(NOON, "reconcile")
+    assert "2 keys are named agent" in ran.out
+
+
+def test_the_age_of_kept_figures_and_a_wrong_clock_are_told(history: History, at: TrackerAt, sandbox: Sandbox) -> None:
+    history.account.analytics_cached_at = NOON - timedelta(hours=11)
+    sandbox.misbehave("/analytics/query", Fault.headers({"Date": "Sun, 22 Nov 2026 11:00:00 GMT"}))
+    assert "those of 2026-11-22 01:00 UTC" in at(NOON, "reconcile").out
+
+
+def test_without_a_management_key_unknown_costs_and_holds_are_named(history: History, at: TrackerAt) -> None:
+    history.booked(on(TODAY, "09:00:00"), GPT, None)
+    history.lines.append(hold("open", on(TODAY, "09:00:00").isoformat(), "0.7"))
+    history.done()
+    out = at(NOON, "reconcile", env=ALONE).out
+    assert "1 call of unknown cost in the ledger: not in its sum" in out
+    assert "1 call running or unsettled" in out
 
 
 def test_a_refused_management_key_is_an_error(at: TrackerAt, tracker: Tracker) -> None:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from openrouter_usage.answers.account import ActivityRow
 from openrouter_usage.answers.analytics import Analytics, Spend
 from openrouter_usage.answers.key import KeyInfo
+from openrouter_usage.answers.keys import KeyRecord
 from openrouter_usage.answers.parts import Gap
 from openrouter_usage.client.management import Management
 from openrouter_usage.client.openrouter import OpenRouter
 from openrouter_usage.collect import at_once
+from openrouter_usage.errors import BadAnswer
 from openrouter_usage.keyring.listing import Listing, list_keys
 from openrouter_usage.period import DAY, Period, days, midnight, today
-from openrouter_usage.reconcile.calls import Billed
+from openrouter_usage.reconcile.calls import Billed, Listed
 from openrouter_usage.usage import Usage
 
 KEPT_DAYS = 30
+MOST_DAYS = 365
 # So many days back /analytics/query lists single calls.
 LISTED_DAYS = 31
 # OpenRouter answers 64 of these a minute.
@@ -30,8 +34,9 @@ UNKNOWN_KEY = "which of the account's keys this one is could not be told"
 class Bill(NamedTuple):
     """What the account, and this key alone, spent by day and model; `own` is None where that could not be told.
 
-    `days` are those that could be read; `by_key` is what each key spent in the span, by its name; `gaps` are the
-    parts that are missing.
+    `days` are those that could be read whole; `by_key` is what each key spent in the span, by its name, and
+    `same_names` how many keys have this one's name; `gaps` are the parts that are missing; `cached_at` is when the
+    figures of today were made, if they are kept ones; `clock_ahead_s` is how far this computer's clock is ahead.
     """
 
     days: frozenset[date]
@@ -41,6 +46,9 @@ class Bill(NamedTuple):
     by_key: tuple[tuple[str, Usage], ...]
     gaps: tuple[Gap, ...]
     sources: tuple[str, ...]
+    same_names: int = 1
+    cached_at: datetime | None = None
+    clock_ahead_s: float | None = None
 
 
 class _Span(NamedTuple):
@@ -79,36 +87,51 @@ def ask_bill(
 ) -> Bill:
     """Ask for the days from `first` to `last`; a part that fails becomes a Gap and leaves the others alone.
 
-    `own_key` asks /key with the key whose calls the ledger keeps; None when there is no such key.
+    The day before is asked for as well, for calls around midnight, and leaves no Gap. `own_key` asks /key with the key
+    whose calls the ledger keeps; None when there is no such key.
     """
+    deadline = time.monotonic() + timeout_s
     running = today(now).first_day
-    span = _Span(first, min(last, running), running - KEPT_DAYS * DAY, running)
-    asked = span.parts
+    earliest = max(first - DAY, running - MOST_DAYS * DAY)
+    asked = _Span(earliest, min(last, running), running - KEPT_DAYS * DAY, running).parts
     tasks = {f"account {name}": task for name, task in _tasks(account, asked, now).items()}
-    whole = Period(midnight(first), min(midnight(span.last + DAY), now), "span")
+    whole = Period(midnight(first), min(midnight(last + DAY), now), "span")
     tasks["keys"] = lambda: account.analytics(whole, "api_key_id")
     if own_key:
         tasks |= {"key": own_key, "list": lambda: list_keys(keys)}
     found = at_once(tasks, timeout_s=timeout_s)
     answered = {name: found[f"account {name}"] for name in asked}
-    hashed, own_name, problem = _identify(found.get("key"), found.get("list"))
+    own_record, same_names, problem = _identify(found.get("key"), found.get("list"))
     own = None
-    if hashed:
-        alone = at_once(_tasks(account, asked, now, hashed), timeout_s=timeout_s)
-        problem = next((part for part in alone.values() if isinstance(part, Gap)), None)
+    if own_record:
+        alone = at_once(_tasks(account, asked, now, own_record.hash), timeout_s=left_s(deadline))
+        problem = next((gap for name, part in alone.items() if (gap := _gap(name, part))), None)
         own = None if problem else tuple(_rows(alone, asked))
-    gaps = [part for part in (*answered.values(), found["keys"], problem) if isinstance(part, Gap)]
-    gaps += [_cut_short(part) for part in answered.values() if isinstance(part, Analytics) and part.truncated]
-    read = {name: period for name, period in asked.items() if not isinstance(answered[name], Gap)}
+    gaps = [_gap(name, answered[name]) for name, period in asked.items() if period.last_day >= first]
+    read = {name: period for name, period in asked.items() if _gap(name, answered[name]) is None}
+    running_answer = answered.get(TODAY)
     return Bill(
         frozenset(day for period in read.values() for day in period.utc_days),
         tuple(_rows(answered, read)),
         own,
-        own_name,
+        own_record.name if own_record else "",
         _by_key(found["keys"]),
-        tuple(gaps),
+        _once(gap for gap in (*gaps, _gap("keys", found["keys"]), problem) if gap),
         tuple(read),
+        same_names,
+        running_answer.cached_at if isinstance(running_answer, Analytics) else None,
+        account.clock_ahead_s,
     )
+
+
+def left_s(deadline: float) -> float:
+    """Give the seconds that are left, and at least a moment, so that what fails does so by its own rules."""
+    return max(0.1, deadline - time.monotonic())
+
+
+def _once(gaps: Iterable[Gap]) -> tuple[Gap, ...]:
+    """Tell each thing that is missing once, though it was asked for twice."""
+    return tuple({(gap.code, gap.message): gap for gap in gaps}.values())
 
 
 def _tasks(
@@ -118,9 +141,18 @@ def _tasks(
         if name == ACTIVITY:
             return lambda: account.activity(key_hash)
         until_now = period._replace(end=min(period.end, now))
-        return lambda: account.analytics(until_now, "model", by_day=True, key_hash=key_hash)
+        return lambda: _within(account.analytics(until_now, "model", by_day=True, key_hash=key_hash), period)
 
     return {name: ask(name, period) for name, period in asked.items()}
+
+
+def _within(answer: Analytics, asked: Period) -> Analytics:
+    """Give an answer back; BadAnswer when it has rows of days that nobody asked about, or of none."""
+    strange = next((row for row in answer.rows if row.day is None or row.day not in asked.utc_days), None)
+    if strange is not None:
+        told = f"a row of {strange.day}" if strange.day else "a row without a day"
+        raise BadAnswer(f"OpenRouter's answer to /analytics/query is not understood: {told} was not asked for")
+    return answer
 
 
 def _rows(answers: dict[str, Any], asked: dict[str, Period]) -> Iterator[ActivityRow]:
@@ -135,22 +167,38 @@ def _row(spend: Spend, asked: Period) -> ActivityRow:
     return ActivityRow(spend.day or asked.first_day, spend.names[0], "", spend.usage, spend.names[0])
 
 
+def _gap(name: str, part: object) -> Gap | None:
+    """Give what is missing of an answer; one that was cut short is known in no part."""
+    if isinstance(part, Analytics) and part.truncated:
+        return Gap(name, "truncated", f"{name}: OpenRouter cut its answer short after {len(part.rows):,} rows", "", 5)
+    return part if isinstance(part, Gap) else None
+
+
 def ask_generations(
     account: OpenRouter, days_asked: Sequence[date], *, now: datetime, timeout_s: float
-) -> dict[str, Billed]:
-    """Give every call of some days by its id; a day that cannot be listed in full is left out.
+) -> tuple[Listed, tuple[Gap, ...]]:
+    """Give every call of some days by its id, and the Gap of each day that cannot be listed in full.
 
     Only the last 31 days are kept call by call.
     """
-    found: dict[str, Billed] = {}
+    deadline = time.monotonic() + timeout_s
+    found: dict[str, tuple[Billed, ...]] = {}
+    whole: set[date] = set()
+    gaps: list[Gap] = []
     for begin in range(0, len(days_asked), _AT_ONCE):
         some = days_asked[begin : begin + _AT_ONCE]
-        answers = at_once({day.isoformat(): _calls_of(account, day, now) for day in some}, timeout_s=timeout_s)
+        asked = {day.isoformat(): _calls_of(account, day, now) for day in some}
+        answers = at_once(asked, timeout_s=left_s(deadline))
         for day in some:
-            answer = answers[day.isoformat()]
-            if isinstance(answer, Analytics) and not answer.truncated:
-                found |= {spend.names[0]: Billed(day, spend.names[1], spend.usage) for spend in answer.rows}
-    return found
+            gap = _gap(f"single calls of {day}", answers[day.isoformat()])
+            if gap:
+                gaps.append(gap._replace(message=f"single calls of {day} could not be listed: {gap.message}"))
+                continue
+            whole.add(day)
+            for spend in answers[day.isoformat()].rows:
+                known = found.get(spend.names[0], ())
+                found[spend.names[0]] = (*known, Billed(day, spend.names[1], spend.usage))
+    return Listed(found, frozenset(whole)), tuple(gaps)
 
 
 def _calls_of(account: OpenRouter, day: date, now: datetime) -> Callable[[], Analytics]:
@@ -158,20 +206,16 @@ def _calls_of(account: OpenRouter, day: date, now: datetime) -> Callable[[], Ana
     return lambda: account.analytics(whole._replace(end=min(whole.end, now)), "generation_id", "model")
 
 
-def _cut_short(part: Analytics) -> Gap:
-    return Gap("analytics", "truncated", f"OpenRouter cut its answer short after {len(part.rows):,} rows", "", 5)
-
-
-def _identify(key: object, listing: object) -> tuple[str, str, Gap | None]:
-    """Find the hash and the name of a key by its masked label, which is all that /key tells of it."""
+def _identify(key: object, listing: object) -> tuple[KeyRecord | None, int, Gap | None]:
+    """Find a key by its masked label, which is all that /key tells of it, and how many keys have its name."""
     if not isinstance(key, KeyInfo) or not isinstance(listing, Listing):
-        return "", "", next((part for part in (key, listing) if isinstance(part, Gap)), None)
+        return None, 1, next((part for part in (key, listing) if isinstance(part, Gap)), None)
     if key.is_management_key:
-        return "", "", None
+        return None, 1, None
     same = [record for record in listing.keys if record.label == key.label]
     if len(same) != 1 or not same[0].hash:
-        return "", "", Gap("keys", "unknown_key", UNKNOWN_KEY, "", 5)
-    return same[0].hash, same[0].name, None
+        return None, 1, Gap("keys", "unknown_key", UNKNOWN_KEY, "", 5)
+    return same[0], sum(record.name == same[0].name for record in listing.keys), None
 
 
 def _by_key(found: object) -> tuple[tuple[str, Usage], ...]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Container, Iterable, Iterator
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
-from openrouter_usage.bill import LISTED_DAYS, Bill, ask_bill, ask_generations
+from openrouter_usage.answers.parts import Gap
+from openrouter_usage.bill import LISTED_DAYS, Bill, ask_bill, ask_generations, left_s
 from openrouter_usage.client.management import Management
 from openrouter_usage.client.openrouter import OpenRouter
 from openrouter_usage.client.transport import Transport
@@ -41,17 +43,19 @@ class Account(NamedTuple):
 
 
 class Reconciliation(NamedTuple):
-    """The comparison, the bill it is about, why the two differ, and names that were billed as others."""
+    """The comparison, the bill it is about, why the two differ, and names that were billed as others.
+
+    `booked` is what the ledger has of the whole span, `missing` the days of it that could not be read from the account,
+    and `gaps` all that is missing.
+    """
 
     comparison: Comparison
     bill: Bill
+    booked: Usage
+    missing: tuple[date, ...]
+    gaps: tuple[Gap, ...]
     causes: list[Cause]
     renamed: tuple[tuple[str, str], ...]
-
-    @property
-    def account_usd(self) -> Decimal:
-        """What the account spent in USD of credits."""
-        return self.comparison.account.cost
 
 
 def reconcile(
@@ -61,26 +65,41 @@ def reconcile(
 
     Where the sums of a day differ, its single calls are compared, as far back as OpenRouter lists them.
     """
+    deadline = time.monotonic() + timeout_s
     first, last = span.first_day, span.last_day
     bill = _ask(account, first, last, now=now, timeout_s=timeout_s)
     booked = _booked(ledger, first - DAY, last)
     names = joined_names(bill.rows, _names(booked), _prices(bill, booked))
     found = compare(bill.rows, booked, names, own=bill.own)
     asked = OpenRouter(account.transport, account.managing)
-    earliest = today(now).first_day - LISTED_DAYS * DAY
-    listed = sorted({line.day for line in found.differing if line.day in bill.days and line.day >= earliest})
-    billed = ask_generations(asked, listed, now=now, timeout_s=timeout_s)
-    by_call = match_calls(found, billed, _entries(ledger, listed), names)
+    days_listed = _worth_listing(found, bill, now)
+    listed, unlisted = ask_generations(asked, days_listed, now=now, timeout_s=left_s(deadline))
+    by_call = match_calls(found, listed, _entries(ledger, days_listed), names, running=today(now).first_day)
     found = by_call.comparison
     near = {border: _near_midnight(ledger, names, by_call.ids, border) for border in borders(found)}
     found = across_midnight(found, near).of(bill.days, first, last)
     holds = [hold for hold in ledger.health().holds if span.start <= hold.ts < span.end]
-    held = total(billed[hold.generation].usage.cost for hold in holds if hold.generation in billed)
-    known = Circumstances(today(now).first_day, holds, held, by_call.unknown, bill.own_name, bill.by_key)
+    held = {hold.generation for hold in holds if hold.generation in listed.calls}
+    billed = total(part.usage.cost for generation in held for part in listed.calls[generation])
+    others = bill.own_name if bill.same_names == 1 else ""
+    known = Circumstances(today(now).first_day, holds, billed, by_call.unknown, others, bill.by_key)
     told_by_ids = {name for name, _ in by_call.renamed}
     joined = {(name, line.model) for line in found.lines for name in line.ledger_names if name != line.model}
     renamed = {pair for pair in joined if pair[0] not in told_by_ids} | by_call.renamed
-    return Reconciliation(found, bill, causes(found, known), tuple(sorted(renamed)))
+    whole = sum((usage for day in span.utc_days for usage in booked.get(day, {}).values()), NOTHING)
+    missing = tuple(day for day in span.utc_days if day not in bill.days)
+    gaps = (*bill.gaps, *unlisted)
+    return Reconciliation(found, bill, whole, missing, gaps, causes(found, known), tuple(sorted(renamed)))
+
+
+def _worth_listing(found: Comparison, bill: Bill, now: datetime) -> list[date]:
+    """Give the days whose calls are to be compared one by one, with the days beside them."""
+    running = today(now).first_day
+    doubtful = {line.day for line in found.differing}
+    # More in the ledger than this key spent: sums may agree by the calls of somebody else.
+    doubtful |= {line.day for line in found.lines if line.own is not None and line.known > line.own}
+    beside = {day + number * DAY for day in doubtful & bill.days for number in (-1, 0, 1)}
+    return sorted(day for day in beside if running - LISTED_DAYS * DAY <= day <= running)
 
 
 def _ask(account: Account, first: date, last: date, *, now: datetime, timeout_s: float) -> Bill:
@@ -90,12 +109,12 @@ def _ask(account: Account, first: date, last: date, *, now: datetime, timeout_s:
         OpenRouter(transport, managing),
         Management(transport, managing),
         OpenRouter(transport, own).key if own else None,
-        first=first - DAY,
+        first=first,
         last=last,
         now=now,
         timeout_s=timeout_s,
     )
-    if not bill.days:
+    if not bill.days.intersection(days(first, last, "").utc_days) and bill.gaps:
         raise error_of(bill.gaps[0])
     return bill
 
@@ -127,8 +146,8 @@ def _prices(bill: Bill, booked: Booked) -> PriceList | None:
 
 
 def _entries(ledger: Ledger, listed: Iterable[date]) -> Iterator[Entry]:
-    """Give the ledger's calls of some days, and of the days beside them."""
-    wanted = sorted({day + number * DAY for day in listed for number in (-1, 0, 1)})
+    """Give the ledger's calls of some days."""
+    wanted = sorted(listed)
     starts = [day for day in wanted if day - DAY not in wanted]
     ends = [day for day in wanted if day + DAY not in wanted]
     # Days in a row are read at once: where lines stand in no order, each reading goes through all of them.

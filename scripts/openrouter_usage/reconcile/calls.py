@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
 from openrouter_usage.entry import Entry
-from openrouter_usage.money import ZERO, add, subtract
-from openrouter_usage.period import UTC
+from openrouter_usage.money import ZERO, add, subtract, total
+from openrouter_usage.period import DAY, UTC
 from openrouter_usage.reconcile.compare import Comparison, Line
 from openrouter_usage.reconcile.names import Names
 from openrouter_usage.usage import NOTHING, Usage
@@ -24,6 +24,13 @@ class Billed(NamedTuple):
     day: date
     slug: str
     usage: Usage
+
+
+class Listed(NamedTuple):
+    """The account's calls by id, a call in more than one row where more than one model answered, and their days."""
+
+    calls: Mapping[str, tuple[Billed, ...]]
+    days: frozenset[date]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,34 +64,58 @@ class _Cells:
         return replace(line, moved=moved, matched=self.matched.pop(cell, line.matched))
 
 
-def match_calls(comparison: Comparison, billed: Mapping[str, Billed], entries: Iterable[Entry], names: Names) -> ByCall:
-    """Count each call of the ledger to the day and the model that the account has it under."""
+def match_calls(
+    comparison: Comparison, listed: Listed, entries: Iterable[Entry], names: Names, *, running: date
+) -> ByCall:
+    """Count each call of the ledger to the day and the model that the account has it under.
+
+    A call whose id is not among those of its own day and the days beside it is none of the account's; of the running
+    day it may still come.
+    """
     cells, ids, renamed = _Cells(), set(), set()
     unknown = ZERO
     for entry in entries:
-        found = billed.get(entry.id)
-        if not entry.id or found is None:
+        if not entry.id:
+            continue
+        booked, cost = (_day(entry), names.group(entry.model)), entry.cost or ZERO
+        found = listed.calls.get(entry.id)
+        if found is None:
+            beside = {booked[0] + number * DAY for number in (-1, 0, 1)}
+            if booked[0] != running and beside <= listed.days:
+                cells.match(booked, ZERO, cost)
             continue
         ids.add(entry.id)
-        booked, right = (_day(entry), names.group(entry.model)), (found.day, names.group(found.slug))
-        cost = entry.cost or ZERO
         if entry.cost is None:
-            unknown = add(unknown, found.usage.cost)
-        if booked != right:
-            cells.move(booked, subtract(ZERO, cost))
-            cells.move(right, cost)
-        if booked[1] != right[1]:
-            renamed.add((entry.model, right[1]))
-        cells.match(right, found.usage.cost, cost)
+            unknown = add(unknown, total(part.usage.cost for part in found))
+        for part, share in _shared(found, cost):
+            right = (part.day, names.group(part.slug))
+            if booked != right:
+                cells.move(booked, subtract(ZERO, share))
+                cells.move(right, share)
+            if booked[1] != right[1]:
+                renamed.add((entry.model, right[1]))
+            cells.match(right, part.usage.cost, share)
+    return ByCall(_onto(comparison, cells), frozenset(ids), frozenset(renamed), unknown)
+
+
+def _shared(parts: tuple[Billed, ...], cost: Decimal) -> Iterator[tuple[Billed, Decimal]]:
+    """Share a call's cost out among the rows that the account has it in; nearly always that is one."""
+    for part in parts[:-1]:
+        share = min(cost, part.usage.cost)
+        cost = subtract(cost, share)
+        yield part, share
+    yield parts[-1], cost
+
+
+def _onto(comparison: Comparison, cells: _Cells) -> Comparison:
     lines = [cells.onto(line) for line in comparison.lines]
-    own = None if any(line.own is None for line in lines) else ZERO
+    own = ZERO if comparison.knows_own else None
     # What is left belongs to days and models that had no line of their own yet.
     lines += [
         cells.onto(Line(day, model, (), NOTHING, NOTHING, own=own))
         for day, model in sorted(cells.moved.keys() | cells.matched.keys())
     ]
-    lines.sort(key=lambda line: (line.day, line.model))
-    return ByCall(Comparison(tuple(lines)), frozenset(ids), frozenset(renamed), unknown)
+    return replace(comparison, lines=tuple(sorted(lines, key=lambda line: (line.day, line.model))))
 
 
 def _day(entry: Entry) -> date:

@@ -46,7 +46,8 @@ class Line:
         """What both have: call by call where ids tell, of the rest what the sums have in common."""
         on_account, in_ledger, in_both = self.matched
         rest = min(subtract(self.account.cost, on_account), subtract(self.known, in_ledger))
-        return min(self.account.cost, self.known, add(in_both, max(ZERO, rest)))
+        # Never less than nothing: money that the account gave back is no call of the ledger.
+        return max(ZERO, min(self.account.cost, self.known, add(in_both, max(ZERO, rest))))
 
     @property
     def unexplained(self) -> Decimal:
@@ -70,9 +71,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All lines of a period, and what they add up to."""
+    """All lines of a period, and what they add up to; `knows_own` tells whether this key's part is known."""
 
     lines: tuple[Line, ...]
+    knows_own: bool = False
 
     @property
     def account(self) -> Usage:
@@ -102,18 +104,25 @@ class Comparison:
     @property
     def by_others(self) -> Decimal | None:
         """What of the unexplained part other keys spent; None where that cannot be told."""
-        found = [line.by_others for line in self.lines]
-        return None if None in found else total(amount for amount in found if amount is not None)
+        if not self.knows_own:
+            return None
+        return total(line.by_others for line in self.lines if line.by_others is not None)
+
+    @property
+    def difference(self) -> Decimal:
+        """What either side has alone, in USD, both ways together."""
+        return total(add(line.unexplained.copy_abs(), line.surplus) for line in self.lines)
 
     @property
     def differing(self) -> list[Line]:
         """The lines where the two differ, the largest difference first."""
         found = [line for line in self.lines if line.unexplained or line.surplus]
-        return sorted(found, key=lambda line: (-add(line.unexplained, line.surplus), line.day, line.model))
+        return sorted(found, key=lambda line: (subtract(line.attributed, _larger(line)), line.day, line.model))
 
     def of(self, known: Container[date], first: date, last: date) -> Comparison:
         """Keep the lines of the days from `first` to `last` that are known."""
-        return Comparison(tuple(line for line in self.lines if line.day in known and first <= line.day <= last))
+        kept = tuple(line for line in self.lines if line.day in known and first <= line.day <= last)
+        return replace(self, lines=kept)
 
 
 def compare(
@@ -140,7 +149,11 @@ def compare(
                 own=alone,
             )
         )
-    return Comparison(tuple(lines))
+    return Comparison(tuple(lines), own_billed is not None)
+
+
+def _larger(line: Line) -> Decimal:
+    return max(line.account.cost.copy_abs(), line.known)
 
 
 def _grouped(rows: Iterable[ActivityRow], names: Names) -> dict[tuple[date, str], Usage]:
@@ -175,4 +188,4 @@ def across_midnight(comparison: Comparison, near: NearMidnight) -> Comparison:
         moved = subtract(backward, forward)
         by_key[day, model] = replace(here, moved=add(here.moved, moved))
         by_key[day + DAY, model] = replace(there, moved=subtract(there.moved, moved))
-    return Comparison(tuple(by_key[line.day, line.model] for line in comparison.lines))
+    return replace(comparison, lines=tuple(by_key[line.day, line.model] for line in comparison.lines))

@@ -23,14 +23,16 @@ _TITLE = "🧾 OpenRouter Reconciliation"
 
 
 class Result(NamedTuple):
-    """A comparison with what is to be said about it."""
+    """A comparison with what is to be said about it; `is_partial` where days could not be read, and
+    `is_within` None where that leaves the verdict open."""
 
     comparison: Comparison
     period: Period
     sources: tuple[str, ...]
     causes: list[Cause]
     tolerance: Tolerance
-    is_within: bool
+    is_within: bool | None
+    is_partial: bool
     gaps: tuple[Gap, ...]
     notes: tuple[str, ...]
 
@@ -51,7 +53,7 @@ def as_text(result: Result, top: int) -> str:
     account, ledger = found.account, found.ledger
     lines = [
         f"{_TITLE}: ledger against account, {_span(result.period)} (UTC days)",
-        _headline(found.attributed, account.cost, found.unexplained, found.surplus),
+        _headline(found.attributed, account.cost, found.unexplained, found.surplus, partly=result.is_partial),
         f"Account: {credits_and_byok(account.cost, account.byok_cost)} ({', '.join(result.sources)})",
         f"Ledger: {credits_and_byok(ledger.cost, ledger.byok_cost)} ({plural(ledger.requests, 'call')})",
     ]
@@ -72,15 +74,24 @@ def as_text(result: Result, top: int) -> str:
 
 
 def _headline(
-    attributed: Decimal, account: Decimal, unexplained: Decimal, surplus: Decimal, *, whose: str = "the account"
+    attributed: Decimal,
+    account: Decimal,
+    unexplained: Decimal,
+    surplus: Decimal,
+    *,
+    whose: str = "the account",
+    partly: bool = False,
 ) -> str:
     told = f"Attributed {share(attributed, account, 1)} of {format_usd(account)}; unexplained {format_usd(unexplained)}"
     if not account:
         told = f"Nothing was spent by {whose}"
+    told += " in the days that could be read" if partly else ""
     return told + (f"; in the ledger alone {format_usd(surplus)}" if surplus else "")
 
 
-def _verdict(is_within: bool, tolerance: Tolerance) -> str:
+def _verdict(is_within: bool | None, tolerance: Tolerance) -> str:
+    if is_within is None:
+        return f"❓ whether it is within the tolerance of {tolerance} cannot be told"
     return f"{'✅ within' if is_within else '❌ outside'} the tolerance of {tolerance}"
 
 
@@ -126,7 +137,7 @@ def as_json(result: Result, now: datetime) -> str:
 
 
 def _sums(
-    attributed: Decimal, unexplained: Decimal, surplus: Decimal, tolerance: Tolerance, is_within: bool
+    attributed: Decimal, unexplained: Decimal, surplus: Decimal, tolerance: Tolerance, is_within: bool | None
 ) -> dict[str, Json]:
     return {
         "attributed_usd": attributed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -10,7 +11,7 @@ from openrouter_usage.answers.key import KeyInfo
 from openrouter_usage.answers.parts import Gap
 from openrouter_usage.cli.books import open_ledger, read_day
 from openrouter_usage.cli.management import load_managing
-from openrouter_usage.cli.output import write
+from openrouter_usage.cli.output import complain, write
 from openrouter_usage.cli.parser import Parser, checked, whole_number
 from openrouter_usage.client.openrouter import OpenRouter
 from openrouter_usage.client.tls import SharedContext
@@ -18,12 +19,13 @@ from openrouter_usage.client.transport import Transport
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.latest import error_of
 from openrouter_usage.money import add
-from openrouter_usage.period import DAY, UTC, Period, days, month, today, week
+from openrouter_usage.period import DAY, UTC, Period, days, month, spoken, today, week
 from openrouter_usage.reconcile.tolerance import Tolerance, read_tolerance
 from openrouter_usage.reconcile.windows import Beside, judged
 from openrouter_usage.reconciling import Account, Reconciliation, reconcile
 from openrouter_usage.render import reconciliation as render
-from openrouter_usage.text import named
+from openrouter_usage.text import named, plural
+from openrouter_usage.usage import Usage
 
 EXAMPLES = """examples:
   cost_tracker.py reconcile
@@ -33,9 +35,11 @@ EXAMPLES = """examples:
 without a management key the ledger is compared with this key's own counters; exit code 3 outside the tolerance
 """
 PROGRAM = "cost_tracker.py reconcile"
-OUTSIDE = 3
+OUTSIDE, INCOMPLETE = 3, 5
 _MOST_DAYS = 365
 _MOST_NAMES = 5
+_OLD_S = 60
+_NOTABLE_SKEW_S = 120
 
 
 def describe(parser: Parser) -> None:
@@ -75,19 +79,25 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
     account = Account(transport, managing, key if key is not managing else None)
     found = reconcile(ledger, account, span, now=now, timeout_s=options.timeout)
     tolerance: Tolerance = options.tolerance
-    is_within = tolerance.allows(add(found.comparison.unexplained, found.comparison.surplus), found.account_usd)
+    is_within = tolerance.allows(found.comparison.difference, found.comparison.account.cost)
+    # What could not be read may hold any difference; one that is too large already is too large all the same.
+    verdict = None if is_within and found.missing else is_within
     told = render.Result(
         found.comparison,
         span,
         found.bill.sources,
         found.causes,
         tolerance,
-        is_within,
-        found.bill.gaps,
-        _notes(found, span),
+        verdict,
+        bool(found.missing),
+        found.gaps,
+        _notes(found, span, now),
     )
     write(render.as_json(told, now) if options.json else render.as_text(told, options.top))
-    return 0 if is_within else OUTSIDE
+    if verdict is None:
+        complain(PROGRAM, "not all of the account could be read", "try again, or leave the days out: --since, --until")
+        return INCOMPLETE
+    return 0 if verdict else OUTSIDE
 
 
 def _span(options: Namespace, now: datetime) -> tuple[date, date]:
@@ -106,18 +116,37 @@ def _span(options: Namespace, now: datetime) -> tuple[date, date]:
     return first, last
 
 
-def _notes(found: Reconciliation, span: Period) -> tuple[str, ...]:
+def _notes(found: Reconciliation, span: Period, now: datetime) -> tuple[str, ...]:
     notes = []
-    left_out = [day.isoformat() for day in span.utc_days if day not in found.bill.days]
-    if left_out:
-        notes.append(f"not compared, as the account's figures are missing: {', '.join(left_out)}")
+    bill = found.bill
+    if found.missing:
+        notes.append(f"not compared, as the account's figures are missing: {_stretches(found.missing)}")
     if found.renamed:
         shown = [f"{named(name)} → {named(model)}" for name, model in found.renamed[:_MOST_NAMES]]
         more = ", ..." if len(found.renamed) > _MOST_NAMES else ""
         notes.append(f"billed under another name: {', '.join(shown)}{more}")
-    if not found.comparison.ledger.requests:
+    if not found.booked.requests:
         notes.append("the ledger has no calls in these days: track them with `call`, track_cost or CostTracker")
+    if bill.same_names > 1:
+        notes.append(f"{bill.same_names} keys are named {named(bill.own_name)}: by name they cannot be told apart")
+    if bill.cached_at and (now - bill.cached_at).total_seconds() > _OLD_S:
+        notes.append(f"OpenRouter's figures of the running day are those of {spoken(bill.cached_at)}")
+    skew_s = bill.clock_ahead_s
+    if skew_s is not None and abs(skew_s) >= _NOTABLE_SKEW_S:
+        side = "behind" if skew_s > 0 else "ahead of"
+        notes.append(
+            f"this computer's clock is {abs(skew_s) / 60:.0f} min {side} OpenRouter's: near midnight UTC a day may be "
+            "taken for another"
+        )
     return tuple(notes)
+
+
+def _stretches(missing: Sequence[date]) -> str:
+    """Write days as stretches without a gap."""
+    starts = [day for day in missing if day - DAY not in missing]
+    ends = [day for day in missing if day + DAY not in missing]
+    pairs = zip(starts, ends, strict=True)
+    return ", ".join(str(start) if start == end else f"{start} to {end}" for start, end in pairs)
 
 
 def _with_counters(options: Namespace, key: KeyInfo, now: datetime) -> int:
@@ -137,9 +166,20 @@ def _with_counters(options: Namespace, key: KeyInfo, now: datetime) -> int:
     tolerance: Tolerance = options.tolerance
     is_within = tolerance.allows(add(chosen.unexplained, chosen.surplus), chosen.key)
     notes = (
+        *_not_in_the_sums(chosen.ledger, len(ledger.health().holds)),
         "by model, by day and for other keys: set OPENROUTER_MGMT_KEY to a management key",
         "OpenRouter's counters may be up to a minute old; the ledger may have calls of other keys",
     )
     counters = render.Counters(windows, chosen, tolerance, is_within, notes)
     write(render.counters_json(counters, now) if options.json else render.counters_text(counters))
     return 0 if is_within else OUTSIDE
+
+
+def _not_in_the_sums(ledger: Usage, holds: int) -> Iterator[str]:
+    """Name the calls whose cost the ledger does not know, or not for sure."""
+    if ledger.unknown:
+        yield f"{plural(ledger.unknown, 'call')} of unknown cost in the ledger: not in its sum"
+    if ledger.estimated:
+        yield f"{plural(ledger.estimated, 'call')} in the ledger whose cost is an estimate"
+    if holds:
+        yield f"{plural(holds, 'call')} running or unsettled, not in these; see: settle"
