@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 from openrouter_usage.entry import Entry, Hold
 from openrouter_usage.index.blocks import BY_NAME, Block, mark_of, read_block
-from openrouter_usage.index.schema import portions
+from openrouter_usage.index.schema import marks, portions
 from openrouter_usage.index.usual import DAY_SLOTS
 from openrouter_usage.index.vector import COLUMNS, MOST_CALLS, columns
 from openrouter_usage.lines import read_line
@@ -35,6 +35,7 @@ _ADD_QUARTER = (
 )
 # With so many bytes of new lines the small table of ids has been filled often enough.
 _FRESH_BYTES = 4 * 1024 * 1024
+_ID_TABLES = ("ids", "fresh_ids")
 Row = tuple[object, ...]
 
 
@@ -103,24 +104,24 @@ class Ingest:
                 surplus = Block()
         self._write(surplus, -1)
         if self._is_full:
-            self._connection.execute("INSERT OR IGNORE INTO ids SELECT mark, start FROM fresh_ids ORDER BY mark, start")
-            self._connection.execute("DELETE FROM fresh_ids")
+            self._put_together()
+
+    def _put_together(self) -> None:
+        self._connection.execute("INSERT OR IGNORE INTO ids SELECT mark, start FROM fresh_ids ORDER BY mark, start")
+        self._connection.execute("DELETE FROM fresh_ids")
 
     def _marks_met_twice(self) -> list[int]:
         run = self._connection.execute
         if self._count > _MANY:
             # For very many new ids one walk through all is quicker than looking each one up.
-            every = "SELECT mark FROM ids UNION ALL SELECT mark FROM fresh_ids"
-            walk = f"SELECT mark FROM ({every}) GROUP BY mark HAVING count(*) > 1"  # noqa: S608  # own names
-            return [mark for (mark,) in run(walk).fetchall()]
-        found: list[int] = []
+            self._put_together()
+            return [mark for (mark,) in run("SELECT mark FROM ids GROUP BY mark HAVING count(*) > 1").fetchall()]
+        met: Counter[int] = Counter()
         for some in portions(sorted(set(self._new))):
-            # Numbered, so that both halves take the same values.
-            wanted = f"WHERE mark IN ({', '.join(f'?{number + 1}' for number in range(len(some)))})"
-            both = f"SELECT mark FROM ids {wanted} UNION ALL SELECT mark FROM fresh_ids {wanted}"  # noqa: S608  # question marks
-            twice = f"SELECT mark FROM ({both}) GROUP BY mark HAVING count(*) > 1"  # noqa: S608  # the same
-            found += [mark for (mark,) in run(twice, some).fetchall()]
-        return found
+            for table in _ID_TABLES:
+                known = f"SELECT mark FROM {table} WHERE mark IN ({marks(some)})"  # noqa: S608  # own names, question marks
+                met.update(mark for (mark,) in run(known, some))
+        return [mark for mark, times in met.items() if times > 1]
 
     def _settle_mark(self, mark: int, entry_at: EntryAt, surplus: Block) -> None:
         """Keep one call of each id: the first whose cost is certain, else the first with a cost, else the first."""
@@ -134,7 +135,7 @@ class Ingest:
             best = min(found, key=lambda pair: (not pair[1].is_certain, pair[1].cost is None, pair[0]))
             for start, entry in (pair for pair in found if pair is not best):
                 surplus.count(entry, start)
-                for table in ("ids", "fresh_ids"):
+                for table in _ID_TABLES:
                     forget = f"DELETE FROM {table} WHERE mark = ? AND start = ?"  # noqa: S608  # own names
                     self._connection.execute(forget, (mark, start))
                 self._connection.execute("INSERT OR IGNORE INTO superseded VALUES (?)", (start,))
@@ -194,5 +195,8 @@ def known_entry(connection: sqlite3.Connection, identity: str, entry_at: EntryAt
 
 def _starts(connection: sqlite3.Connection, mark: int) -> list[int]:
     """Give where the lines begin whose ids have a mark."""
-    both = "SELECT start FROM ids WHERE mark = ?1 UNION ALL SELECT start FROM fresh_ids WHERE mark = ?1"
-    return [start for (start,) in connection.execute(both, (mark,)).fetchall()]
+    found: list[int] = []
+    for table in _ID_TABLES:
+        where = f"SELECT start FROM {table} WHERE mark = ?"  # noqa: S608  # own names
+        found += [start for (start,) in connection.execute(where, (mark,))]
+    return found
