@@ -48,6 +48,7 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
     "snapshot": ("door", {"files", "settings"}),
     "index": ("door", {"index"}),
     "ledger": ("door", {"ledger", "index", "files"}),
+    "belongings": ("door", {"credentials", "settings", "files", "ledger"}),
     "preferences": ("door", {"files", "settings", "budget"}),
     "prices": ("door", {"files", "pricing"}),
     "routing": ("door", {"preferences"}),

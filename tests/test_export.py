@@ -224,7 +224,7 @@ def test_what_is_no_regular_file_is_not_written_to(
     assert not other.exists() or other.read_text() == "mine"
 
 
-OWN = ["usage.jsonl", "usage.jsonl.index", "../.openrouter/usage.jsonl", "linked/usage.jsonl"]
+OWN = ["usage.jsonl", "usage.jsonl.index", "../.openrouter/usage.jsonl", "linked/usage.jsonl", "credentials.env"]
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -234,7 +234,7 @@ def test_the_ledger_itself_is_never_replaced(name: str, tracker: Tracker, at: Tr
     before = tracker.bytes
     ran = at(None, "export", "--format", "json", "--force", "--output", str(tracker.folder / name))
     assert ran.code == 2
-    assert "is not written: it is the ledger, its index or the archive" in ran.error_line
+    assert "is not written: it is this program's own file" in ran.error_line
     assert tracker.bytes == before
     assert at(None, "stats", "--json").data["total"]["requests"] == 9
 

@@ -484,8 +484,37 @@ def test_the_ledger_itself_is_never_replaced(name: str, tracker: Tracker, at: Tr
     before = tracker.bytes
     ran = at(NOON, "report", "--svg", str(tracker.folder / name), "--force")
     assert ran.code == 2
-    assert "is not written: it is the ledger, its index or the archive" in ran.error_line
+    assert "is not written: it is this program's own file" in ran.error_line
     assert tracker.bytes == before
+
+
+OWN = [
+    *("credentials.env", "settings.json", "settings.lock", "alerts.json", "audit.jsonl", "activity.jsonl"),
+    *("usage.jsonl.1", "keys/ci.env", "cache/models.json", "linked/../credentials.env"),
+]
+
+
+@pytest.mark.parametrize("face", ["--html", "--svg"])
+@pytest.mark.parametrize("is_there", [True, False])
+@pytest.mark.parametrize("name", OWN)
+def test_no_file_of_the_program_is_replaced_by_a_page(
+    name: str, is_there: bool, face: str, tracker: Tracker, at: TrackerAt
+) -> None:
+    (tracker.folder / "keys").mkdir()
+    (tracker.folder / "cache").mkdir(exist_ok=True)
+    (tracker.folder / "linked").symlink_to(tracker.folder / "keys")
+    own = tracker.folder / name
+    own.unlink(missing_ok=True)
+    if is_there:
+        own.write_text("{}" if name == "settings.json" else "")
+    ran = at(NOON, "report", face, str(own), "--force")
+    assert ran.code == 2 and "is not written: it is this program's own file" in ran.error_line
+    assert own.exists() == is_there and (not is_there or own.stat().st_size < 3)
+
+
+def test_a_page_of_ones_own_may_lie_in_the_programs_folder(tracker: Tracker, at: TrackerAt) -> None:
+    assert at(NOON, "report", "--html", str(tracker.folder / "spend.html")).code == 0
+    assert at(NOON, "report", "--html", str(tracker.folder / "spend.html"), "--force").code == 0
 
 
 @pytest.mark.parametrize(

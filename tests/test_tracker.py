@@ -358,9 +358,9 @@ def test_the_history_replaces_its_own_file_and_no_other(tracker: CostTracker, pa
     assert len(json.loads(target.read_text())) == 1
     with pytest.raises(SettingsError, match="is there already"):
         tracker.export_history(target, force=False)
-    with pytest.raises(SettingsError, match="it is the ledger, its index or the archive"):
+    with pytest.raises(SettingsError, match="it is this program's own file"):
         tracker.export_history(path)
-    with pytest.raises(SettingsError, match="it is the ledger, its index or the archive"):
+    with pytest.raises(SettingsError, match="it is this program's own file"):
         tracker.export_history(path.with_name("usage.jsonl.index"))
     with pytest.raises(SettingsError, match="it is no regular file"):
         tracker.export_history(path.parent)

@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from openrouter_usage.errors import SettingsError
@@ -114,10 +114,10 @@ def own_files(ledger: Path) -> tuple[Path, Path, Path]:
     return ledger, ledger.with_name(ledger.name + ".index"), archive_beside(ledger)
 
 
-def save_output(path: Path, pieces: Iterable[str], *, force: bool, never: Iterable[Path] = ()) -> None:
+def save_output(path: Path, pieces: Iterable[str], *, force: bool, is_own: Callable[[Path], bool]) -> None:
     """Write a file that the user asked for; SettingsError when it exists, unless forced, or cannot be written.
 
-    The files of `never` are not replaced even if forced.
+    What is the program's own is not replaced even if forced, nor made where it is missing.
     """
     shown = safe(str(path), 300)
     try:
@@ -128,9 +128,8 @@ def save_output(path: Path, pieces: Iterable[str], *, force: bool, never: Iterab
         raise SettingsError(f"{shown} is not written: it is no regular file", hint="name another file")
     if status is not None and not force:
         raise _is_there(shown)
-    if any(_is_same(path, other) for other in never):
-        which = "the ledger, its index or the archive"
-        raise SettingsError(f"{shown} is not written: it is {which}", hint="name another file")
+    if is_own(path):
+        raise SettingsError(f"{shown} is not written: it is this program's own file", hint="name another file")
     try:
         replace_file(path, pieces, durable=True, anew=not force)
     except FileExistsError:
@@ -141,11 +140,3 @@ def save_output(path: Path, pieces: Iterable[str], *, force: bool, never: Iterab
 
 def _is_there(shown: str) -> SettingsError:
     return SettingsError(f"{shown} is there already", hint="name another file, or replace it with --force")
-
-
-def _is_same(path: Path, other: Path) -> bool:
-    try:
-        return path.samefile(other)
-    except OSError:
-        # Neither is there yet: then it is the name that counts.
-        return os.path.realpath(path) == os.path.realpath(other)

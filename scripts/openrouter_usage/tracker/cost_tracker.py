@@ -9,10 +9,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from openrouter_usage.belongings import is_own
 from openrouter_usage.entry import Entry, checked_entry
 from openrouter_usage.errors import InvalidValue, LedgerError
 from openrouter_usage.exchange import json_pieces
-from openrouter_usage.files import own_files, save_output
+from openrouter_usage.files import save_output
 from openrouter_usage.ledger.books import Ledger
 from openrouter_usage.lines import write_line
 from openrouter_usage.period import UTC
@@ -118,7 +119,12 @@ class CostTracker:
 
         With `force=False` SettingsError when the file is there already.
         """
-        save_output(Path(filepath), json_pieces(self.ledger.entries()), force=force, never=own_files(self.ledger.path))
+        save_output(
+            Path(filepath),
+            json_pieces(self.ledger.entries()),
+            force=force,
+            is_own=lambda path: is_own(path, self.ledger.path),
+        )
 
     def chat(
         self,

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
+from openrouter_usage.belongings import is_own
 from openrouter_usage.cli.books import describe_span, open_ledger, span
 from openrouter_usage.cli.output import write
 from openrouter_usage.cli.parser import Parser
 from openrouter_usage.entry import Entry
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.exchange import COLUMNS, as_text, csv_pieces, exported, json_pieces
-from openrouter_usage.files import own_files, save_output
+from openrouter_usage.files import save_output
 from openrouter_usage.period import UTC
 from openrouter_usage.render import as_markdown
 from openrouter_usage.render.as_json import envelope
@@ -46,7 +47,7 @@ def run(options: Namespace) -> int:
         for piece in pieces:
             write(piece)
         return 0
-    save_output(options.output, pieces, force=options.force, never=own_files(ledger.path))
+    save_output(options.output, pieces, force=options.force, is_own=lambda path: is_own(path, ledger.path))
     shown = safe(str(options.output), 300)
     if options.json:
         data = {"calls": counted.count, "format": options.format, "file": str(options.output)}

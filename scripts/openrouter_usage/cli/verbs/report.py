@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openrouter_usage.attribution import compared_with_kept
+from openrouter_usage.belongings import is_own
 from openrouter_usage.budget import Scope, scopes
 from openrouter_usage.cli.books import open_ledger
 from openrouter_usage.cli.output import write
@@ -23,7 +24,7 @@ from openrouter_usage.cli.verbs.stats import (
 )
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.exactjson import Json
-from openrouter_usage.files import own_files, save_output
+from openrouter_usage.files import save_output
 from openrouter_usage.ledger.books import Committed, Ledger
 from openrouter_usage.period import UTC, Period, days, iso, parse_day, today
 from openrouter_usage.preferences import load_caps
@@ -71,7 +72,7 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
     if str(target) == "-":
         write(drawn)
         return 0
-    save_output(target, [drawn], force=options.force, never=own_files(ledger.path))
+    save_output(target, [drawn], force=options.force, is_own=lambda path: is_own(path, ledger.path))
     calls = content.report.total.requests
     if options.json:
         bars = [bar.slot.period for bar in content.timeline.bars]
