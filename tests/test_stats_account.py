@@ -12,8 +12,10 @@ import pytest
 
 from openrouter_usage.answers.account import ActivityRow
 from openrouter_usage.archive.day import ACTIVITY, ANALYTICS, ArchivedDay, gathered, write_day
+from openrouter_usage.render import report_table, report_text
 from openrouter_usage.render.as_markdown import escaped
-from openrouter_usage.usage import Usage
+from openrouter_usage.report import Report
+from openrouter_usage.usage import NOTHING, Usage
 from tests.booking import NOON, NOWHERE, Booked, Tracker, TrackerAt
 from tests.oracle import read_csv
 from tests.test_hostile_text import harmless
@@ -227,6 +229,26 @@ def test_names_from_the_archive_do_nothing_to_a_terminal_or_a_spreadsheet(tracke
             harmless(account(at, "--by", by, "--format", face).out.replace("\r\n", "\n"))
     cells = [row[1] for row in csv.reader(io.StringIO(account(at, "--by", "provider", "--format", "csv").out))]
     assert not any(cell.startswith("=") for cell in cells)
+
+
+def test_an_account_that_is_no_name_is_not_shown_and_its_days_are_not_summed(tracker: Tracker, at: TrackerAt) -> None:
+    evil = line(YESTERDAY, "9").replace(b'"user-1"', rb'"\u001b[2J\u202e](x)\nevil"')
+    write(tracker, evil, line(YESTERDAY, "1"))
+    for face in ("text", "csv", "markdown", "json"):
+        ran = account(at, "--format", face)
+        harmless(ran.out.replace("\r\n", "\n"))
+        assert ran.code == 0 and "evil" not in ran.out
+    assert account(at, "--json").data["total"]["cost_usd"] == 1
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J\u202eevil\n", "a_b*c*|[x](y)"])
+def test_where_a_report_comes_from_is_shown_as_text(name: str) -> None:
+    report = Report("all", None, timezone.utc, "model", NOTHING, (), account=name, source="a.jsonl")
+    now = datetime(2026, 11, 22, tzinfo=timezone.utc)
+    harmless(report_text.render(report, 80))
+    markdown = report_table.as_markdown_text(report, now)
+    harmless(markdown)
+    assert "[x](y)" not in markdown and "_b*" not in markdown
 
 
 def test_an_archive_that_cannot_be_read_is_an_error_of_the_archive(tracker: Tracker, at: TrackerAt) -> None:

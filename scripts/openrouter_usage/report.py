@@ -11,6 +11,7 @@ from typing import NamedTuple
 from openrouter_usage.money import ZERO, add, subtract
 from openrouter_usage.period import Period, days
 from openrouter_usage.summary.model import Share
+from openrouter_usage.text import named
 from openrouter_usage.usage import NOTHING, Usage
 
 DEFAULT_TOP = 20
@@ -72,7 +73,7 @@ class Report:
     @property
     def whence(self) -> str:
         """The words before the file's name."""
-        return f"{self.origin}, archived for {self.account} in" if self.account else self.origin
+        return f"{self.origin}, archived for {named(self.account)} in" if self.account else self.origin
 
 
 def period_of_day(report: Report, name: str) -> Period:

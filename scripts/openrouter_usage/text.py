@@ -7,6 +7,7 @@ import re
 NAME_LIMIT = 100
 MESSAGE_LIMIT = 300
 _WORDS = r"[\w.,/:@~+=-]+(?: [\w.,/:@~+=-]+){0,2}"
+_ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", re.ASCII)
 _PLAIN_NAME = re.compile(rf"{_WORDS}|\({_WORDS}\)")
 
 
@@ -30,6 +31,11 @@ def quoted(text: object, limit: int = MESSAGE_LIMIT) -> str:
 def named(text: str) -> str:
     """Write a name: up to three plain words as they are, anything longer or stranger as a quotation."""
     return safe(text) if _PLAIN_NAME.fullmatch(text) else quoted(text, NAME_LIMIT)
+
+
+def is_account(text: str) -> bool:
+    """Tell whether a text can name an archived account, which is shown and typed: short, plain, and no key."""
+    return bool(_ACCOUNT.fullmatch(text)) and "sk-or-" not in text
 
 
 def _escape(char: str) -> str:

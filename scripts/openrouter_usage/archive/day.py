@@ -14,6 +14,7 @@ from openrouter_usage.errors import BadAnswer, InvalidValue
 from openrouter_usage.exactjson import Json, dumps
 from openrouter_usage.lines import read_object
 from openrouter_usage.period import UTC, parse_day, parse_moment
+from openrouter_usage.text import is_account
 from openrouter_usage.usage import NOTHING, Usage
 
 ACTIVITY, ANALYTICS = "/activity", "/analytics/query"
@@ -21,7 +22,6 @@ ACTIVITY, ANALYTICS = "/activity", "/analytics/query"
 SOURCES = (ANALYTICS, ACTIVITY)
 # A ledger is read in blocks of four times this, and a line must fit into one.
 LONGEST_DAY = 4 * 1024 * 1024 - 1
-_LONGEST_NAME = 100
 _FOREIGN = Unread("of a kind from elsewhere", False)
 _COUNTS = ("requests", "prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens")
 
@@ -91,7 +91,7 @@ def read_day(line: bytes) -> ArchivedDay | Unread | None:
 def _day(values: Mapping[str, Json]) -> ArchivedDay:
     fields = Fields(dict(values), "the archive")
     account, day = fields.text("account"), fields.text("date")
-    if not 0 < len(account) <= _LONGEST_NAME or len(day) != len("2026-11-22"):
+    if not is_account(account) or len(day) != len("2026-11-22"):
         raise InvalidValue("a day has an account and a date")
     date_ = parse_day(day)
     rows = gathered(_row(row, date_) for row in fields.each("rows"))

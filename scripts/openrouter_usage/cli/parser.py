@@ -8,11 +8,10 @@ from typing import Any, NoReturn
 
 from openrouter_usage.cli.output import terminal_width, write
 from openrouter_usage.errors import InvalidValue, OpenRouterUsageError, SettingsError
-from openrouter_usage.text import safe
+from openrouter_usage.text import is_account, safe
 from openrouter_usage.version import VERSION
 
 _KEY = re.compile(r"sk-or-[\w-]+")
-_ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", re.ASCII)
 EXIT_CODES = """exit codes:
   0 done   2 wrong usage or settings, missing packages   3 the answer is no
   4 OpenRouter said no (401, 402, 403)   5 OpenRouter could not be reached
@@ -80,7 +79,7 @@ def whole_number(lowest: int, highest: int) -> Any:
 
 def account_name(text: str) -> str:
     """Read the name of an archived account; ArgumentTypeError when it is none, or a key by mistake."""
-    if not _ACCOUNT.fullmatch(text) or _KEY.search(text):
+    if not is_account(text):
         raise argparse.ArgumentTypeError("an account has up to 40 letters, digits, dots and dashes, as sync shows it")
     return text
 

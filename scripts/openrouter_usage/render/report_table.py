@@ -110,5 +110,6 @@ def as_markdown_text(report: Report, now: datetime) -> str:
     """Write the report as a Markdown table with its source below."""
     head = [f"## OpenRouter cost statistics ({as_markdown.escaped(report.title)})", ""]
     notes = [f"- {as_markdown.escaped(note)}" for note in report.notes]
-    source = f"Source: {report.whence} {as_markdown.escaped(report.source)}; days of {report.zone}; amounts in USD."
+    whence, file = as_markdown.escaped(report.whence), as_markdown.escaped(report.source)
+    source = f"Source: {whence} {file}; days of {report.zone}; amounts in USD."
     return "\n".join([*head, *as_markdown.table(COLUMNS, as_csv_rows(report)), "", source, *notes]) + "\n"

@@ -23,7 +23,7 @@ def render(report: Report, width: int) -> str:
         lines += ["", f"{_HEADINGS[report.by]}:", *_groups(report)]
     if report.trend:
         lines += ["", *_trend(report, width)]
-    lines += ["", f"Source: {report.whence} {safe(report.source, 300)}; days of {report.zone}"]
+    lines += ["", f"Source: {safe(report.whence, 300)} {safe(report.source, 300)}; days of {report.zone}"]
     return "\n".join([*lines, *(f"⚠ {note}" for note in report.notes)]) + "\n"
 
 
