@@ -330,7 +330,7 @@ def test_older_days_are_filled_from_analytics_and_only_once(life: Life) -> None:
     before, asked = life.path.read_bytes(), len(life.sandbox.received("/analytics/query"))
     assert life.sync("--backfill", "365", "--quiet").out == ""
     assert life.path.read_bytes() == before
-    assert len(life.sandbox.received("/analytics/query")) == asked, "what is known is not asked for again"
+    assert len(life.sandbox.received("/analytics/query")) == asked + 1, "one question about all days without spend"
 
 
 def test_an_answer_that_was_cut_short_is_asked_for_in_smaller_pieces(life: Life) -> None:
@@ -361,7 +361,7 @@ def test_a_single_day_that_cannot_be_told_whole_is_not_archived_and_named(life: 
 
 def test_what_was_filled_before_a_failure_stays_and_the_rest_is_filled_the_next_time(life: Life) -> None:
     fill(life, 120)
-    life.sandbox.misbehave("/analytics/query", Fault.none(), Fault.status(400, message="no more"))
+    life.sandbox.misbehave("/analytics/query", Fault.none(), Fault.none(), Fault.status(400, message="no more"))
     ran = life.sync("--backfill", "120")
     assert ran.code == 2 and "New: 58 days" in ran.out
     assert "not everything could be archived: " in ran.err and '"no more"' in ran.err
@@ -383,6 +383,51 @@ def test_an_analytics_row_without_a_day_is_not_guessed_at(life: Life) -> None:
     ran = life.sync("--backfill", "40", "--json")
     assert ran.code == 5 and ran.json["error"]["code"] == "bad_answer"
     assert len(life.archived()) == 30
+
+
+BLANK = Fault.mutate(lambda answer: answer["data"].update(data=[]))
+
+
+@pytest.mark.parametrize("faults", [(BLANK,), (Fault.none(), BLANK)], ids=["all", "only the figures"])
+def test_older_days_that_come_back_empty_are_not_taken_for_days_without_spend(
+    faults: tuple[Fault, ...], life: Life
+) -> None:
+    for number in (2, 35, 100):
+        life.spend(life.today - number * DAY, least_rows=1)
+    life.sandbox.misbehave("/analytics/query", *faults)
+    ran = life.sync("--backfill", "120")
+    assert ran.code == 5 and "not everything could be archived: OpenRouter's answer" in ran.err
+    assert len(life.archived()) == 30
+    life.sandbox.behave()
+    assert life.sync("--backfill", "120").code == 0
+    assert life.stats("--json").data["total"]["cost_usd"] == sum(row.usage for row in life.account.activity)
+
+
+def test_what_was_kept_as_empty_from_analytics_is_asked_for_again(life: Life) -> None:
+    late = life.today - 100 * DAY
+    assert life.sync("--backfill", "365").code == 0
+    assert life.archived()[late] == ()
+    life.spend(late, least_rows=1)
+    ran = life.sync("--backfill", "365", "--json")
+    assert ran.code == 0 and [day["date"] for day in ran.data["days"]] == [str(late)]
+    assert life.stats("--json").data["total"]["cost_usd"] == sum(row.usage for row in life.account.activity)
+    asked = len(life.sandbox.received("/analytics/query"))
+    assert life.sync("--backfill", "365", "--quiet").out == ""
+    assert len(life.sandbox.received("/analytics/query")) == asked + 1
+
+
+@pytest.mark.parametrize("faults", [0, 1], ids=["the sums", "the figures"])
+def test_an_analytics_row_of_a_day_that_was_not_asked_for_is_not_understood(faults: int, life: Life) -> None:
+    life.spend(life.today - 40 * DAY, least_rows=1)
+
+    def move(answer: dict[str, Any]) -> None:
+        for row in answer["data"]["data"]:
+            row["date__day"] = "2025-01-01"
+
+    life.sandbox.misbehave("/analytics/query", *[Fault.none()] * faults, Fault.mutate(move))
+    ran = life.sync("--backfill", "60")
+    assert ran.code == 5 and "is about 2025-01-01, and " in ran.err
+    assert life.archived().keys().isdisjoint({life.today - 40 * DAY})
 
 
 def test_no_more_than_sixty_questions_are_asked_in_any_minute() -> None:
@@ -435,9 +480,9 @@ def test_two_syncs_at_the_same_time_write_every_day_once(life: Life) -> None:
 def test_a_sync_that_is_killed_leaves_whole_days_and_the_next_one_finishes(life: Life) -> None:
     life.now = datetime.now(timezone.utc)
     fill(life, 200)
-    life.sandbox.misbehave("/analytics/query", Fault.none(), Fault.none(), Fault.hang())
+    life.sandbox.misbehave("/analytics/query", Fault.none(), Fault.none(), Fault.none(), Fault.hang())
     process = life.tracker.start("sync", "--backfill", "200")
-    while len(life.sandbox.received("/analytics/query")) < 3:
+    while len(life.sandbox.received("/analytics/query")) < 4:
         assert process.poll() is None
     process.kill()
     process.communicate()

@@ -6,15 +6,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
+from typing import NamedTuple
 
 from openrouter_usage.answers.account import ActivityRow
-from openrouter_usage.answers.analytics import Analytics
+from openrouter_usage.answers.analytics import Analytics, Spend
 from openrouter_usage.archive.day import ACTIVITY, ANALYTICS, ArchivedDay, gathered
 from openrouter_usage.archive.known import Stretch, missing
 from openrouter_usage.client.openrouter import OpenRouter
 from openrouter_usage.errors import BadAnswer
 from openrouter_usage.period import DAY, UTC
 from openrouter_usage.text import plural
+from openrouter_usage.usage import NOTHING
 
 ACTIVITY_DAYS = 30
 MOST_DAYS = 365
@@ -40,6 +42,13 @@ class Pace:
         if len(self._asked) == _MOST_A_MINUTE:
             self._sleep(max(0.0, self._asked[0] + 60 - self._clock()))
         self._asked.append(self._clock())
+
+
+class Told(NamedTuple):
+    """The days of which the analytics API says that there was spend, and whether those are all."""
+
+    spent: frozenset[date]
+    is_whole: bool
 
 
 class Asking:
@@ -76,12 +85,25 @@ class Asking:
             )
         return span, days
 
+    def older_sums(self, span: Stretch, days: Iterable[ArchivedDay], pace: Pace) -> Told:
+        """Ask the analytics API on which days of a span there was spend; BadAnswer when it knows of none of `days`."""
+        pace.wait()
+        found = self._client.analytics(span.period, by_day=True)
+        spent = {_day_of(row, span) for row in found.rows if row.usage != NOTHING}
+        if not spent and not found.truncated and any(day.day in span.days() and day.rows for day in days):
+            raise BadAnswer(
+                f"OpenRouter's answer to {ANALYTICS} is empty, though /activity has spend in {span}",
+                hint="no older day was archived; try again later",
+            )
+        return Told(frozenset(spent), not found.truncated)
+
     def older_days(
-        self, account: str, wanted: Iterable[Stretch], pace: Pace
+        self, account: str, wanted: Iterable[Stretch], told: Told, pace: Pace
     ) -> Iterator[tuple[Stretch, list[ArchivedDay] | None]]:
         """Ask the analytics API about stretches of days, the newest first; None for a day it cannot tell whole.
 
-        An answer that was cut short is asked for again in halves.
+        An answer that was cut short is asked for again in halves. That a day had no spend is only believed where the
+        sums say the same.
         """
         pieces = [piece for stretch in sorted(wanted) for piece in _cut(stretch)]
         while pieces:
@@ -89,7 +111,11 @@ class Asking:
             pace.wait()
             found = self._client.analytics(piece.period, "model", by_day=True)
             if not found.truncated:
-                yield piece, self._days(account, piece, ANALYTICS, _rows(found))
+                days = self._days(account, piece, ANALYTICS, _rows(found, piece))
+                # Sums that were cut short are asked for again where nothing else speaks against an empty answer.
+                check = told if told.is_whole or any(day.rows for day in days) else self.older_sums(piece, (), pace)
+                _check_empty(days, check)
+                yield piece, days
             elif piece.length == 1:
                 yield piece, None
             else:
@@ -125,18 +151,41 @@ def _cut(stretch: Stretch) -> Iterator[Stretch]:
         first = last + DAY
 
 
-def _rows(found: Analytics) -> Iterator[ActivityRow]:
+def _rows(found: Analytics, asked: Stretch) -> Iterator[ActivityRow]:
     for spend in found.rows:
-        if spend.day is None:
-            raise BadAnswer("OpenRouter's answer to /analytics/query is not understood: a row names no day")
-        yield ActivityRow(spend.day, spend.names[0], UNKNOWN_PROVIDER, spend.usage, spend.names[0])
+        yield ActivityRow(_day_of(spend, asked), spend.names[0], UNKNOWN_PROVIDER, spend.usage, spend.names[0])
 
 
-def older_gaps(span: Stretch, back: int, known: Mapping[date, ArchivedDay]) -> list[Stretch]:
-    """Give what is not known of the days before those of /activity, up to so many days back."""
+def _day_of(spend: Spend, asked: Stretch) -> date:
+    if spend.day is None:
+        raise BadAnswer(f"OpenRouter's answer to {ANALYTICS} is not understood: a row names no day")
+    if not asked.first <= spend.day <= asked.last:
+        raise BadAnswer(f"OpenRouter's answer to {ANALYTICS} is about {spend.day}, and {asked} was asked for")
+    return spend.day
+
+
+def _check_empty(days: Iterable[ArchivedDay], told: Told) -> None:
+    empty = [day.day for day in days if not day.rows and day.day in told.spent]
+    if empty:
+        raise BadAnswer(
+            f"OpenRouter's answers to {ANALYTICS} differ: {empty[0]} has spend in one and none in the other",
+            hint="try again later",
+        )
+
+
+def older_gaps(span: Stretch, back: int, known: Mapping[date, ArchivedDay], told: Told | None = None) -> list[Stretch]:
+    """Give what is not known for sure of the days before those of /activity, up to so many days back.
+
+    That is also what the analytics API called empty, unless it does so again.
+    """
     today = span.last + DAY
     wanted = Stretch(today - back * DAY, span.first - DAY)
-    return missing(wanted, known) if wanted.length > 0 else []
+    sure = {at: day for at, day in known.items() if day.rows or day.source != ANALYTICS or _is_empty(at, told)}
+    return missing(wanted, sure) if wanted.length > 0 else []
+
+
+def _is_empty(day: date, told: Told | None) -> bool:
+    return told is not None and told.is_whole and day not in told.spent
 
 
 def check_not_blank(days: list[ArchivedDay], known: Mapping[date, ArchivedDay]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator
 from datetime import datetime
 
 from openrouter_usage.archive.day import ArchivedDay
@@ -57,8 +56,7 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
     added = archive.add(days, may_be_another=bool(options.account), check=lambda known: check_not_blank(days, known))
     progressed = _Progress(added)
     if options.backfill:
-        gaps = older_gaps(span, options.backfill, added.contents.accounts[account])
-        _backfill(progressed, archive=archive, gaps=gaps, found=asking.older_days(account, gaps, Pace()))
+        _backfill(progressed, asking, archive, span=span, back=options.backfill, days=days)
     synced = _synced(progressed, archive, account, span)
     if options.json:
         write(as_json(synced, now, progressed.error))
@@ -102,20 +100,23 @@ class _Progress:
 
 
 def _backfill(
-    progressed: _Progress,
-    *,
-    archive: Archive,
-    gaps: list[Stretch],
-    found: Iterator[tuple[Stretch, list[ArchivedDay] | None]],
+    progressed: _Progress, asking: Asking, archive: Archive, *, span: Stretch, back: int, days: list[ArchivedDay]
 ) -> None:
     """Archive older days piece by piece: what breaks off leaves what was archived before."""
-    total, done = sum(gap.length for gap in gaps), 0
+    account, pace, done = days[0].account, Pace(), 0
+    known = progressed.contents.accounts[account]
+    unsure = older_gaps(span, back, known)
+    if not unsure:
+        return
     try:
-        for piece, days in found:
-            if days is None:
+        told = asking.older_sums(Stretch(unsure[0].first, span.last), days, pace)
+        gaps = older_gaps(span, back, known, told)
+        total = sum(gap.length for gap in gaps)
+        for piece, found in asking.older_days(account, gaps, told, pace):
+            if found is None:
                 progressed.untold.append(piece)
             else:
-                progressed.add(archive.add(days))
+                progressed.add(archive.add(found))
             done += piece.length
             progress(f"asking for older days: {done:,} of {total:,}", is_over=done == total)
     except OpenRouterUsageError as error:
