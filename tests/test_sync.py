@@ -197,6 +197,51 @@ def test_an_answer_without_any_spend_is_not_believed_where_some_was_archived(lif
     assert life.path.read_bytes() == before
 
 
+def losing(*kept: int) -> Fault:
+    """An answer to /activity with some of its rows alone."""
+    return Fault.mutate(lambda answer: answer.update(data=[answer["data"][number] for number in kept]))
+
+
+@pytest.mark.parametrize(
+    ("kept", "is_first"),
+    [((), True), ((), False), ((0,), False)],
+    ids=["all the first time", "all later", "some later"],
+)
+def test_an_answer_that_lost_rows_once_is_asked_for_again(kept: tuple[int, ...], is_first: bool, life: Life) -> None:
+    for number in range(1, 10):
+        life.spend(life.today - number * DAY, least_rows=1)
+    if not is_first:
+        life.sync()
+    life.sandbox.misbehave("/activity", losing(*kept), Fault.none())
+    assert life.sync().code == 0
+    assert life.archived() == life.truth()
+
+
+def test_answers_that_lost_different_rows_are_not_believed(life: Life) -> None:
+    for number in range(1, 10):
+        life.spend(life.today - number * DAY, least_rows=1)
+    life.sync()
+    before = life.path.read_bytes()
+    life.sandbox.misbehave("/activity", losing(0), losing(-1))
+    ran = life.sync()
+    assert ran.code == 5 and "OpenRouter's answers to /activity differ" in ran.error_line
+    assert life.path.read_bytes() == before
+
+
+def test_spend_that_openrouter_takes_back_is_believed_when_it_says_so_twice(life: Life) -> None:
+    for number in range(1, 10):
+        life.spend(life.today - number * DAY, least_rows=1)
+    life.sync()
+    gone = life.today - 4 * DAY
+    life.account.activity[:] = [row for row in life.account.activity if row.date != gone]
+    asked = len(life.sandbox.received("/activity"))
+    assert life.sync().code == 0
+    assert life.archived() == life.truth() and life.archived()[gone] == ()
+    assert len(life.sandbox.received("/activity")) == asked + 2
+    life.sync()
+    assert len(life.sandbox.received("/activity")) == asked + 3, "what is known to be gone is not doubted again"
+
+
 @pytest.mark.parametrize(
     ("fault", "code"),
     [

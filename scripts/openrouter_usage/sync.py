@@ -11,7 +11,7 @@ from typing import NamedTuple
 from openrouter_usage.answers.account import ActivityRow
 from openrouter_usage.answers.analytics import Analytics, Spend
 from openrouter_usage.archive.day import ACTIVITY, ANALYTICS, ArchivedDay, gathered
-from openrouter_usage.archive.known import Stretch, missing
+from openrouter_usage.archive.known import Stretch, is_doubtful, missing
 from openrouter_usage.client.openrouter import OpenRouter
 from openrouter_usage.errors import BadAnswer
 from openrouter_usage.period import DAY, UTC
@@ -82,6 +82,20 @@ class Asking:
                 f"OpenRouter's clock says {self._opened:%Y-%m-%d} and this computer's {self._now:%Y-%m-%d}, "
                 "and its answer to /activity does not tell which is right",
                 hint="set this computer's clock; nothing was archived",
+            )
+        return span, days
+
+    def confirmed_days(self, account: str, known: Mapping[date, ArchivedDay]) -> tuple[Stretch, list[ArchivedDay]]:
+        """Ask as `completed_days` does, and a second time where spend is gone: that counts if it is said twice."""
+        span, days = self.completed_days(account)
+        if not is_doubtful(days, known):
+            return span, days
+        first = {day.day: day.rows for day in days}
+        span, days = self.completed_days(account)
+        if is_doubtful(days, known) and any(first.get(day.day, day.rows) != day.rows for day in days):
+            raise BadAnswer(
+                "OpenRouter's answers to /activity differ, and days that had spend are without it",
+                hint="nothing was archived; try again later",
             )
         return span, days
 

@@ -70,6 +70,13 @@ def _is_news(day: ArchivedDay, known: ArchivedDay | None) -> bool:
     return day.rank >= known.rank and (day.source, day.rows) != (known.source, known.rows)
 
 
+def is_doubtful(found: Iterable[ArchivedDay], known: Mapping[date, ArchivedDay]) -> bool:
+    """Tell whether an answer takes all spend from a day that had some, or has none at all and tells of new days."""
+    days = list(found)
+    lost = any(not day.rows and day.day in known and known[day.day].rows for day in days)
+    return lost or (not any(day.rows for day in days) and any(day.day not in known for day in days))
+
+
 def missing(wanted: Stretch | None, known: Mapping[date, ArchivedDay]) -> list[Stretch]:
     """Give the stretches of wanted days that nobody ever asked about: neither spend nor no spend is known there."""
     found: list[Stretch] = []

@@ -52,7 +52,7 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
     now = now or datetime.now(UTC)
     asking = Asking(client, now)
     account = _account(asking.account(), options.account)
-    span, days = asking.completed_days(account)
+    span, days = asking.confirmed_days(account, archive.read().accounts.get(account, {}))
     added = archive.add(days, may_be_another=bool(options.account), check=lambda known: check_not_blank(days, known))
     progressed = _Progress(added)
     if options.backfill:
