@@ -337,6 +337,11 @@ CASES = [
     Case("a repeated call", ledger(call(id="gen-a"), call(id="gen-a")), "note", ("1 line superseded",)),
     Case("unsettled calls", ledger(hold("aa", most="0.5"), hold("bb", most="0.7", generation="gen-b")), "warning",
          ("2 calls running or unsettled, $1.20 held; the largest is $0.70", "gen-b, since 2026-11-22 10:00 UTC")),
+    Case("calls that hold nobody knows what", ledger(hold("aa", most=None), hold("bb", most=None)), "warning",
+         ("2 calls running or unsettled, held: not known; the oldest is openai/gpt-5.2, aa, since 2026-11-22",)),
+    Case("calls of which one holds nobody knows what", ledger(hold("aa", most=None), hold("bb", most="0.1234567")),
+         "warning", ("2 calls running or unsettled, $0.123457 held for 1 of them, for the rest not known; "
+                     "the largest known is $0.123457, openai/gpt-5.2, bb",)),
     Case("a running call", now_held, "note", ("1 call running or unsettled",)),
     Case("an unbounded call", ledger(hold("aa", most=None)), "warning", ("the largest is an unknown amount",)),
     Case("calls in the spool", waiting, "warning", ("2 lines (", "in the spool, not yet in the ledger")),

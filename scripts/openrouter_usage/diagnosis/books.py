@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import NamedTuple
 
 from openrouter_usage.diagnosis.finding import Finding, note, of_error, ok, problem, warning
 from openrouter_usage.diagnosis.words import Words
 from openrouter_usage.entry import Hold
 from openrouter_usage.errors import LedgerError, OpenRouterUsageError
-from openrouter_usage.money import format_usd
+from openrouter_usage.money import format_usd, total
 from openrouter_usage.period import spoken
 from openrouter_usage.text import ago, named, plural
 
@@ -128,12 +127,19 @@ def _places(lines: Sequence[Line], words: Words) -> str:
 def _holds(holds: Sequence[Hold], now: datetime, words: Words) -> list[Finding]:
     if not holds:
         return [ok(AREA, "no call is unsettled")]
-    largest = max(holds, key=lambda hold: hold.max_cost or Decimal(0))
-    known = sum((hold.max_cost or Decimal(0) for hold in holds), Decimal(0))
-    amount = format_usd(largest.max_cost) if largest.max_cost is not None else "an unknown amount"
+    known = [(hold.max_cost, hold) for hold in holds if hold.max_cost is not None]
+    if known:
+        most, largest = max(known, key=lambda pair: pair[0])
+        is_all = len(known) == len(holds)
+        rest = "" if is_all else f" for {len(known):,} of them, for the rest not known"
+        amount = f"{format_usd(total(cost for cost, _ in known))} held{rest}"
+        amount += f"; the largest{'' if is_all else ' known'} is {format_usd(most)}"
+    else:
+        largest = min(holds, key=lambda hold: hold.ts)
+        amount = "held: not known; the oldest is"
     which = "" if words.is_shared else f", {named(largest.generation or largest.id)}"
     text = (
-        f"{plural(len(holds), 'call')} running or unsettled, {format_usd(known)} held; the largest is {amount}, "
+        f"{plural(len(holds), 'call')} running or unsettled, {amount}{', ' if known else ' '}"
         f"{named(largest.model)}{which}, since {spoken(largest.ts)}"
     )
     if all(now - hold.ts < RUNNING for hold in holds):
