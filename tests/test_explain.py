@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal, Inexact, localcontext
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -209,7 +209,7 @@ class Oracle:
     def _month_end(self, _: Any) -> list[Decimal]:
         first = (self.today.replace(day=1) + 32 * DAY).replace(day=1)
         rest = Decimal((datetime(first.year, first.month, 1, tzinfo=UTC) - self.now).total_seconds())
-        amount = self.of("monthly") + (self.pace() * rest / 86_400).quantize(Decimal("0.000001"))
+        amount = self.of("monthly") + (self.pace() * rest / 86_400).quantize(Decimal("0.000001"), ROUND_HALF_UP)
         return [self.pace(), amount, self.of("monthly")]
 
     def _outlook(self, fact: Any) -> list[Decimal]:
@@ -278,3 +278,27 @@ def test_the_forecast_is_in_the_json_without_being_asked_for(stats_at: StatsAt, 
     data = stats_at(None, "--json", mgmt=MANAGEMENT_KEY).data
     assert data["forecast"]["usual_day_usd"] > 0
     assert data["explanation"] == []
+
+
+@pytest.mark.parametrize(("digits", "trap"), [(3, False), (28, True)])
+def test_what_is_said_does_not_hang_on_the_callers_decimal_context(
+    digits: int, trap: bool, stats_at: StatsAt, account: Account
+) -> None:
+    account.now = lambda: SUNDAY
+    month_of_spend(account, account.keys[0], amount="1.123456789012345")
+    key = account.keys[0]
+    key.limit, key.limit_reset, key.limit_remaining = Decimal(30), "monthly", Decimal("-1.23456789")
+    usual = [stats_at(SUNDAY, "--explain", face, mgmt=MANAGEMENT_KEY).out for face in ("--json", "--format=text")]
+    with localcontext() as context:
+        context.prec, context.traps[Inexact] = digits, trap
+        found = [stats_at(SUNDAY, "--explain", face, mgmt=MANAGEMENT_KEY).out for face in ("--json", "--format=text")]
+    assert found == usual
+
+
+def test_a_day_of_any_size_beside_any_usual_one_is_told(stats_at: StatsAt, account: Account) -> None:
+    account.now = lambda: SUNDAY
+    for ago in range(1, 31):
+        account.add_activity(GPT, days_ago=ago, usage=Decimal("900000000" if ago == 1 else "1E-20"))
+    ran = stats_at(SUNDAY, "--explain", mgmt=MANAGEMENT_KEY)
+    assert (ran.code, ran.err) == (0, "")
+    assert "On 2026-11-21 (UTC) the account spent $900,000,000.00, 90000000000000000000000000000.0 times" in ran.out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from decimal import ROUND_DOWN, ROUND_UP, Decimal, localcontext
+from decimal import ROUND_DOWN, ROUND_UP, Decimal, Inexact, localcontext
 from fractions import Fraction
 from typing import Any
 
@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from openrouter_usage.errors import InvalidValue
-from openrouter_usage.money import add, format_usd, plain, share, subtract, total, usd
+from openrouter_usage.money import add, format_usd, multiply, plain, ratio, rounded, share, subtract, total, usd
 from tests import oracle
 
 AMOUNTS = st.builds(
@@ -145,3 +145,16 @@ def test_a_share_is_0_or_100_only_when_that_is_true(part: int, rest: int) -> Non
 
 def test_a_share_of_nothing_is_no_number() -> None:
     assert share(Decimal(0), Decimal(0)) == share(Decimal(1), Decimal(0)) == "–"
+
+
+@given(AMOUNTS | WIDE, AMOUNTS.filter(bool), st.integers(0, 3))
+def test_shares_and_ratios_do_not_hang_on_the_decimal_context(part: Decimal, whole: Decimal, decimals: int) -> None:
+    def figures() -> list[object]:
+        step = Decimal("0.1")
+        return [share(part, whole, decimals), rounded(ratio(part, whole), step), rounded(multiply(part, 100), step)]
+
+    usual = figures()
+    assert abs(Fraction(ratio(part, whole)) - Fraction(part) / Fraction(whole)) < Fraction(1, 10**20)
+    with localcontext() as context:
+        context.prec, context.traps[Inexact] = 3, True
+        assert figures() == usual

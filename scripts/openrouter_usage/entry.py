@@ -197,7 +197,7 @@ def _amount(values: Mapping[str, object], name: str) -> Decimal | None:
         amount = usd(value)
     except InvalidValue as error:
         raise InvalidValue(f"{name}: {error}") from None
-    if (amount < 0 and name != "cache_discount") or abs(amount) > LARGEST_COST:
+    if (amount < 0 and name != "cache_discount") or amount.copy_abs() > LARGEST_COST:
         raise InvalidValue(f"{name} is an amount from 0 to {LARGEST_COST:,} USD")
     return amount
 

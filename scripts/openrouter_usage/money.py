@@ -80,6 +80,21 @@ def total(amounts: Iterable[Decimal]) -> Decimal:
     return result
 
 
+def multiply(amount: Decimal, factor: Decimal | int) -> Decimal:
+    """Multiply to 60 digits, whatever the caller's decimal context."""
+    return _ROUNDED.multiply(amount, Decimal(factor))
+
+
+def ratio(part: Decimal, whole: Decimal | int) -> Decimal:
+    """Divide to 60 digits, whatever the caller's decimal context."""
+    return _ROUNDED.divide(part, Decimal(whole))
+
+
+def rounded(amount: Decimal, step: Decimal) -> Decimal:
+    """Round half up to as many decimals as `step` has, whatever the caller's decimal context."""
+    return _ROUNDED.quantize(amount, step)
+
+
 def plain(amount: Decimal) -> str:
     """Write an amount exactly and without an exponent, as JSON and CSV show it."""
     text = format(amount, "f")
@@ -103,9 +118,10 @@ def share(part: Decimal, whole: Decimal, decimals: int = 0) -> str:
     if not whole:
         return "–"
     least = Decimal(1).scaleb(-decimals)
-    percent = _ROUNDED.divide(_ROUNDED.multiply(part, Decimal(100)), whole)
-    if part and abs(percent) < least:
+    percent = ratio(multiply(part, 100), whole)
+    if part and percent.copy_abs() < least:
         return f"<{least}%"
-    if part != whole and 100 - least < percent < 100:
-        return f">{100 - least}%"
-    return f"{_ROUNDED.quantize(percent, least):f}%"
+    nearly = subtract(Decimal(100), least)
+    if part != whole and nearly < percent < 100:
+        return f">{nearly}%"
+    return f"{rounded(percent, least):f}%"

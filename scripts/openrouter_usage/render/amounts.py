@@ -38,7 +38,7 @@ def limit_left(limit: Limit) -> str:
     if limit.remaining is None:
         return f"{cap} (what is left is unknown; {window})"
     if limit.remaining <= 0:
-        over = f", {format_usd(-limit.remaining)} over" if limit.remaining else ""
+        over = f", {format_usd(limit.remaining.copy_abs())} over" if limit.remaining else ""
         return f"exhausted{over}: $0.00 left of {cap} ({window})"
     return f"{format_usd(limit.remaining)} left of {cap} ({window})"
 

@@ -133,7 +133,8 @@ def _breakdown(breakdown: Breakdown) -> list[str]:
 def _unattributed(amount: Decimal) -> str:
     if amount < 0:
         return (
-            f"the ledger has {format_usd(-amount)} more than this key spent: calls of other keys, or figures not yet in"
+            f"the ledger has {format_usd(amount.copy_abs())} more than this key spent: "
+            "calls of other keys, or figures not yet in"
         )
     return f"not attributed: {format_usd(amount)} (spent by this key, not seen by the ledger)"
 

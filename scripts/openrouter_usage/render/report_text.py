@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from openrouter_usage.money import format_usd, share
+from openrouter_usage.money import format_usd, multiply, ratio, share
 from openrouter_usage.period import Period, spoken
 from openrouter_usage.report import Report
 from openrouter_usage.summary.model import Share
@@ -116,4 +116,4 @@ def _with_unknown(report: Report, days: tuple[Share, ...], lines: list[str], ind
 
 def _length(cost: Decimal, most: Decimal, room: int) -> int:
     """Give a bar's length: at least one for any cost at all."""
-    return max(1, int(cost * room / most)) if cost and most else 0
+    return max(1, int(ratio(multiply(cost, room), most))) if cost and most else 0

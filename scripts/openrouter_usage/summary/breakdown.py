@@ -51,4 +51,4 @@ def share_out(sums: Mapping[str, Usage], period: Period, *, days: int, top: int 
 def _dearest_first(share: Share) -> tuple[object, ...]:
     usage = share.usage
     # Only the order weighs credits and BYOK together; as figures they are never added.
-    return (-add(usage.cost, usage.byok_cost), -usage.requests, share.name)
+    return (add(usage.cost, usage.byok_cost).copy_negate(), -usage.requests, share.name)

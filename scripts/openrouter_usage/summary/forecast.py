@@ -13,7 +13,7 @@ from typing import NamedTuple
 from openrouter_usage.answers.account import ActivityRow, TodaySpend
 from openrouter_usage.answers.key import KeyInfo
 from openrouter_usage.answers.parts import Gap, Parts
-from openrouter_usage.money import EXACT, ZERO, add, format_usd
+from openrouter_usage.money import EXACT, ZERO, add, format_usd, multiply, ratio, rounded
 from openrouter_usage.period import completed_days, spoken
 from openrouter_usage.summary.model import Summary
 from openrouter_usage.summary.pace import Pace, account_pace, days_left, key_pace
@@ -79,7 +79,7 @@ def _month_end(summary: Summary, pace: Pace | None) -> MonthEnd | None:
     if so_far is None or pace is None:
         return None
     left_s = Decimal(int((summary.month.period.end - summary.taken_at).total_seconds()))
-    amount = add(so_far, (pace.usd_per_day * left_s / 86_400).quantize(_SIX))
+    amount = add(so_far, rounded(ratio(multiply(pace.usd_per_day, left_s), 86_400), _SIX))
     return MonthEnd(amount, so_far, pace)
 
 
@@ -119,7 +119,7 @@ def _above(recent: Mapping[date, Decimal], usual: Decimal) -> list[Spike]:
     if not usual:
         return []
     high = {day: amount for day, amount in recent.items() if amount >= EXACT.multiply(usual, Decimal(SPIKE))}
-    return [Spike(day, amount, (amount / usual).quantize(_TENTH)) for day, amount in sorted(high.items())]
+    return [Spike(day, amount, rounded(ratio(amount, usual), _TENTH)) for day, amount in sorted(high.items())]
 
 
 def said_of_month_end(found: MonthEnd, scope: str) -> str:
@@ -139,7 +139,7 @@ def said_of_outlook(outlook: Outlook, now: datetime) -> str:
     if outlook.days is None:
         return f"The {outlook.name} lasts as long as nothing is spent: {pace}"
     anew = outlook.starts_anew_at
-    if anew and Decimal(int((anew - now).total_seconds())) <= outlook.days * 86_400:
+    if anew and Decimal(int((anew - now).total_seconds())) <= multiply(outlook.days, 86_400):
         return f"The {outlook.name} is not used up before it starts anew, {spoken(anew)}, at {pace}"
     return f"The {outlook.name} lasts about {outlook.days:f} days at {pace}"
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from openrouter_usage.answers.account import ActivityRow
 from openrouter_usage.answers.key import KeyInfo
-from openrouter_usage.money import ZERO, total
+from openrouter_usage.money import ZERO, multiply, ratio, rounded, total
 from openrouter_usage.period import completed_days, week
 
 PACE_DAYS = 7
@@ -27,7 +27,7 @@ def account_pace(rows: tuple[ActivityRow, ...], now: datetime) -> Pace:
     """Give the account's pace over the last seven completed UTC days."""
     period = completed_days(now, PACE_DAYS)
     spent = total(row.usage.cost for row in rows if period.first_day <= row.day <= period.last_day)
-    per_day = (spent / PACE_DAYS).quantize(_SIX)
+    per_day = rounded(ratio(spent, PACE_DAYS), _SIX)
     return Pace(per_day, f"the account's last {PACE_DAYS} completed UTC days, {period.first_day} to {period.last_day}")
 
 
@@ -36,7 +36,7 @@ def key_pace(key: KeyInfo, now: datetime) -> Pace | None:
     elapsed_s = Decimal(int((now - week(now).start).total_seconds()))
     if key.weekly.usage is None or elapsed_s < 86_400:
         return None
-    per_day = (key.weekly.usage * 86_400 / elapsed_s).quantize(_SIX)
+    per_day = rounded(ratio(multiply(key.weekly.usage, 86_400), elapsed_s), _SIX)
     return Pace(per_day, f"this key's running UTC week, since {week(now).first_day}")
 
 
@@ -44,4 +44,4 @@ def days_left(left: Decimal, pace: Pace) -> Decimal | None:
     """Give for how many days, to a tenth, what is left will last; None at a pace of nothing."""
     if not pace.usd_per_day:
         return None
-    return (max(left, ZERO) / pace.usd_per_day).quantize(_TENTH)
+    return rounded(ratio(max(left, ZERO), pace.usd_per_day), _TENTH)

@@ -15,7 +15,7 @@ from openrouter_usage.entry import Hold
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.exactjson import Json
 from openrouter_usage.ledger.books import Committed
-from openrouter_usage.money import add, format_usd, share
+from openrouter_usage.money import add, format_usd, multiply, ratio, rounded, share
 from openrouter_usage.period import UTC, iso, spoken
 from openrouter_usage.preferences import VARIABLES, cap, load_caps, save_caps, save_preference
 from openrouter_usage.render.as_json import envelope
@@ -99,7 +99,7 @@ def _used_percent(scope: Scope) -> Decimal | None:
     """Give how much of a cap is spent or held, to a tenth of a percent; None of no cap at all, and per request."""
     if scope.period is None or not scope.cap:
         return None
-    return (add(scope.spent, scope.held) * 100 / scope.cap).quantize(Decimal("0.1"))
+    return rounded(ratio(multiply(add(scope.spent, scope.held), 100), scope.cap), Decimal("0.1"))
 
 
 def _left(scope: Scope) -> str:

@@ -11,7 +11,7 @@ from openrouter_usage.cli.output import write
 from openrouter_usage.cli.parser import Parser, whole_number
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.exactjson import Json
-from openrouter_usage.money import format_usd
+from openrouter_usage.money import format_usd, ratio, rounded
 from openrouter_usage.period import UTC, iso
 from openrouter_usage.pricing import PriceList, list_cost, per_million
 from openrouter_usage.render.as_json import envelope
@@ -164,7 +164,7 @@ def _compare(options: Namespace, prices: PriceList, now: datetime) -> int:
         if cost is None:
             lines.append(f"• {named(name)}: unknown (the price varies, or OpenRouter does not list it)")
         else:
-            times = f" ({cost / cheapest:.1f} x)" if cheapest and cost > cheapest else ""
+            times = f" ({rounded(ratio(cost, cheapest), Decimal('0.1')):f} x)" if cheapest and cost > cheapest else ""
             lines.append(f"• {named(name)}: {format_usd(cost)}{times}")
     write("\n".join([*lines, _age(prices, now)]) + "\n")
     return 0

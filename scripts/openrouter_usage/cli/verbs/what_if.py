@@ -54,7 +54,7 @@ def run(options: Namespace) -> int:
         more: dict[str, Json] = {"unknown_cost_calls": usage.unknown, "prices_of": iso(prices.fetched_at)}
         write(envelope("what-if", now, span | figures | more))
         return 0
-    less = f"{format_usd(saved)} less" if saved >= 0 else f"{format_usd(-saved)} more"
+    less = f"{format_usd(saved)} less" if saved >= 0 else f"{format_usd(saved.copy_abs())} more"
     lines = [
         f"{plural(usage.requests, 'call')} of {period.first_day} to {period.last_day} UTC, from the local ledger:",
         f"billed {format_usd(usage.cost)}; on {named(options.model)} {format_usd(cost)}, {less}",
