@@ -137,6 +137,20 @@ def test_without_a_ledger_a_zones_day_is_unknown_and_not_nothing(stats_at: Stats
     assert asked(stats_at, "--tz", "Europe/Moscow", mgmt=None)["zone_today"]["usage_usd"] is None
 
 
+def test_calls_of_unknown_cost_are_no_part_of_a_zones_day_and_are_counted(stats_at: StatsAt, home: Path) -> None:
+    books = Tracker(home)
+    books.write(call("2026-11-22T08:00:00Z", GPT, None))
+    told = "Today, Asia/Tokyo: unknown (since 2026-11-21 15:00 UTC; local ledger; 1 call of unknown cost not in it)"
+    assert told in stats_at(NOON, "--tz", "Asia/Tokyo").out
+    zone = asked(stats_at, "--tz", "Asia/Tokyo", mgmt=None)["zone_today"]
+    assert (zone["usage_usd"], zone["byok_usd"], zone["unknown_cost_calls"]) == (None, None, 1)
+    books.write(call("2026-11-22T09:00:00Z", GPT, "0.5"))
+    zone = asked(stats_at, "--tz", "Asia/Tokyo", mgmt=None)["zone_today"]
+    assert (zone["usage_usd"], zone["unknown_cost_calls"]) == (Decimal("0.5"), 1)
+    as_csv = stats_at(NOON, "--tz", "Asia/Tokyo", "--format", "csv").out
+    assert "local ledger; 1 call of unknown cost not in it" in as_csv
+
+
 @pytest.mark.parametrize("by", ["key", "workspace"])
 def test_without_one_nobody_can_tell_who_spent_it(stats_at: StatsAt, by: str) -> None:
     ran = stats_at(NOON, "--by", by)

@@ -95,4 +95,7 @@ class Spending:
         found, _ = local_breakdown(question.period, top=0, by="model")
         if found is None:
             return Window(question.period, None, None, LOCAL)
-        return Window(question.period, found.total.cost, found.total.byok_cost, LOCAL)
+        whole = found.total
+        if whole.unknown == whole.requests:
+            return Window(question.period, None, None, LOCAL, whole.unknown)
+        return Window(question.period, whole.cost, whole.byok_cost, LOCAL, whole.unknown)

@@ -8,7 +8,7 @@ from openrouter_usage.answers.key import Limit
 from openrouter_usage.money import format_usd
 from openrouter_usage.period import spoken
 from openrouter_usage.summary.model import Breakdown, Window
-from openrouter_usage.text import safe
+from openrouter_usage.text import plural, safe
 from openrouter_usage.usage import Usage
 
 
@@ -28,6 +28,13 @@ def window_amount(window: Window, mark: str = "") -> str:
         return "unknown"
     amount = format_usd(window.usage) + mark
     return f"{amount} + {format_usd(window.byok)} BYOK" if window.byok else amount
+
+
+def window_source(window: Window) -> str:
+    """Write where a window's figure comes from, and how many calls are not in it because nobody knows their cost."""
+    if not window.unknown_calls:
+        return window.source
+    return f"{window.source}; {plural(window.unknown_calls, 'call')} of unknown cost not in it"
 
 
 def limit_left(limit: Limit) -> str:

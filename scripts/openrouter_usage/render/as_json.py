@@ -55,7 +55,9 @@ def summary_data(summary: Summary, now: datetime) -> Json:
         "free_models_today": None
         if summary.free_models is None
         else {"used": summary.free_models.used, "limit": summary.free_models.limit},
-        "zone_today": None if summary.zone_day is None else _window(summary.zone_day),
+        "zone_today": None
+        if summary.zone_day is None
+        else {**_window(summary.zone_day), "unknown_cost_calls": summary.zone_day.unknown_calls},
         "breakdown": _breakdown(summary.breakdown),
         "forecast": None if summary.ahead is None else forecast_data(summary.ahead),
         "explanation": [
@@ -99,7 +101,7 @@ def _period(period: Period) -> dict[str, Json]:
     return {"start": iso(period.start), "end": iso(period.end)}
 
 
-def _window(window: Window) -> Json:
+def _window(window: Window) -> dict[str, Json]:
     return {"usage_usd": window.usage, "byok_usd": window.byok, **_period(window.period), "source": window.source}
 
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from openrouter_usage.answers.parts import Gap
 from openrouter_usage.money import format_usd
 from openrouter_usage.period import spoken
-from openrouter_usage.render.amounts import limit_left, span_words, spent, window_amount
+from openrouter_usage.render.amounts import limit_left, span_words, spent, window_amount, window_source
 from openrouter_usage.summary.model import Breakdown, Summary
 from openrouter_usage.text import ago, named, plural, safe
 
@@ -70,7 +70,7 @@ def _zone_day(summary: Summary) -> list[str]:
     window = summary.zone_day
     if window is None:
         return []
-    since = f"since {spoken(window.period.start)}; {window.source}"
+    since = f"since {spoken(window.period.start)}; {window_source(window)}"
     return [f"T{window.period.label[1:]}: {window_amount(window)} ({since})"]
 
 

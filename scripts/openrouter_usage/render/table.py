@@ -8,7 +8,7 @@ from decimal import Decimal
 from openrouter_usage.answers.key import Limit
 from openrouter_usage.money import plain
 from openrouter_usage.period import DAY, Period, iso, midnight, parse_day
-from openrouter_usage.render.amounts import span_words
+from openrouter_usage.render.amounts import span_words, window_source
 from openrouter_usage.summary.model import Breakdown, Summary, Window
 from openrouter_usage.usage import Usage
 
@@ -67,7 +67,8 @@ def _exact(amount: Decimal | None) -> str:
 
 def _window(window: Window) -> Row:
     usage, byok = _exact(window.usage), _exact(window.byok)
-    return _row("window", window.period.label, period=window.period, usage=usage, byok=byok, source=window.source)
+    source = window_source(window)
+    return _row("window", window.period.label, period=window.period, usage=usage, byok=byok, source=source)
 
 
 def _limit(kind: str, limit: Limit) -> Row:

@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 
 
 class Window(NamedTuple):
-    """Money spent in a running UTC window; `source` names the endpoint the figure comes from."""
+    """Money spent in a running window; `source` names the endpoint the figure comes from, or the local ledger.
+
+    `unknown_calls` are calls of the window whose cost nobody knows, and which are in no figure.
+    """
 
     period: Period
     usage: Decimal | None
     byok: Decimal | None
     source: str
+    unknown_calls: int = 0
 
 
 class Share(NamedTuple):
