@@ -176,6 +176,34 @@ def test_where_the_analytics_api_fails_the_totals_stand_and_the_gap_is_named(sta
     assert [gap["part"] for gap in data["missing"]] == ["breakdown"]
 
 
+def test_kept_figures_of_another_day_are_not_mixed_with_todays(
+    stats_at: StatsAt, account: Account, sandbox: Sandbox, home: Path
+) -> None:
+    assert asked(stats_at, "--explain")["partial"] is False
+    later = NOON + timedelta(days=2)
+    account.now = lambda: later
+    spend(account, GPT, "40", later - timedelta(minutes=5))
+    Tracker(home).write(call("2026-11-24T11:00:00Z", GPT, "40"))
+    for path in ("/key", "/credits", "/activity"):
+        sandbox.misbehave(path, Fault.status(503))
+    words = ("--today", "--tz", "Asia/Tokyo", "--explain")
+    data = stats_at(later, *words, "--json", mgmt=MANAGEMENT_KEY).data
+    assert {gap["part"]: gap["code"] for gap in data["missing"]} == {
+        "breakdown": "other_day", "zone_today": "other_day", "account_today": "other_day"}  # fmt: skip
+    assert (data["taken_at"], data["zone_today"]) == ("2026-11-22T12:00:00Z", None)
+    ran = stats_at(later, *words, mgmt=MANAGEMENT_KEY)
+    assert (ran.code, "$40" in ran.out, "2026-11-24" in ran.out) == (5, False, False)
+    assert "left out, for the other figures are older ones, of 2026-11-22 12:00 UTC" in ran.out
+
+
+def test_kept_figures_of_the_same_day_go_with_todays(stats_at: StatsAt, sandbox: Sandbox) -> None:
+    asked(stats_at)
+    for path in ("/key", "/credits", "/activity"):
+        sandbox.misbehave(path, Fault.status(503))
+    ran = stats_at(NOON + timedelta(minutes=5), "--today", "--json", mgmt=MANAGEMENT_KEY)
+    assert (ran.code, rows(ran.data)) == (5, {CLAUDE: Decimal("1.000000000001"), GPT: Decimal("0.75")})
+
+
 def test_a_list_that_was_cut_short_says_so(stats_at: StatsAt, sandbox: Sandbox) -> None:
     def cut(answer: Any) -> Any:
         answer["data"]["metadata"]["truncated"] = True

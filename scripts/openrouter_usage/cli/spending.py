@@ -12,9 +12,10 @@ from openrouter_usage.answers.key import KeyInfo
 from openrouter_usage.answers.parts import Gap, Parts
 from openrouter_usage.attribution import local_breakdown
 from openrouter_usage.cli.output import complain
-from openrouter_usage.errors import MissingKey
+from openrouter_usage.errors import MissingKey, Unreachable
+from openrouter_usage.period import spoken
 from openrouter_usage.settings import Settings
-from openrouter_usage.spenders import SOURCE, account_breakdown, ask, questions
+from openrouter_usage.spenders import SOURCE, Question, account_breakdown, ask, questions
 from openrouter_usage.summary.model import LOCAL, Breakdown, Window
 from openrouter_usage.summary.options import ACCOUNT_GROUPINGS
 
@@ -32,16 +33,33 @@ class Spending:
         self._options = options
         self._settings = settings
         self._now = now
-        self._questions = questions(
-            now, by=options.by, days=options.days, only_today=options.today, zone=options.tz, explain=options.explain
-        )
+        self._questions = self._questions_at(now)
         self._answers: dict[str, Analytics | Gap] = {}
+        self._left_out: frozenset[str] = frozenset()
+
+    def _questions_at(self, now: datetime) -> dict[str, Question]:
+        asked = self._options
+        return questions(
+            now, by=asked.by, days=asked.days, only_today=asked.today, zone=asked.tz, explain=asked.explain
+        )
 
     def ask(self, key: ApiKey | None) -> None:
         """Ask OpenRouter, once, if there is a management key."""
         if key is not None and self._questions and not self._answers:
             timeout_s = self._options.timeout
             self._answers = ask(self._settings, key, self._questions, self._now, timeout_s=timeout_s)
+
+    def fit(self, parts: Parts) -> None:
+        """Leave out what is of another day than kept answers are: no figure would fit the one beside it."""
+        of_kept = self._questions_at(parts.taken_at)
+        others = {name: question for name, question in self._questions.items() if question != of_kept[name]}
+        self._left_out = frozenset(others)
+        for name, question in others.items():
+            answer = self._answers.get(name)
+            is_the_ledgers = name != "today" and question.by not in ACCOUNT_GROUPINGS
+            if isinstance(answer, Analytics) or (answer is None and is_the_ledgers):
+                told = f"left out, for the other figures are older ones, of {spoken(parts.taken_at)}"
+                self._answers[name] = Gap(name, "other_day", told, "", Unreachable.exit_code)
 
     def ask_late(self, parts: Parts) -> None:
         """Ask with the ordinary key where it turned out to be a management key; no string shows that before."""
@@ -74,6 +92,8 @@ class Spending:
             rows = () if parts.activity is None or isinstance(parts.activity, Gap) else parts.activity
             return account_breakdown(answer, question, rows, top=top)
         if question.by not in ACCOUNT_GROUPINGS:
+            if "breakdown" in self._left_out:
+                return None
             found, problem = local_breakdown(question.period, top=top, by=question.by)
             if problem:
                 complain(PROGRAM, problem)
@@ -88,7 +108,7 @@ class Spending:
     def zone_day(self) -> Window | None:
         """Give the running day of the zone: the account's, else the ledger's, else unknown."""
         question, answer = self._questions.get("zone"), self._answers.get("zone")
-        if question is None:
+        if question is None or "zone" in self._left_out:
             return None
         if isinstance(answer, Analytics) and not answer.truncated:
             return Window(question.period, answer.total.cost, answer.total.byok_cost, f"the account, {SOURCE}")

@@ -129,6 +129,7 @@ def _summary(options: Namespace, parts: Parts, spending: Spending | None) -> Sum
     asked = None
     if spending:
         spending.ask_late(parts)
+        spending.fit(parts)
         parts = spending.with_today(parts)
         asked = spending.breakdown(parts)
     is_usual = not options.today and options.by not in ACCOUNT_GROUPINGS
