@@ -302,3 +302,17 @@ def test_a_day_of_any_size_beside_any_usual_one_is_told(stats_at: StatsAt, accou
     ran = stats_at(SUNDAY, "--explain", mgmt=MANAGEMENT_KEY)
     assert (ran.code, ran.err) == (0, "")
     assert "On 2026-11-21 (UTC) the account spent $900,000,000.00, 90000000000000000000000000000.0 times" in ran.out
+
+
+@pytest.mark.parametrize("now", [SUNDAY, MONDAY])
+def test_a_breakdown_of_today_is_not_taken_for_the_completed_days(
+    now: datetime, stats_at: StatsAt, account: Account
+) -> None:
+    account.now = lambda: now
+    two_keys(account)
+    for words in (("--today",), ("--today", "--by", "key"), ("--today", "--tz", "Asia/Tokyo")):
+        told = stats_at(now, *words, "--explain", "--json", mgmt=MANAGEMENT_KEY).data["explanation"]
+        said = {fact["about"]: fact["text"] for fact in told}
+        first, last = now.date() - 7 * DAY, now.date() - DAY
+        assert said["table"].startswith(f"/activity's last 7 completed UTC days are {first} to {last} of the whole account")
+        assert not [text for text in said.values() if "breakdown" in text]

@@ -61,24 +61,29 @@ def _windows(summary: Summary) -> Iterator[Fact]:
 def _table(summary: Summary, parts: Parts, rows: tuple[ActivityRow, ...]) -> Iterator[Fact]:
     """Lead from Week to the breakdown: other days, and other keys."""
     now = parts.taken_at
-    days = summary.breakdown.days if summary.breakdown and summary.breakdown.is_completed else 7
+    is_shown = summary.breakdown is not None and summary.breakdown.is_completed
+    days = summary.breakdown.days if summary.breakdown and is_shown else 7
     span = completed_days(now, days)
     in_span = _spent(rows, span.first_day, span.last_day)
+    count = plural(days, "completed UTC day")
+    # A breakdown of another period has nothing to do with Week.
+    those = "the breakdown" if is_shown else f"/activity's last {count}"
+    covers = f"The breakdown covers the {count}" if is_shown else f"/activity's last {count} are"
     yield Fact(
         "table",
-        f"The breakdown covers the {plural(days, 'completed UTC day')} {span.first_day} to {span.last_day} of the "
-        f"whole account, {format_usd(in_span)}; the running day is not in it",
+        f"{covers} {span.first_day} to {span.last_day} of the whole account, {format_usd(in_span)}; the running day "
+        "is not in it",
         (in_span,),
     )
     monday, running = summary.week.period.first_day, now.date()
     if monday >= running:
-        yield Fact("monday", "Today is the first day of Week, so Week and the breakdown have no day in common")
+        yield Fact("monday", f"Today is the first day of Week, so Week and {those} have no day in common")
         return
     if span.first_day < monday:
         before = _spent(rows, span.first_day, monday - DAY)
         yield Fact(
             "days_before_week",
-            f"{format_usd(before)} of the breakdown is of days before Monday {monday}, which Week has not",
+            f"{format_usd(before)} of {those} is of days before Monday {monday}, which Week has not",
             (before,),
         )
     yield from _same_days(summary, parts, _spent(rows, monday, running - DAY), monday)
