@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -124,8 +124,9 @@ def test_the_balance_lasts_at_the_pace_of_the_last_seven_completed_days(home: Pa
     with Sandbox(account) as sandbox:
         data = Tracker(home, sandbox.url, env=keys)("credits", "--json").data
     (outlook,) = [outlook for outlook in data["outlook"] if outlook["of"] == "balance"]
-    per_day = (account.truth.total(7) / 7).quantize(Decimal("0.000001"))
-    assert (outlook["left_usd"], outlook["usd_per_day"]) == (account.truth.balance(), per_day)
+    per_day = account.truth.total(7) / 7
+    assert outlook["left_usd"] == account.truth.balance()
+    assert outlook["usd_per_day"] == per_day.quantize(Decimal("0.000001"), ROUND_HALF_UP)
     assert outlook["days_left"] == (account.truth.balance() / per_day).quantize(Decimal("0.1"))
     first, last = account.today() - timedelta(days=7), account.today() - timedelta(days=1)
     assert outlook["pace"] == f"the account's last 7 completed UTC days, {first} to {last}"
@@ -145,7 +146,11 @@ PACES = [
     (("1", "1", "1", "1", "1", "1", "1"), "1"),
     (("1", "1", "1", "1", "1", "1", "1", "1000"), "1"),
     ((), "0"),
-    (("0.000001",), "0.000000"),
+    (("0.000001",), "0.000000143"),
+    (("0.000003",), "0.000000429"),
+    (("-3",), "-0.428571"),
+    (("1E-27",), "1.43E-28"),
+    (("0.0000069999999",), "0.000001"),
     (("0.1", "0.2"), "0.042857"),
 ]
 
@@ -154,7 +159,7 @@ PACES = [
 def test_the_accounts_pace_is_the_mean_of_seven_days_whatever_was_before(
     amounts: tuple[str, ...], per_day: str
 ) -> None:
-    assert account_pace(rows(*amounts), SUNDAY).usd_per_day == Decimal(per_day)
+    assert account_pace(rows(*amounts), SUNDAY).shown == Decimal(per_day)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +184,7 @@ def test_a_keys_pace_is_that_of_the_running_week_once_it_is_a_day_old(
 
 @pytest.mark.parametrize(
     ("left", "per_day", "days"),
-    [("10", "4", "2.5"), ("0", "4", "0"), ("-3", "4", "0"), ("1", "0", None), ("1000000000", "0.000001", "1E15")],
+    [("10", "4", "2.5"), ("0", "4", "0"), ("-3", "4", "0"), ("1", "0", None), ("1", "-0.5", None), ("1", "1E-27", "1E27"), ("1000000000", "0.000001", "1E15")],
 )
 def test_what_is_left_lasts_for_so_many_days(left: str, per_day: str, days: str | None) -> None:
     assert days_left(Decimal(left), Pace(Decimal(per_day), "")) == (None if days is None else Decimal(days))
@@ -205,6 +210,31 @@ def test_a_limit_that_starts_anew_first_is_not_said_to_run_out(
 def test_nothing_spent_is_not_called_for_ever(at: TrackerAt, account: Account) -> None:
     ran = at(None, "credits")
     assert "The balance lasts as long as nothing is spent: $0.00 a day (the account's last 7" in ran.out
+
+
+def test_a_tiny_pace_is_not_taken_for_nothing(at: TrackerAt, account: Account) -> None:
+    account.add_activity("openai/gpt-5.2", days_ago=2, usage=Decimal("0.000003"))
+    account.total_credits, account.total_usage = Decimal("0.000009"), Decimal("0.000006")
+    ran = at(None, "credits")
+    assert "The balance lasts about 7.0 days at <$0.000001 a day (the account's last 7" in ran.out
+    assert "as long as nothing is spent: $0.00 a day (the account" not in ran.out
+    (outlook, *_) = at(None, "credits", "--json").data["outlook"]
+    assert (outlook["days_left"], outlook["usd_per_day"]) == (7, Decimal("0.000000429"))
+
+
+def test_more_given_back_than_spent_is_no_end_of_the_balance(at: TrackerAt, account: Account) -> None:
+    account.add_activity("openai/gpt-5.2", days_ago=2, usage=Decimal(-3))
+    ran = at(None, "credits")
+    assert "The balance lasts: unknown (more was given back than spent): -$0.428571 a day (the account's" in ran.out
+    assert at(None, "credits", "--json").data["outlook"][0]["days_left"] is None
+    assert at(None, "alert", "--runway-days", "3").code == 0
+
+
+def test_an_alert_knows_how_long_a_tiny_balance_lasts_at_a_tiny_pace(at: TrackerAt, account: Account) -> None:
+    account.add_activity("openai/gpt-5.2", days_ago=1, usage=Decimal("0.0000028"))
+    account.total_credits, account.total_usage = Decimal("0.0000005"), Decimal(0)
+    ran = at(None, "alert", "--runway-days", "3")
+    assert (ran.code, "the balance lasts 1.3 days" in ran.out) == (3, True)
 
 
 # -- what is missing -------------------------------------------------------------------------------------------------

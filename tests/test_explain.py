@@ -128,6 +128,11 @@ SHAPES = [
 ]
 
 
+def millionth(amount: Decimal) -> Decimal:
+    """An amount as it is shown."""
+    return amount.quantize(Decimal("0.000001"), ROUND_HALF_UP)
+
+
 class Oracle:
     """What each sentence's amounts have to be, from the account's own rows."""
 
@@ -153,9 +158,9 @@ class Oracle:
     def pace(self) -> Decimal:
         """USD a day: the key's week so far, or the account's last seven completed days."""
         if self.key is None:
-            return (self.spent(self.today - 7 * DAY, self.today - DAY) / 7).quantize(Decimal("0.000001"))
+            return self.spent(self.today - 7 * DAY, self.today - DAY) / 7
         elapsed = Decimal((self.now - datetime(*self.monday.timetuple()[:3], tzinfo=UTC)).total_seconds())
-        return (self.key.usage_weekly * 86_400 / elapsed).quantize(Decimal("0.000001"))
+        return self.key.usage_weekly * 86_400 / elapsed
 
     def amounts(self, fact: Any) -> list[Decimal] | None:
         """The amounts of a sentence by what it is about; None where it names none."""
@@ -209,13 +214,13 @@ class Oracle:
     def _month_end(self, _: Any) -> list[Decimal]:
         first = (self.today.replace(day=1) + 32 * DAY).replace(day=1)
         rest = Decimal((datetime(first.year, first.month, 1, tzinfo=UTC) - self.now).total_seconds())
-        amount = self.of("monthly") + (self.pace() * rest / 86_400).quantize(Decimal("0.000001"), ROUND_HALF_UP)
-        return [self.pace(), amount, self.of("monthly")]
+        amount = self.of("monthly") + millionth(self.pace() * rest / 86_400)
+        return [millionth(self.pace()), amount, self.of("monthly")]
 
     def _outlook(self, fact: Any) -> list[Decimal]:
         of_account = self.shape.keys[1] and "The balance" in fact["text"]
-        pace = (self.spent(self.today - 7 * DAY, self.today - DAY) / 7).quantize(Decimal("0.000001"))
-        return [pace if of_account else self.pace()]
+        pace = self.spent(self.today - 7 * DAY, self.today - DAY) / 7
+        return [millionth(pace if of_account else self.pace())]
 
     def _spike(self, fact: Any) -> list[Decimal]:
         day = date.fromisoformat(re.findall(r"\d{4}-\d\d-\d\d", fact["text"])[0])

@@ -76,7 +76,7 @@ def forecast_data(ahead: Forecast) -> dict[str, Json]:
             {
                 "of": outlook.name,
                 "left_usd": outlook.left,
-                "usd_per_day": outlook.pace.usd_per_day if outlook.pace else None,
+                "usd_per_day": outlook.pace.shown if outlook.pace else None,
                 "pace": outlook.pace.how if outlook.pace else None,
                 "days_left": outlook.days,
             }
@@ -87,7 +87,7 @@ def forecast_data(ahead: Forecast) -> dict[str, Json]:
         else {
             "usd": month_end.amount,
             "so_far_usd": month_end.so_far,
-            "usd_per_day": month_end.pace.usd_per_day,
+            "usd_per_day": month_end.pace.shown,
             "pace": month_end.pace.how,
         },
         "usual_day_usd": ahead.usual,

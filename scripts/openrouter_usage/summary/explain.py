@@ -192,10 +192,10 @@ def _ahead(summary: Summary, ahead: Forecast) -> Iterator[Fact]:
     if ahead.month_end:
         end = ahead.month_end
         said = said_of_month_end(end, summary.scope)
-        yield Fact("month_end", said, (end.pace.usd_per_day, end.amount, end.so_far))
+        yield Fact("month_end", said, (end.pace.shown, end.amount, end.so_far))
     for outlook in ahead.outlooks:
         if outlook.pace is not None:
-            yield Fact("outlook", said_of_outlook(outlook, summary.taken_at), (outlook.pace.usd_per_day,))
+            yield Fact("outlook", said_of_outlook(outlook, summary.taken_at), (outlook.pace.shown,))
     for spike in ahead.spikes:
         if ahead.usual is not None:
             yield Fact("spike", said_of_spike(spike, ahead.usual), (spike.amount, ahead.usual))

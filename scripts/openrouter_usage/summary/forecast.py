@@ -126,7 +126,7 @@ def said_of_month_end(found: MonthEnd, scope: str) -> str:
     """Write a forecast of the month as a sentence."""
     whose = "this key" if scope == "key" else "the account"
     return (
-        f"At {format_usd(found.pace.usd_per_day)} a day ({found.pace.how}) {whose} will have spent about "
+        f"At {format_usd(found.pace.shown)} a day ({found.pace.how}) {whose} will have spent about "
         f"{format_usd(found.amount)} by the end of the UTC month, {format_usd(found.so_far)} of it so far"
     )
 
@@ -135,7 +135,9 @@ def said_of_outlook(outlook: Outlook, now: datetime) -> str:
     """Write how long something lasts as a sentence."""
     if outlook.pace is None:
         return f"The {outlook.name} lasts: unknown (too little is known of the pace)"
-    pace = f"{format_usd(outlook.pace.usd_per_day)} a day ({outlook.pace.how})"
+    pace = f"{format_usd(outlook.pace.shown)} a day ({outlook.pace.how})"
+    if outlook.pace.usd_per_day < 0:
+        return f"The {outlook.name} lasts: unknown (more was given back than spent): {pace}"
     if outlook.days is None:
         return f"The {outlook.name} lasts as long as nothing is spent: {pace}"
     anew = outlook.starts_anew_at
