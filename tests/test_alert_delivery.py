@@ -170,14 +170,32 @@ def test_what_is_known_of_an_account_is_judged_though_a_part_is_missing(at: Trac
     assert "not judged: the daily spend is not known" in ran.error_line
 
 
-def test_a_passing_trouble_is_kept_quiet_about_while_the_ledger_says_all_is_well(at: TrackerAt) -> None:
+def test_that_openrouter_cannot_be_reached_is_never_all_well_even_when_the_ledger_says_so(at: TrackerAt) -> None:
     at.tracker.write(call(cost="0.01"))
     at(None, "alert", "--daily-limit", "10", "--list")
     with Unreachable() as nowhere:
         away = {"OPENROUTER_BASE_URL": nowhere.url}
         quiet = at(None, "alert", "--quiet", env=away)
-        assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
-        assert "from the local ledger" in at(None, "alert", env=away).out
+        assert (quiet.code, quiet.out) == (5, "")
+        assert "does not prove that all is well" in quiet.error_line and "refused" in quiet.error_line
+        loud = at(None, "alert", env=away)
+        assert (loud.code, loud.error_line) == (5, quiet.error_line)
+        assert loud.out.startswith("• no alert") and "from the local ledger" in loud.out
+        as_json = at(None, "alert", "--quiet", "--json", env=away)
+        assert (as_json.code, as_json.data["told"], as_json.json["error"]["code"]) == (5, [], "unreachable")
+        # Without a key nobody was to be asked: the ledger is all there is.
+        alone = at(None, "alert", "--quiet", env={**away, **NO_KEYS})
+        assert (alone.code, alone.out, alone.err) == (0, "", "")
+
+
+def test_what_the_ledger_fires_is_told_though_openrouter_cannot_be_reached(at: TrackerAt) -> None:
+    at.tracker.write(call(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), cost="8.5"))
+    at(None, "alert", "--daily-limit", "10", "--list")
+    with Unreachable() as nowhere:
+        away = {"OPENROUTER_BASE_URL": nowhere.url}
+        first = at(None, "alert", "--quiet", "--json", env=away)
+        assert (first.code, len(first.data["told"]), first.json["error"]) == (3, 1, None)
+        assert at(None, "alert", "--quiet", env=away).code == 5
 
 
 def test_a_refusal_does_not_pass_and_is_not_kept_quiet_about(at: TrackerAt, sandbox: Sandbox) -> None:
@@ -185,7 +203,7 @@ def test_a_refusal_does_not_pass_and_is_not_kept_quiet_about(at: TrackerAt, sand
     at(None, "alert", "--daily-limit", "10", "--list")
     sandbox.misbehave("*", Fault.status(401))
     ran = at(None, "alert", "--quiet")
-    assert (ran.code, ran.out) == (0, "")
+    assert (ran.code, ran.out) == (4, "")
     assert "does not accept" in ran.err
 
 

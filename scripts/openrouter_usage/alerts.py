@@ -34,7 +34,8 @@ class Rules(NamedTuple):
 class Spending(NamedTuple):
     """How things stand: USD of the running UTC day, week and month, whose they are and where they come from.
 
-    `reasons` tell why a figure is not known, `troubles` why the source is not a better one.
+    `reasons` tell why a figure is not known, `troubles` why the source is not a better one; `unasked` is why
+    OpenRouter, which was to be asked, told nothing at all, so that no alert proves nothing.
     """
 
     taken_at: datetime
@@ -47,6 +48,7 @@ class Spending(NamedTuple):
     source: str
     reasons: tuple[str, ...] = ()
     troubles: tuple[OpenRouterUsageError, ...] = ()
+    unasked: OpenRouterUsageError | None = None
 
     @property
     def starts(self) -> tuple[date, date, date]:

@@ -14,7 +14,7 @@ from openrouter_usage.alerts import Alert, Rules, Spending
 from openrouter_usage.cli.output import complain, write
 from openrouter_usage.cli.parser import Parser, checked, whole_number
 from openrouter_usage.client.webhook import deliver
-from openrouter_usage.errors import InvalidValue, Refused, SettingsError, Unreachable
+from openrouter_usage.errors import InvalidValue, OpenRouterUsageError, Refused, SettingsError, Unreachable
 from openrouter_usage.exactjson import Json
 from openrouter_usage.money import plain, usd
 from openrouter_usage.period import UTC
@@ -79,7 +79,7 @@ def _times(text: str) -> Decimal:
 
 
 def run(options: Namespace) -> int:
-    """Check the alerts; 3 when something was told, 5 when it could not be delivered or nothing could be judged."""
+    """Check the alerts; 3 when something was told, 5 when it could not be delivered or nothing proves all well."""
     settings = load_settings()
     given = _given(options, settings)
     if options.clear and given:
@@ -103,13 +103,15 @@ def run(options: Namespace) -> int:
         return outcome.error.exit_code
     if outcome.told:
         return Refused.exit_code
+    if standing.unasked:
+        return standing.unasked.exit_code
     return Unreachable.exit_code if len(outcome.unknown) == rules.number else 0
 
 
 def _as_text(outcome: Outcome, standing: Spending, *, quiet: bool) -> str:
     lines = [("🚨 " if alert.is_critical else "⚠ ") + alert.text for alert in (*outcome.told, *outcome.undelivered)]
     if not lines and not quiet and not outcome.unknown:
-        lines = [f"✔ no alert ({standing.source})"]
+        lines = [f"{'•' if standing.unasked else '✔'} no alert ({standing.source})"]
     return "".join(line + "\n" for line in lines)
 
 
@@ -118,15 +120,23 @@ def _as_json(outcome: Outcome, standing: Spending, now: datetime) -> str:
     notes = [f"not judged: {what}" for what in outcome.unknown]
     notes += [f"not delivered: {alert.text}" for alert in outcome.undelivered]
     notes += [error.message for error in standing.troubles]
-    return envelope("alert", now, {"told": told, "source": standing.source}, notes=notes, error=outcome.error)
+    data: dict[str, Json] = {"told": told, "source": standing.source}
+    return envelope("alert", now, data, notes=notes, error=_error(outcome, standing))
+
+
+def _error(outcome: Outcome, standing: Spending) -> OpenRouterUsageError | None:
+    """Give why no alert, or less than all, was told, other than that all is well."""
+    return outcome.error or (None if outcome.told else standing.unasked)
 
 
 def _complain(options: Namespace, outcome: Outcome, standing: Spending) -> None:
     """Say what went wrong; only a passing trouble that hid nothing is kept quiet about."""
-    loud = not options.quiet or outcome.told or outcome.unknown
+    unproven = _error(outcome, standing) is standing.unasked is not None
+    loud = not options.quiet or outcome.told or outcome.unknown or unproven
     for error in standing.troubles:
         if loud or error.exit_code != Unreachable.exit_code:
-            complain(PROGRAM, error.message, error.hint)
+            proof = "; the local ledger shows no alert, which does not prove that all is well" if unproven else ""
+            complain(PROGRAM, error.message + proof, error.hint)
     for what in outcome.unknown:
         complain(PROGRAM, f"not judged: {what}", "; ".join(standing.reasons))
     if outcome.error:
