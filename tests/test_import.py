@@ -219,6 +219,37 @@ def test_a_call_is_read_however_it_is_spelled(text: str, spelling: str, tracker:
     assert at(None, "stats", "--json").data["total"]["cost_usd"] == Decimal("0.5")
 
 
+OWN_NAMES = {"ts": "2026-11-22T10:30:00Z", "model": "a/b", "cost": "0.5", "id": "gen-1", "byok_cost": "0.25"}
+
+
+@pytest.mark.parametrize("face", [csv_of(**OWN_NAMES), json.dumps([OWN_NAMES])], ids=["csv", "json"])
+def test_a_column_may_be_called_what_the_ledger_calls_it(face: str, tracker: Tracker, at: TrackerAt) -> None:
+    ran = at(None, "import", given_file(tracker, face))
+    assert (ran.code, ran.out, ran.err) == (0, "1 call added, 0 already known\n", "")
+    (entry,) = imported(face)
+    assert (entry.id, entry.cost, entry.byok_cost) == ("gen-1", Decimal("0.5"), Decimal("0.25"))
+    assert at(None, "stats", "--json").data["total"]["cost_usd"] == Decimal("0.5")
+
+
+@pytest.mark.parametrize("as_csv", [True, False])
+def test_columns_that_are_not_read_are_named(as_csv: bool, tracker: Tracker, at: TrackerAt) -> None:
+    record = {**FULL, "cost": "7", "price": "8", "total_tokens": "9"}
+    path = given_file(tracker, csv_of(**record) if as_csv else json.dumps([record]))
+    ran = at(None, "import", path)
+    assert (ran.code, ran.error_line.strip().rpartition(": ")[2]) == (0, "cost, price")
+    # The export's own name is the stronger, and what was not taken is said.
+    assert at(None, "stats", "--json").data["total"]["cost_usd"] == Decimal("0.5")
+    (note,) = at(None, "import", path, "--json").json["notes"]
+    assert note.endswith(": cost, price")
+
+
+def test_the_names_of_very_many_columns_are_cut_and_safe_to_print(tracker: Tracker, at: TrackerAt) -> None:
+    record = {**FULL, "\x1b[2J": 1, **{f"column {number}" * 50: 1 for number in range(500)}}
+    ran = at(None, "import", given_file(tracker, json.dumps([record])))
+    assert ran.code == 0 and ran.error_line.endswith(", ...\n")
+    harmless(ran.err)
+
+
 NO_CALLS = ["[]", "[\n]\n", HEAD, "timestamp,model", release("a").decode()]
 
 

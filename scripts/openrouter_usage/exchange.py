@@ -35,6 +35,8 @@ COLUMNS = {
     "streamed": "streamed",
     "finish_reason": "finish_reason",
 }
+# What nobody has a use for is named to the user, but not without end.
+_MOST_UNREAD = 100
 # Other programs write this where an answer carried no id; as an id it would make all those calls one.
 _NO_ID = "unknown"
 _SIGNS = "[=+@＝＋－＠-]"  # with which a formula begins, the full-width forms included
@@ -103,15 +105,19 @@ def as_text(value: Json) -> str:
     return plain(value) if hasattr(value, "as_tuple") else str(value)  # type: ignore[arg-type]  # a Decimal
 
 
-def imported(text: str) -> Iterator[Entry]:
-    """Read calls from a JSON list, CSV or ledger lines; InvalidValue names the record that is none."""
+def imported(text: str, unread: dict[str, None] | None = None) -> Iterator[Entry]:
+    """Read calls from a JSON list, CSV or ledger lines; InvalidValue names the record that is none.
+
+    A column may have its own name or that of the ledger's field; `unread` takes the names of those not understood.
+    """
+    unread = {} if unread is None else unread
     start = text.lstrip("\ufeff \t\r\n")
     if start.startswith("["):
-        yield from _numbered(_json_records(start))
+        yield from _numbered(_json_records(start), unread)
     elif start.startswith("{"):
         yield from _ledger_lines(start, 1 + text[: len(text) - len(start)].count("\n"))
     else:
-        yield from _numbered(_csv_records(start))
+        yield from _numbered(_csv_records(start), unread)
 
 
 def _json_records(text: str) -> Iterator[Mapping[str, Json]]:
@@ -131,13 +137,13 @@ def _csv_records(text: str) -> Iterator[Mapping[str, Json]]:
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         names = next(rows, [])
-        if not {"timestamp", "model"} <= set(names) or len(set(names)) < len(names):
+        if "model" not in names or not {"timestamp", "ts"} & set(names) or len(set(names)) < len(names):
             raise InvalidValue("this is neither JSON nor CSV with the columns timestamp and model, each once")
         for number, row in enumerate(filter(None, rows), 1):
             # Cells that have moved would be read as each other: 0,0025 as a cost of 0.
             if len(row) != len(names):
                 raise InvalidValue(f"record {number} is not a call: {len(row)} cells for {len(names)} columns")
-            yield {name: _typed(name, value) for name, value in zip(names, row, strict=True) if name in COLUMNS}
+            yield {name: _typed(name, value) for name, value in zip(names, row, strict=True)}
     except csv.Error as error:
         raise InvalidValue(f"this CSV cannot be read: {error}") from None
 
@@ -160,9 +166,13 @@ def _tags(text: str) -> Json:
         return text  # which is no tags, and is refused with the record's number
 
 
-def _numbered(records: Iterable[Mapping[str, Json]]) -> Iterator[Entry]:
+def _numbered(records: Iterable[Mapping[str, Json]], unread: dict[str, None]) -> Iterator[Entry]:
     for number, record in enumerate(records, 1):
-        values = {name or column: record.get(column) for column, name in COLUMNS.items()}
+        # Whoever writes a file for the ledger may call a column what the ledger calls it: cost for cost_usd.
+        read = {column: name if column not in record and name in record else column for column, name in COLUMNS.items()}
+        values = {name or column: record.get(read[column]) for column, name in COLUMNS.items()}
+        if len(unread) < _MOST_UNREAD:
+            unread.update(dict.fromkeys(name for name in record if name not in read.values()))
         if values["id"] == _NO_ID:
             values["id"] = None
         try:

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from openrouter_usage.cli.books import open_ledger
-from openrouter_usage.cli.output import write
+from openrouter_usage.cli.output import complain, write
 from openrouter_usage.cli.parser import Parser, without_keys
 from openrouter_usage.entry import Entry
 from openrouter_usage.errors import SettingsError
@@ -19,13 +19,15 @@ from openrouter_usage.exchange import imported
 from openrouter_usage.ledger.books import Ledger
 from openrouter_usage.period import UTC
 from openrouter_usage.render.as_json import envelope
-from openrouter_usage.text import plural, safe
+from openrouter_usage.text import named, plural, safe
 
 EXAMPLES = """examples:
   cost_tracker.py import report.csv
   cost_tracker.py import old-usage.jsonl
   cat report.json | cost_tracker.py import -
 """
+PROGRAM = "cost_tracker.py import"
+_MOST_NAMES = 10
 _LARGEST_FILE = 1024 * 1024 * 1024
 
 
@@ -36,15 +38,25 @@ def describe(parser: Parser) -> None:
 
 def run(options: Namespace) -> int:
     """Read the file whole, then write what is new at once: an error in it leaves the ledger as it was."""
-    entries = list(imported(_text(options.file)))
-    ledger = open_ledger("cost_tracker.py import")
+    unread: dict[str, None] = {}
+    entries = list(imported(_text(options.file), unread))
+    ledger = open_ledger(PROGRAM)
     added = ledger.append_all(_without_known(ledger, entries), durable=True)
     left_out = len(entries) - added
+    notes = [_unread(list(unread))] if unread else []
     if options.json:
-        write(envelope("import", datetime.now(UTC), {"added": added, "known": left_out}))
+        write(envelope("import", datetime.now(UTC), {"added": added, "known": left_out}, notes=notes))
     else:
         write(f"{plural(added, 'call')} added, {left_out:,} already known\n")
+        for note in notes:
+            complain(PROGRAM, note)
     return 0
+
+
+def _unread(names: list[str]) -> str:
+    shown = ", ".join(named(without_keys(name)) for name in names[:_MOST_NAMES])
+    more = ", ..." if len(names) > _MOST_NAMES else ""
+    return f"not read, for no column of an export is called so: {shown}{more}"
 
 
 def _text(name: str) -> str:
