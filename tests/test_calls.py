@@ -306,12 +306,24 @@ def test_an_error_inside_an_answer_of_status_200_is_an_error_and_booked_as_bille
     assert caller.agree()
 
 
-@pytest.mark.parametrize("raw", [b"", b"[]", b"null", b'"x"', b"5", b"{", b"<html>", b'{"id":'], ids=repr)
+NO_ANSWERS = [b"", b"[]", b"null", b'"x"', b"5", b"{", b"<html>", b'{"id":', b"{}", b'{"data":null}', b'{"id":"x"}',
+              b'{"choices":[]}', b'{"choices":null,"usage":null}']  # fmt: skip
+
+
+@pytest.mark.parametrize("raw", NO_ANSWERS, ids=repr)
 def test_an_answer_that_is_none_leaves_the_hold_open(raw, caller, sandbox):
     sandbox.misbehave("/chat/completions", Fault.raw(raw))
     ran = caller("--json")
     assert ran.code == 5 and ran.json["error"]["code"] == "bad_answer"
     assert caller.ending == "open"
+
+
+def test_an_answer_without_choices_and_usage_is_none_and_booked_by_its_generation(caller, account):
+    account.reply = Reply(usage="null", fields={"choices": []})
+    ran = caller("--json")
+    assert ran.code == 5 and ran.json["error"]["code"] == "bad_answer"
+    assert "neither choices nor a usage" in ran.err
+    assert caller.ending == "late" and caller.agree()
 
 
 USAGES = ["missing", "null", "no_cost", "null_cost", "cost_true", lambda usage: "free", lambda usage: {"cost": "x"},

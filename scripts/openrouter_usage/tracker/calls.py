@@ -167,14 +167,18 @@ class Caller:
 
 
 def _parsed(answer: Answer) -> Json:
-    """Parse a good answer; BadAnswer when it is no JSON object."""
+    """Parse a good answer; BadAnswer when it is no JSON object, or one that answers nothing."""
     try:
         parsed = loads(answer.body)
     except ValueError:
         parsed = None
-    if not isinstance(parsed, dict):
-        error = BadAnswer("the answer to the call is no JSON object", hint="a proxy may stand in between")
-        error.generation = answer.generation
+    wrong = "" if isinstance(parsed, dict) else "is no JSON object"
+    # An error in it is told as what it is; a usage alone tells at least what was paid.
+    if isinstance(parsed, dict) and not any(parsed.get(name) for name in ("choices", "usage", "error")):
+        wrong = "has neither choices nor a usage"
+    if wrong:
+        error = BadAnswer(f"the answer to the call {wrong}", hint="a proxy may stand in between")
+        error.generation = read_call(parsed).id or answer.generation
         raise error
     return parsed
 
