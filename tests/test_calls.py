@@ -11,6 +11,7 @@ import sys
 import threading
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import cost_tracker
@@ -304,6 +305,31 @@ def test_an_error_inside_an_answer_of_status_200_is_an_error_and_booked_as_bille
     assert ran.code == 5 and ran.json["data"] is None
     assert "the call failed: OpenRouter" in ran.err and "the call cost $0.00" in ran.err
     assert caller.agree()
+
+
+@BOTH
+@pytest.mark.parametrize("face", [(), ("--json",)], ids=["text", "json"])
+def test_with_no_output_to_write_to_nothing_is_sent(face, stream, tracker, sandbox):
+    ran = tracker("call", *HELLO, *face, *stream, shell=">&-")
+    assert ran.code == 2 and "no output to write the answer to: nothing was sent" in ran.error_line
+    assert sandbox.calls(CHAT) == 0 and not tracker.ledger.exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@BOTH
+@pytest.mark.parametrize("face", [(), ("--json",)], ids=["text", "json"])
+def test_an_answer_that_cannot_be_shown_is_said_to_be_made_and_booked(face, stream, tracker, account):
+    ran = tracker("call", *HELLO, *face, *stream, shell=">/dev/full")
+    assert ran.code == 2
+    assert "could not be written" in ran.error_line and "the call was made and is booked -- the call cost $" in ran.err
+    assert audit(tracker.ledger).spent == account.bill > 0
+    ran = tracker("call", *HELLO, *face, *stream, "--no-track", shell=">/dev/full")
+    assert ran.code == 2 and "the call was made and is not in the ledger" in ran.error_line
+
+
+def test_a_closed_standard_error_leaves_the_answer_alone_on_the_output(tracker):
+    ran = tracker("call", *HELLO, shell="2>&-")
+    assert (ran.code, ran.out) == (0, "Hello from the sandbox.\n")
 
 
 NO_ANSWERS = [b"", b"[]", b"null", b'"x"', b"5", b"{", b"<html>", b'{"id":', b"{}", b'{"data":null}', b'{"id":"x"}',

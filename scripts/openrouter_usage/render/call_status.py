@@ -52,3 +52,20 @@ def render_balance(balance: Mapping[str, Json]) -> str:
 
 def _amount(value: Json) -> str:
     return format_usd(value) if isinstance(value, Decimal) else "unknown"
+
+
+def usage_data(entry: Entry | None) -> Json:
+    """Give what a call used, for JSON; null when it is not known yet."""
+    if entry is None:
+        return None
+    return {
+        "generation_id": entry.id or None,
+        "model": entry.model,
+        "provider": entry.provider or None,
+        "prompt_tokens": entry.prompt_tokens,
+        "completion_tokens": entry.completion_tokens,
+        "total_tokens": entry.prompt_tokens + entry.completion_tokens,
+        "cost_usd": entry.cost,
+        "cost_source": entry.cost_source or "unknown",
+        "byok_cost_usd": entry.byok_cost,
+    }

@@ -79,6 +79,11 @@ class Booking:
         self.hold = hold
 
     @property
+    def is_kept(self) -> bool:
+        """Tell whether the call is in the ledger, as what it cost or as what is held for it."""
+        return self._ledger is not None and self.unsaved is None and (self.entry is not None or self.hold is not None)
+
+    @property
     def remark(self) -> str:
         """Say how a call that failed stands in the books; "" when it cost nothing, or is not booked."""
         if self.entry is not None:

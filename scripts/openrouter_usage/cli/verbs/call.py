@@ -11,21 +11,22 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from openrouter_usage.cli.books import open_ledger
-from openrouter_usage.cli.output import complain, write
+from openrouter_usage.cli.output import OutputClosed, complain, write
 from openrouter_usage.cli.parser import Parser, checked, whole_number
 from openrouter_usage.cli.run import INTERRUPTED
-from openrouter_usage.entry import Entry, safe_tag
+from openrouter_usage.entry import safe_tag
 from openrouter_usage.errors import InvalidValue, LedgerError, OpenRouterUsageError, SettingsError
 from openrouter_usage.exactjson import Json
 from openrouter_usage.money import usd
 from openrouter_usage.period import UTC, iso
 from openrouter_usage.render.as_json import envelope
-from openrouter_usage.render.call_status import render_balance, render_held, render_usage
+from openrouter_usage.render.call_status import render_balance, render_held, render_usage, usage_data
 from openrouter_usage.routing import TASKS, route
 from openrouter_usage.text import named
 from openrouter_usage.tracker.balance import get_key_balance
 
 if TYPE_CHECKING:
+    from openrouter_usage.tracker.booking import Booking
     from openrouter_usage.tracker.prepared import PreparedCall
 
 EXAMPLES = """examples:
@@ -75,6 +76,8 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
     """Make the call, print the answer, and then what it used; the answer goes to standard output alone."""
     from openrouter_usage.tracker.prepared import prepare
 
+    if sys.stdout is None:
+        raise OutputClosed("there is no output to write the answer to: nothing was sent")
     if options.task:
         chosen = route(options.task)
         options.model = chosen.model
@@ -98,6 +101,9 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
     said = Said()
     try:
         _make(call, said, stream=options.stream, quiet=options.json)
+        return _report(options, call, said)
+    except OutputClosed as error:
+        raise _unshown(call, error) from None
     except OpenRouterUsageError as error:
         if not (options.json and said.parts):
             raise
@@ -108,7 +114,6 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
         if call.booking.remark:
             complain(PROGRAM, call.booking.remark)
         raise
-    return _report(options, call, said)
 
 
 @dataclass
@@ -198,15 +203,28 @@ def _report(options: Namespace, call: PreparedCall, said: Said) -> int:
     if options.json:
         saved = options.track and booking.unsaved is None
         write(envelope("call", now, {**_data(call, said), "balance": balance, "saved": saved}))
-    else:
+    elif sys.stderr is not None:  # else it would come after the answer
         held = render_held(plan.max_cost, plan.prices_from, now) if plan.max_cost is not None else ""
         write(render_usage(booking.entry) + held + render_balance(balance), sys.stderr)
+    return _tell_unsaved(booking)
+
+
+def _tell_unsaved(booking: Booking) -> int:
     if booking.unsaved is not None:
         where = f"waits in {booking.kept_in} for the next one" if booking.kept_in else "has to be added to it by hand"
         line = booking.unsaved.decode().strip()
         complain(PROGRAM, f"the call could not be written to the ledger; its line {where}: {line}")
         return LedgerError.exit_code
     return 0
+
+
+def _unshown(call: PreparedCall, error: OutputClosed) -> OutputClosed:
+    """Say of an answer that could not be shown that it is paid for: whoever tries again pays again."""
+    code, booking = _tell_unsaved(call.booking), call.booking
+    in_books = "is booked" if booking.is_kept and not code else "is not in the ledger"
+    why = error.message or "the reader of the output has gone"
+    hint = booking.remark or "what it cost is not known"
+    return OutputClosed(f"{why}, but the call was made and {in_books}", hint=hint)
 
 
 def _broken_off(call: PreparedCall, said: Said, error: OpenRouterUsageError) -> int:
@@ -225,21 +243,5 @@ def _data(call: PreparedCall, said: Said) -> dict[str, Json]:
         "held_usd": plan.max_cost,
         "prices_of": iso(plan.prices_from) if plan.prices_from else None,
     }
-    usage = _usage(call.booking.entry)
+    usage = usage_data(call.booking.entry)
     return {"text": said.text, "finish_reason": said.finish or None, "usage": usage, "limits": limits}
-
-
-def _usage(entry: Entry | None) -> Json:
-    if entry is None:
-        return None
-    return {
-        "generation_id": entry.id or None,
-        "model": entry.model,
-        "provider": entry.provider or None,
-        "prompt_tokens": entry.prompt_tokens,
-        "completion_tokens": entry.completion_tokens,
-        "total_tokens": entry.prompt_tokens + entry.completion_tokens,
-        "cost_usd": entry.cost,
-        "cost_source": entry.cost_source or "unknown",
-        "byok_cost_usd": entry.byok_cost,
-    }
