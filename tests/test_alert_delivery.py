@@ -454,6 +454,12 @@ def test_pagerduty_without_its_key_is_not_forgotten_silently(at: TrackerAt, acco
     ran = at(None, "alert", "--daily-limit", "10", "--pagerduty", webhook.pagerduty_url)
     assert (ran.code, webhook.connections) == (2, 0)
     assert "OPENROUTER_PAGERDUTY_KEY is not set" in ran.error_line
+    # What was refused is not kept: every later check would fail.
+    assert at(None, "alert", "--list").out == "No alert is remembered.\n"
+    assert at(None, "alert", "--daily-limit", "10").code == 3
+    keyed = {"OPENROUTER_PAGERDUTY_KEY": ROUTING_KEY}
+    assert at(None, "alert", "--pagerduty", webhook.pagerduty_url, env=keyed).code == 0
+    assert at(None, "alert", env={"OPENROUTER_PAGERDUTY_KEY": None}).code == 2
     assert at(None, "alert", "--list").out.splitlines()[-1] == "pagerduty: 127.0.0.1"
 
 

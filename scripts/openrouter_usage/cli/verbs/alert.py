@@ -86,6 +86,8 @@ def run(options: Namespace) -> int:
         raise SettingsError("--clear goes with nothing to remember", hint="clear first, then set", code="usage")
     if options.clear:
         save_preference("alerts", None)
+    if given.get("pagerduty"):
+        _routing_key()  # before anything is kept: a setting that cannot work would fail every later check
     kept = change_preference("alerts", lambda known: _merged(known, given)) if given else load_preference("alerts")
     rules = read_rules(kept)
     target = _target(kept, settings, is_given="webhook" in given)
