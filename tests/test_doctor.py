@@ -343,7 +343,6 @@ CASES = [
          "warning", ("2 calls running or unsettled, $0.123457 held for 1 of them, for the rest not known; "
                      "the largest known is $0.123457, openai/gpt-5.2, bb",)),
     Case("a running call", now_held, "note", ("1 call running or unsettled",)),
-    Case("an unbounded call", ledger(hold("aa", most=None)), "warning", ("the largest is an unknown amount",)),
     Case("calls in the spool", waiting, "warning", ("2 lines (", "in the spool, not yet in the ledger")),
     Case("no index", odd("other", lambda path: None), "note", ("has no index yet",)),
     Case("an index of zeros", corrupt_index(b"\0" * 5000), "warning", ("the index (5.0 KB) is damaged",)),
