@@ -274,6 +274,10 @@ def open_modes(doctor: Doctor) -> None:
 
 
 NO_MGMT = {"OPENROUTER_MGMT_KEY": None}
+DAY = (
+    b'{"kind":"activity","account":"user-1","date":"2026-11-20","source":"/activity",'
+    b'"synced_at":"2026-11-21T00:00:00Z","rows":[]}\n'
+)
 CASES = [
     # keys
     Case("no key", environ(**GONE), "problem", ("no OpenRouter key is found",), 2, "missing_key"),
@@ -300,6 +304,12 @@ CASES = [
          "bad_answer"),
     Case("another shape", fault("/key", Fault.raw(b"[]")), "problem", ("GET /key with OPENROUTER_MGMT_KEY",), 5,
          "bad_answer"),
+    *(Case(f"another shape of {path}: {body!r}", fault(path, Fault.raw(body)), "problem", (f"GET {path}", "not understood"),
+           5, "bad_answer")
+      for path in ("/credits", "/activity", "/analytics/meta", "/models")
+      for body in (b"null", b'{"data":7}', b'{"data":[7]}')),
+    Case("a row of /activity that is none", fault("/activity", Fault.raw(b'{"data":[{"date":"2026-11-21"}]}')),
+         "problem", ("GET /activity",), 5, "bad_answer"),
     Case("a redirect", fault("/models", Fault.redirect(302, "https://example.com/")), "problem", ("a redirect",), 5,
          "unreachable"),
     Case("a reset", fault("/models", Fault.reset()), "problem", ("GET /models", "broke"), 5, "unreachable"),
@@ -356,6 +366,16 @@ CASES = [
     Case("a ledger that is a folder", odd("usage.jsonl", os.mkdir), "problem", ("is not a regular file",), 6, "ledger"),
     Case("a ledger whose folder is a file", environ(OPENROUTER_USAGE_FILE="/etc/passwd/usage.jsonl"), "problem",
          ("/etc/passwd/usage.jsonl",), 6, "ledger"),
+    # the archive
+    Case("an archive that is a pipe", odd("activity.jsonl", lambda path: os.mkfifo(path)), "problem",
+         ("the archive", "is not a regular file"), 6, "ledger"),
+    Case("an archive that is a folder", odd("activity.jsonl", os.mkdir), "problem",
+         ("the archive", "is not a regular file"), 6, "ledger"),
+    Case("damaged lines of the archive", odd("activity.jsonl", lambda path: private(path, DAY + b"x\n" + DAY[:-9])),
+         "warning", ("2 damaged lines of the archive", f"byte {len(DAY)} (not JSON)", f"byte {len(DAY) + 2} (without")),
+    Case("lines from elsewhere in the archive", odd("activity.jsonl", lambda path: private(path, b'{"kind":"x"}\n')),
+         "note", ("1 line of a kind from elsewhere in the archive",)),
+    Case("an archive", odd("activity.jsonl", lambda path: private(path, DAY)), "ok", ("activity.jsonl has 1 day",)),
     # files
     Case("a ledger that others can read", open_modes, "warning", ("usage.jsonl can be read by others",)),
     Case("no home", environ(HOME=""), "problem", ("no home folder to keep the ledger",), 2, "settings"),

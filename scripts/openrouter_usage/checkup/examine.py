@@ -10,9 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from openrouter_usage.checkup import books, files, keys, limits, network, versions
+from openrouter_usage.checkup import archive, books, files, keys, limits, network, versions
 from openrouter_usage.checkup.runner import Check, Ended, run_all
 from openrouter_usage.credentials import SKILL_FOLDER, Credentials, find_credentials
+from openrouter_usage.diagnosis import archive as judged_archive
 from openrouter_usage.diagnosis import books as judged_books
 from openrouter_usage.diagnosis import files as judged_files
 from openrouter_usage.diagnosis import keys as judged_keys
@@ -89,6 +90,7 @@ def _local(place: _Place) -> dict[str, Look]:
         "settings": lambda: judged_limits.findings(limits.look(environ, home), words),
         "keys": lambda: judged_keys.findings(keys.look(environ, home, skill), words),
         "ledger": lambda: judged_books.findings(books.look(ledger_file(environ)), now, words),
+        "ledger archive": lambda: judged_archive.findings(archive.look(ledger) if ledger else None, words),
         "files modes": lambda: judged_files.modes(files.look(home, ledger, skill), words),
         "files disk": lambda: judged_files.disk(files.disk(ledger), words) if ledger else [],
     }

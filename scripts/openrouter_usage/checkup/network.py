@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from openrouter_usage.answers.account import read_activity, read_credits
+from openrouter_usage.answers.fields import Fields
 from openrouter_usage.answers.key import read_key
+from openrouter_usage.answers.models import read_models
 from openrouter_usage.checkup.keys import found_key
 from openrouter_usage.checkup.runner import Check, run_all
 from openrouter_usage.credentials import ApiKey
 from openrouter_usage.diagnosis.network import Asked, Surroundings
 from openrouter_usage.errors import NotFound, OpenRouterUsageError, TimedOut
+from openrouter_usage.exactjson import Json
 from openrouter_usage.settings import DEFAULT_BASE_URL, BaseUrl, Settings
 
 if TYPE_CHECKING:
@@ -111,6 +115,23 @@ def _one(transport: Transport, question: Question, timeout_s: float) -> Asked:
     return found
 
 
+def _read_meta(answer: Json) -> None:
+    """Take what the analytics API can be asked; BadAnswer when it names nothing."""
+    fields = Fields(answer, "/analytics/meta").within("data")
+    for name in ("metrics", "dimensions"):
+        for one in fields.each(name):
+            one.text("name")
+
+
+# An answer that no figure could be taken from is as bad as none.
+_READERS: dict[str, Callable[[Json], object]] = {
+    "GET /credits": read_credits,
+    "GET /activity": read_activity,
+    "GET /analytics/meta": _read_meta,
+    "GET /models": read_models,
+}
+
+
 def _timed(transport: Transport, request: Request, asked: Asked, timeout_s: float) -> Asked:
     from openrouter_usage.client.openrouter import parsed
     from openrouter_usage.client.refusals import refusal
@@ -126,6 +147,9 @@ def _timed(transport: Transport, request: Request, asked: Asked, timeout_s: floa
         if answer.status >= 300:
             raise refusal(answer.status, answer.body, request.path, request.key)
         value = parsed(answer, request.path)
-        return asked._replace(info=read_key(value)) if asked.endpoint == "GET /key" else asked
+        if asked.endpoint == "GET /key":
+            return asked._replace(info=read_key(value))
+        _READERS[asked.endpoint](value)
+        return asked
     except OpenRouterUsageError as error:
         return asked._replace(error=error)

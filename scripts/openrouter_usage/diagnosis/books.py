@@ -106,19 +106,20 @@ def _lines(state: State, words: Words) -> list[Finding]:
     damaged = [line for line in state.unread if line.is_damaged]
     foreign = [line for line in state.unread if not line.is_damaged]
     if damaged:
-        text = f"{plural(len(damaged), 'damaged line')} not counted, at {_places(damaged, words)}"
+        text = f"{plural(len(damaged), 'damaged line')} not counted, at {places(damaged, words)}"
         remedy = "tail -c +N with that byte plus one shows it; correct or delete it while nothing runs"
         told.append(warning(AREA, text, remedy))
     if foreign:
         text = f"{plural(len(foreign), 'line')} of a kind from elsewhere, kept and not counted, at "
-        told.append(note(AREA, text + _places(foreign, words)))
+        told.append(note(AREA, text + places(foreign, words)))
     if state.duplicates:
         told.append(note(AREA, f"{plural(state.duplicates, 'line')} superseded: reported again, and counted once"))
     told += [note(AREA, words.text(notice)) for notice in state.notices]
     return told or [ok(AREA, "every line is understood")]
 
 
-def _places(lines: Sequence[Line], words: Words) -> str:
+def places(lines: Sequence[Line], words: Words) -> str:
+    """Write where lines begin, and why they are not counted."""
     shown = ", ".join(f"byte {line.offset:,} ({words.text(line.why)})" for line in lines[:_SHOWN])
     rest = len(lines) - _SHOWN
     return f"{shown} and {rest:,} more" if rest > 0 else shown
