@@ -18,7 +18,8 @@ from openrouter_usage.diagnosis.words import Words
 from openrouter_usage.errors import Denied, LedgerError, SettingsError
 from tests.running import ROOT
 
-SHARED = Words(is_shared=True, homes=["/home/ann", "/home/ann/x", "/"], names=["ann"], hosts=["proxy.corp", "10.0.0.1:8080"])
+SHARED = Words(is_shared=True, homes=["/home/ann", "/home/ann/x", "/"], names=["ann"], hosts=["proxy.corp", "10.0.0.1:8080"],
+               folders=["/", "/srv", "/srv/Acme Corp"])
 
 
 @pytest.mark.parametrize(
@@ -27,15 +28,21 @@ SHARED = Words(is_shared=True, homes=["/home/ann", "/home/ann/x", "/"], names=["
         ("/home/ann/.openrouter/usage.jsonl", "~/.openrouter/usage.jsonl"),
         ("/home/ann", "~"),
         ("/home/ann/x/y", "~/y"),
-        ("/home/annabel/y", "/home/annabel/y"),
+        ("/home/annabel/y", "[hidden]/y"),
         ("in /home/ann.", "in ~."),
-        ("/mnt/ann/usage.jsonl", "/mnt/[hidden]/usage.jsonl"),
-        ("/mnt/anna", "/mnt/anna"),
+        ("/mnt/ann/usage.jsonl", "[hidden]/usage.jsonl"),
+        ("/mnt/anna", "[hidden]/anna"),
         ("K (…7f3a, from /home/ann/c)", "K (…[hidden], from ~/c)"),
         ("call gen-1763-AbC_9 is", "call gen-[hidden] is"),
         ('it said "your key sk-or-v1-0e6...1c96 of Ann" and "x"', 'it said "[hidden]" and "[hidden]"'),
         ("proxy.corp let nothing through", "[hidden] let nothing through"),
         ("10.0.0.1:8080, my-proxy.corp", "[hidden], my-proxy.corp"),
+        ("certificates in /srv/Acme Corp/tls/ca.pem cannot be read", "certificates in [hidden]/ca.pem cannot be read"),
+        ("nothing may be written into /srv/Acme Corp", "nothing may be written into [hidden]"),
+        ("in '/opt/acme/a b', (C:\\acme\\x\\y.pem)", "in '[hidden]/a b', ([hidden]/y.pem)"),
+        ("/mnt/acme/ann/y.jsonl: no", "[hidden]/y.jsonl: no"),
+        ("answer to /analytics/meta, /auth/key and /activity", "answer to /analytics/meta, /auth/key and /activity"),
+        ("see https://openrouter.ai/settings/keys and ~/a/b/c", "see https://openrouter.ai/settings/keys and ~/a/b/c"),
         ("no key is found", "no key is found"),
         ("a\nb", "a\\nb"),
     ],
@@ -52,6 +59,22 @@ def test_paths_keys_labels_and_hosts_are_shown_to_their_owner_alone() -> None:
     ):
         told = (words.path("/home/ann/a"), words.tail("7f3a"), words.label("my key"), words.host("proxy.corp"))
         assert told == (path, tail, label, host)
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/srv/Acme Corp/a b.jsonl", "[hidden]/a b.jsonl"),
+        ("/home/ann/work/a.jsonl", "~/work/a.jsonl"),
+        ("/mnt/ann", "[hidden]/[hidden]"),
+        ("/etc", "/etc"),
+        ("/", "/"),
+        ("D:\\Acme\\a.jsonl", "[hidden]/a.jsonl"),
+    ],
+)
+def test_of_a_path_that_is_not_below_the_home_only_the_last_part_is_shared(path: str, shown: str) -> None:
+    assert SHARED.path(path) == shown
+    assert Words().path(path) == path
 
 
 LINUX = r"""

@@ -735,6 +735,9 @@ SHARED: list[tuple[str, Callable[[Doctor], Any], dict[str, str | None]]] = [
     ("a linked ledger", odd("usage.jsonl", linked), {}),
     ("a ledger elsewhere", worst_case, {"OPENROUTER_USAGE_FILE": "/srv/someone-canary/usage.jsonl",
         "USER": "someone-canary"}),
+    ("a ledger of a project", worst_case, {"OPENROUTER_USAGE_FILE": "/nowhere/someone-canary/a b/usage.jsonl"}),
+    ("a ledger that is no file", worst_case, {"OPENROUTER_USAGE_FILE": "/etc/passwd/someone-canary/usage.jsonl"}),
+    ("certificates of a company", worst_case, {"REQUESTS_CA_BUNDLE": "/nowhere/someone-canary corp/ca.pem"}),
     ("a bad webhook", environ(OPENROUTER_ALERT_WEBHOOK="http://gateway.example/user-canary"),
         {"OPENROUTER_ALERT_WEBHOOK": "http://gateway.example/user-canary"}),
 ]  # fmt: skip

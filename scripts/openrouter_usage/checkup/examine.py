@@ -78,7 +78,14 @@ def words_for(environ: Mapping[str, str], home: Path | None, *, is_shared: bool)
         base_url = parse_base_url(environ.get("OPENROUTER_BASE_URL") or DEFAULT_BASE_URL)
         proxies = [name for host in proxy_hosts(base_url) for name in (host, host.rpartition(":")[0])]
         hosts = [*proxies, *([] if base_url.url == DEFAULT_BASE_URL else [base_url.host])]
-    return Words(is_shared=True, homes=homes, names=names, hosts=hosts)
+    return Words(is_shared=True, homes=homes, names=names, hosts=hosts, folders=_folders(environ))
+
+
+def _folders(environ: Mapping[str, str]) -> set[str]:
+    """Give the folders above what the environment names: a company's or a project's name may be in them."""
+    named = [environ.get(name, "") for name in ("OPENROUTER_USAGE_FILE", *network.CA_VARIABLES)]
+    paths = [Path(os.path.expanduser(name)).absolute() for name in named if name]
+    return {str(folder) for path in paths for folder in (*path.parents, *Path(os.path.realpath(path)).parents)}
 
 
 def _local(place: _Place) -> dict[str, Look]:

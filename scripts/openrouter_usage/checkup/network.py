@@ -26,7 +26,7 @@ MANAGED = ("GET /credits", "GET /activity", "GET /analytics/meta")
 _NO_KEY, _NO_MGMT_KEY = "there is no key to ask with", "a management key is needed"
 # Like all others of the program, so that it measures what they wait for.
 _PARAMS = {"/models": (("output_modalities", "all"),)}
-_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 class Question(NamedTuple):
@@ -40,7 +40,7 @@ def surroundings(base_url: BaseUrl, environ: Mapping[str, str], tls: SharedConte
     """Look at the way to OpenRouter, without going it."""
     from openrouter_usage.client.surroundings import proxy_hosts
 
-    named = next((environ[name] for name in _CA_VARIABLES if environ.get(name)), "")
+    named = next((environ[name] for name in CA_VARIABLES if environ.get(name)), "")
     error = None
     try:
         tls.get()

@@ -96,7 +96,7 @@ def _file(books: Books, words: Words) -> Finding:
 
 
 def _unwritable(books: Books, words: Words) -> Finding:
-    text = f"the ledger {words.path(books.path)} cannot be written: {books.unwritable}"
+    text = f"the ledger {words.path(books.path)} cannot be written: {words.text(books.unwritable)}"
     remedy = "check its owner and mode and those of its folder, or set OPENROUTER_USAGE_FILE"
     return problem(AREA, text, remedy, kind=LedgerError)
 
