@@ -321,3 +321,29 @@ def test_a_breakdown_of_today_is_not_taken_for_the_completed_days(
         first, last = now.date() - 7 * DAY, now.date() - DAY
         assert said["table"].startswith(f"/activity's last 7 completed UTC days are {first} to {last} of the whole account")
         assert not [text for text in said.values() if "breakdown" in text]
+
+
+def test_byok_of_the_running_day_is_not_told_of_completed_ones(stats_at: StatsAt, account: Account) -> None:
+    account.now = lambda: SUNDAY
+    account.activity_includes_today = True
+    account.add_activity(GPT, days_ago=0, usage=ZERO, byok_usage_inference=Decimal(7))
+    told = stats_at(SUNDAY, "--explain", "--json", mgmt=MANAGEMENT_KEY).data["explanation"]
+    assert "byok" not in {fact["about"] for fact in told}
+    account.add_activity(GPT, days_ago=30, usage=ZERO, byok_usage_inference=Decimal(2))
+    told = stats_at(SUNDAY, "--explain", "--json", mgmt=MANAGEMENT_KEY).data["explanation"]
+    assert [fact["usd"] for fact in told if fact["about"] == "byok"] == [[Decimal(2)]]
+
+
+def test_a_running_day_that_was_cut_short_is_no_spike(stats_at: StatsAt, account: Account, sandbox: Sandbox) -> None:
+    account.now = lambda: SUNDAY
+    one_key(account)
+    account.add_activity(GPT, days_ago=0, usage=Decimal(40), at=SUNDAY - timedelta(hours=1))
+    words = ("--explain", "--json")
+    assert [spike["date"] for spike in stats_at(SUNDAY, *words, mgmt=MANAGEMENT_KEY).data["forecast"]["spikes"]] == [
+        "2026-11-22"]  # fmt: skip
+
+    def cut(answer: Any) -> None:
+        answer["data"]["metadata"]["truncated"] = True
+
+    sandbox.misbehave("/analytics/query", Fault.mutate(cut))
+    assert stats_at(SUNDAY, *words, mgmt=MANAGEMENT_KEY).data["forecast"]["spikes"] == []

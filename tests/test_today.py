@@ -108,6 +108,26 @@ def test_today_in_a_zone_breaks_the_zones_day_down(stats_at: StatsAt) -> None:
     assert rows(asked(stats_at, "--today", "--tz", "Europe/Moscow")) == {CLAUDE: Decimal("3.000000000001"), GPT: Decimal("0.75")}
 
 
+@pytest.mark.parametrize("mgmt", [MANAGEMENT_KEY, None])
+@pytest.mark.parametrize(("zone", "day"), [("Asia/Tokyo", 22), ("Asia/Kathmandu", 22), ("America/New_York", 1)])
+def test_a_day_of_a_zone_is_one_day_however_many_utc_days_it_touches(
+    zone: str, day: int, mgmt: str | None, stats_at: StatsAt, account: Account, home: Path
+) -> None:
+    now = datetime(2026, 11, day, 12, tzinfo=UTC)  # New York turned its clocks on the 1st: a day of 25 hours
+    account.now = lambda: now
+    Tracker(home).write(call(now.isoformat(), GPT, "0.5"))
+    data = stats_at(now, "--today", "--tz", zone, "--json", mgmt=mgmt).data
+    assert data["breakdown"]["days"] == 1
+
+
+def test_a_short_day_of_a_zone_is_one_day(stats_at: StatsAt, account: Account, home: Path) -> None:
+    now = datetime(2026, 3, 8, 20, tzinfo=UTC)
+    account.now = lambda: now
+    Tracker(home).write(call(now.isoformat(), GPT, "0.5"))
+    data = stats_at(now, "--today", "--tz", "America/New_York", "--json").data
+    assert (data["breakdown"]["source"], data["breakdown"]["days"]) == ("local ledger", 1)
+
+
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "", "../etc/passwd", "UTC\x1b[2J"])
 def test_a_zone_that_is_not_known_is_refused(stats_at: StatsAt, zone: str) -> None:
     assert stats_at(NOON, f"--tz={zone}", mgmt=MANAGEMENT_KEY).code == 2

@@ -36,7 +36,7 @@ def local_breakdown(period: Period, *, top: int | None, by: str) -> tuple[Breakd
     from openrouter_usage.report import group_name  # late as well: most runs have no ledger to show
 
     groups = {group_name(name, by): usage for name, usage in totals.groups.items()}
-    return share_out(groups, period, days=(period.end - period.start).days, top=top, by=by)._replace(source=LOCAL), ""
+    return share_out(groups, period, days=period.day_count, top=top, by=by)._replace(source=LOCAL), ""
 
 
 def compared_with_kept(seen: Callable[[Period], Usage], now: datetime) -> tuple[tuple[Compared, ...], str]:

@@ -35,6 +35,11 @@ class Period(NamedTuple):
         """Every UTC day that the period touches, in order."""
         return [self.first_day + number * DAY for number in range((self.last_day - self.first_day).days + 1)]
 
+    @property
+    def day_count(self) -> int:
+        """How many days it lasts, in whichever zone; a day may have 23 or 25 hours."""
+        return round((self.end - self.start) / DAY)
+
 
 def midnight(day: date, zone: tzinfo = UTC) -> datetime:
     """Give the moment, in UTC, at which a day begins in a zone."""

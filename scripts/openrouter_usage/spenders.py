@@ -70,6 +70,5 @@ def account_breakdown(
         name = spend.names[0] if spend.names else question.period.first_day.isoformat()
         name = usual.get(name, name) if question.by == "model" else name
         sums[name] = sums.get(name, NOTHING) + spend.usage
-    days = len(question.period.utc_days)
-    found = share_out(sums, question.period, days=days, top=top, by=question.by)
+    found = share_out(sums, question.period, days=question.period.day_count, top=top, by=question.by)
     return found._replace(source=SOURCE, truncated=answer.truncated)

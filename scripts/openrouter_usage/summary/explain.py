@@ -9,7 +9,7 @@ from decimal import Decimal
 from openrouter_usage.answers.account import ActivityRow, TodaySpend
 from openrouter_usage.answers.parts import Gap, Parts
 from openrouter_usage.money import add, format_usd, subtract, total
-from openrouter_usage.period import DAY, completed_days
+from openrouter_usage.period import DAY, Period, completed_days
 from openrouter_usage.summary.forecast import Forecast, said_of_month_end, said_of_outlook, said_of_spike
 from openrouter_usage.summary.model import Fact, Summary
 from openrouter_usage.text import named, plural
@@ -26,7 +26,7 @@ def explain(summary: Summary, parts: Parts, ahead: Forecast, ledger_week: Usage 
         *_whose(summary),
         *_windows(summary),
         *(_table(summary, parts, rows) if rows is not None else _no_table(parts)),
-        *_byok(summary, rows),
+        *_byok(summary, rows, completed_days(parts.taken_at, 30)),
         *_seen(summary, ledger_week),
         *_funds(summary),
         *_age(),
@@ -131,7 +131,7 @@ def _no_table(parts: Parts) -> Iterator[Fact]:
         yield Fact("no_activity", "OpenRouter's own breakdown by model could not be read this time")
 
 
-def _byok(summary: Summary, rows: tuple[ActivityRow, ...] | None) -> Iterator[Fact]:
+def _byok(summary: Summary, rows: tuple[ActivityRow, ...] | None, completed: Period) -> Iterator[Fact]:
     month = summary.month.byok
     if month:
         yield Fact(
@@ -139,8 +139,10 @@ def _byok(summary: Summary, rows: tuple[ActivityRow, ...] | None) -> Iterator[Fa
             f"{format_usd(month)} of this month went to providers directly (BYOK); it is in no credits figure",
             (month,),
         )
-    elif rows is not None and any(row.usage.byok_cost for row in rows):
-        paid = total(row.usage.byok_cost for row in rows)
+        return
+    days = completed.first_day, completed.last_day
+    paid = total(row.usage.byok_cost for row in rows or () if days[0] <= row.day <= days[1])
+    if paid:
         yield Fact(
             "byok",
             f"{format_usd(paid)} of the last 30 completed UTC days went to providers directly (BYOK); it is in no "
