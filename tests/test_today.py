@@ -224,6 +224,27 @@ def test_kept_figures_of_the_same_day_go_with_todays(stats_at: StatsAt, sandbox:
     assert (ran.code, rows(ran.data)) == (5, {CLAUDE: Decimal("1.000000000001"), GPT: Decimal("0.75")})
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--today",), ["the breakdown"]),
+        (("--by", "key"), ["the breakdown"]),
+        (("--tz", "Asia/Tokyo"), ["the zone's day"]),
+        (("--explain",), ["the account's spend of today"]),
+        ((), []),
+    ],
+)
+def test_an_answer_that_openrouter_had_kept_tells_its_age(
+    words: tuple[str, ...], told: list[str], stats_at: StatsAt, account: Account
+) -> None:
+    account.analytics_cached_at = NOON - timedelta(hours=11)
+    age = "is as OpenRouter knew it at 2026-11-22 01:00 UTC, 11 h before it was asked"
+    ran = stats_at(NOON, *words, mgmt=MANAGEMENT_KEY)
+    assert [line for line in ran.out.splitlines() if "knew it" in line] == [f"ℹ {what} {age}" for what in told]
+    account.analytics_cached_at = NOON - timedelta(seconds=60)
+    assert "knew it" not in stats_at(NOON, *words, mgmt=MANAGEMENT_KEY).out
+
+
 def test_a_list_that_was_cut_short_says_so(stats_at: StatsAt, sandbox: Sandbox) -> None:
     def cut(answer: Any) -> Any:
         answer["data"]["metadata"]["truncated"] = True

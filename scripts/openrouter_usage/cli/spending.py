@@ -18,11 +18,13 @@ from openrouter_usage.settings import Settings
 from openrouter_usage.spenders import SOURCE, Question, account_breakdown, ask, questions
 from openrouter_usage.summary.model import LOCAL, Breakdown, Window
 from openrouter_usage.summary.options import ACCOUNT_GROUPINGS
+from openrouter_usage.text import ago
 
 if TYPE_CHECKING:
     from openrouter_usage.credentials import ApiKey
 
 PROGRAM = "stats.py"
+_NOTABLE_AGE_S = 60
 
 
 class Spending:
@@ -74,6 +76,20 @@ class Spending:
         names = {"breakdown": "breakdown", "zone": "zone_today", "today": "account_today"}
         found = [(names[name], answer) for name, answer in self._answers.items() if isinstance(answer, Gap)]
         return tuple(gap._replace(part=part) for part, gap in found)
+
+    def notes(self, parts: Parts) -> tuple[str, ...]:
+        """Say how old answers are that OpenRouter had kept, if the summary uses them."""
+        names = {"breakdown": "the breakdown", "zone": "the zone's day"}
+        if parts.today is None:
+            names["today"] = "the account's spend of today"
+        found = []
+        for name, words in names.items():
+            answer = self._answers.get(name)
+            kept_at = answer.cached_at if isinstance(answer, Analytics) else None
+            age_s = (self._now - kept_at).total_seconds() if kept_at else 0
+            if kept_at and age_s > _NOTABLE_AGE_S:
+                found.append(f"{words} is as OpenRouter knew it at {spoken(kept_at)}, {ago(age_s)} before it was asked")
+        return tuple(found)
 
     def with_today(self, parts: Parts) -> Parts:
         """Add what the account has spent today, where nobody had asked for it yet."""

@@ -127,9 +127,11 @@ def _summary(options: Namespace, parts: Parts, spending: Spending | None) -> Sum
     from openrouter_usage.summary.build import build_summary
 
     asked = None
+    notes: tuple[str, ...] = ()
     if spending:
         spending.ask_late(parts)
         spending.fit(parts)
+        notes = spending.notes(parts)
         parts = spending.with_today(parts)
         asked = spending.breakdown(parts)
     is_usual = not options.today and options.by not in ACCOUNT_GROUPINGS
@@ -145,7 +147,7 @@ def _summary(options: Namespace, parts: Parts, spending: Spending | None) -> Sum
         zone_day=spending.zone_day() if spending else None,
         more_gaps=spending.gaps if spending else (),
     )
-    return _looking_ahead(options, parts, summary)
+    return _looking_ahead(options, parts, summary._replace(notes=(*summary.notes, *notes)))
 
 
 def _looking_ahead(options: Namespace, parts: Parts, summary: Summary) -> Summary:
