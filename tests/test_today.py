@@ -254,6 +254,18 @@ def test_a_list_that_was_cut_short_says_so(stats_at: StatsAt, sandbox: Sandbox) 
     assert asked(stats_at, "--today")["breakdown"]["truncated"]
 
 
+@pytest.mark.parametrize("mgmt", [MANAGEMENT_KEY, None])
+@pytest.mark.parametrize("words", [("--by", "key"), ("--today",), ("--tz", "Asia/Tokyo"), ("--explain",)])
+def test_the_line_asks_nothing_that_it_does_not_show(
+    words: tuple[str, ...], mgmt: str | None, stats_at: StatsAt, sandbox: Sandbox
+) -> None:
+    usual = stats_at(NOON, "--line", mgmt=mgmt)
+    count = len(sandbox.received())
+    ran = stats_at(NOON, "--line", *words, mgmt=mgmt)
+    assert (ran.code, ran.out, len(sandbox.received())) == (0, usual.out, count)
+    assert not sandbox.received("/analytics/query")
+
+
 def test_the_usual_summary_loads_nothing_of_this(stats: Stats) -> None:
     ran = stats(mgmt=MANAGEMENT_KEY, python=(sys.executable, "-X", "importtime"))
     assert "openrouter_usage.cli.summary" in ran.err

@@ -114,8 +114,9 @@ def main(argv: Sequence[str], *, clock: Callable[[], datetime] = _now) -> int:
 
 
 def _spending(options: Namespace, settings: Settings, now: datetime) -> Spending | None:
-    """Prepare what goes beyond the usual endpoints; without such options nothing of it is loaded."""
-    if not (options.today or options.explain or options.tz or options.by in ACCOUNT_GROUPINGS):
+    """Prepare what goes beyond the usual endpoints; without such options, and for the line, nothing is loaded."""
+    asks_more = options.today or options.explain or options.tz or options.by in ACCOUNT_GROUPINGS
+    if options.face == "line" or not asks_more:
         return None
     from openrouter_usage.cli.spending import Spending
 
