@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import HANG_GUARD_S, contents
+from openrouter_usage.cli.tracker import VERBS
+from tests.running import HANG_GUARD_S, ROOT, contents
 from tests.sandbox import DEMO_KEY, DEMO_MGMT_KEY, Sandbox, demo_account
 from tests.staging import stage, tracked
 
@@ -262,3 +263,11 @@ def test_keys_in_the_skill_folder_bring_a_warning_and_survive_an_update_once_mov
     shutil.rmtree(there.skill)
     there.skill = stage(tmp_path / "skills")
     assert there.run("stats.py").returncode == (0 if moved else 2)
+
+
+@pytest.mark.parametrize("verb", ["", *VERBS])
+def test_the_help_of_every_verb_needs_no_packages(verb: str) -> None:
+    command = [sys.executable, "-S", "-E", str(ROOT / "scripts" / "cost_tracker.py"), *verb.split(), "--help"]
+    done = subprocess.run(command, capture_output=True, timeout=HANG_GUARD_S, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(f"usage: cost_tracker.py {verb}".strip().encode())

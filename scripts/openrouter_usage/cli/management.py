@@ -7,8 +7,6 @@ from datetime import datetime
 
 from openrouter_usage.cli.output import complain
 from openrouter_usage.client.management import Management
-from openrouter_usage.client.tls import SharedContext
-from openrouter_usage.client.transport import Transport
 from openrouter_usage.credentials import ApiKey
 from openrouter_usage.errors import MissingKey, SettingsError
 from openrouter_usage.keyring.changes import Keyring
@@ -44,6 +42,9 @@ def require_mgmt_key(settings: Settings) -> ApiKey:
 
 def open_management(settings: Settings, timeout_s: float) -> Management:
     """Give the keys API; MissingKey without a management key that may be sent."""
+    from openrouter_usage.client.tls import SharedContext
+    from openrouter_usage.client.transport import Transport
+
     key = require_mgmt_key(settings)
     return Management(Transport(settings.base_url, timeout_s=timeout_s, tls=SharedContext()), key)
 

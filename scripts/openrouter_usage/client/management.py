@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from openrouter_usage.answers.keys import (
     CreatedKey,
@@ -16,11 +17,13 @@ from openrouter_usage.answers.keys import (
 )
 from openrouter_usage.client.openrouter import parsed
 from openrouter_usage.client.refusals import refusal
-from openrouter_usage.client.transport import Request, Transport
 from openrouter_usage.credentials import ApiKey
 from openrouter_usage.errors import BadAnswer
 from openrouter_usage.exactjson import Json, dumps
 from openrouter_usage.text import quoted
+
+if TYPE_CHECKING:
+    from openrouter_usage.client.transport import Transport
 
 _MOST_WORKSPACES = 10_000
 _HASH = re.compile(r"[0-9A-Za-z_-]{1,128}", re.ASCII)
@@ -69,12 +72,16 @@ class Management:
         read_deleted(self._change("DELETE", key_path(key_hash), None))
 
     def _read(self, path: str, *params: tuple[str, str]) -> Json:
+        from openrouter_usage.client.transport import Request
+
         answer = self._transport.get(Request("GET", path, self._key, params))
         if answer.status >= 300:
             raise refusal(answer.status, answer.body, path, self._key)
         return parsed(answer, path)
 
     def _change(self, method: str, path: str, fields: dict[str, Json] | None) -> Json:
+        from openrouter_usage.client.transport import Request
+
         request = Request(method, path, self._key, body=None if fields is None else dumps(fields))
         answer = self._transport.send(request, self._transport.timeout_s)
         if answer.status >= 300:

@@ -1,6 +1,7 @@
 """The endpoints of OpenRouter that are asked for figures, one method each, under their own names.
 
-What reads an answer is imported after the request has been sent: it is loaded while OpenRouter thinks.
+What reads an answer is imported after the request has been sent: it is loaded while OpenRouter thinks. What sends one
+is imported when it is sent: the help of every verb is shown without the packages.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from openrouter_usage.client.transport import Answer, Request, Transport
 from openrouter_usage.credentials import ApiKey
 from openrouter_usage.errors import BadAnswer, NotFound, Unreachable
 from openrouter_usage.exactjson import Json, dumps, loads
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from openrouter_usage.answers.analytics import Analytics
     from openrouter_usage.answers.generation import Generation
     from openrouter_usage.answers.key import KeyInfo
+    from openrouter_usage.client.transport import Answer, Request, Transport
 
 _SHORTEST = timedelta(seconds=1)  # at midnight the day is empty, and a range that is empty is refused
 _MOST_ROWS = 10_000
@@ -108,10 +109,14 @@ class OpenRouter:
         if key_hash:
             question["filters"] = [{"field": "api_key_id", "operator": "eq", "value": key_hash}]
         # A query changes nothing, so it is retried like a GET.
+        from openrouter_usage.client.transport import Request
+
         answer = self._ask(Request("POST", "/analytics/query", self._key, body=dumps(question)))
         return read_analytics(answer, dimensions)
 
     def _get(self, path: str, *params: tuple[str, str]) -> Json:
+        from openrouter_usage.client.transport import Request
+
         return self._ask(Request("GET", path, self._key, params))
 
     def _ask(self, request: Request) -> Json:

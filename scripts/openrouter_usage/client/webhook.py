@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from openrouter_usage.client.transport import Request, Transport
 from openrouter_usage.errors import OpenRouterUsageError, Unreachable
 from openrouter_usage.exactjson import Json, dumps
 from openrouter_usage.settings import parse_webhook
@@ -13,6 +12,8 @@ TIMEOUT_S = 15.0
 
 def deliver(url: str, payload: Json) -> None:
     """Post JSON, at most three times; Unreachable when it was not taken. No key and no redirect is involved."""
+    from openrouter_usage.client.transport import Request, Transport
+
     address = parse_webhook(url)
     host = safe(address.host)
     try:

@@ -6,6 +6,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from openrouter_usage.answers.key import KeyInfo
 from openrouter_usage.answers.parts import Gap
@@ -14,18 +15,18 @@ from openrouter_usage.cli.management import load_managing
 from openrouter_usage.cli.output import complain, write
 from openrouter_usage.cli.parser import Parser, checked, whole_number
 from openrouter_usage.client.openrouter import OpenRouter
-from openrouter_usage.client.tls import SharedContext
-from openrouter_usage.client.transport import Transport
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.latest import error_of
 from openrouter_usage.money import add
 from openrouter_usage.period import DAY, UTC, Period, days, month, spoken, today, week
 from openrouter_usage.reconcile.tolerance import Tolerance, read_tolerance
 from openrouter_usage.reconcile.windows import Beside, judged
-from openrouter_usage.reconciling import Account, Reconciliation, reconcile
 from openrouter_usage.render import reconciliation as render
 from openrouter_usage.text import named, plural
 from openrouter_usage.usage import Usage
+
+if TYPE_CHECKING:
+    from openrouter_usage.reconciling import Reconciliation
 
 EXAMPLES = """examples:
   cost_tracker.py reconcile
@@ -65,6 +66,10 @@ def describe(parser: Parser) -> None:
 
 def run(options: Namespace, *, now: datetime | None = None) -> int:
     """Print how much of the bill the ledger explains; 3 outside the tolerance."""
+    from openrouter_usage.client.tls import SharedContext
+    from openrouter_usage.client.transport import Transport
+    from openrouter_usage.reconciling import Account, reconcile
+
     now = now or datetime.now(UTC)
     first, last = _span(options, now)
     settings = load_managing(PROGRAM)
