@@ -238,6 +238,11 @@ WRONG = [
     (("--top", "1" * 5000), "not a whole number"),
     (("--format", "pdf"), "invalid choice"),
     (("--trends",), "did you mean --trend?"),
+    (("--by", "modle"), "did you mean model?"),
+    (("--tz", "Bogus"), 'this time zone is not known: "Bogus"; expected'),
+    (("--tz", "Bogus"), "see cost_tracker.py stats --help"),
+    (("--top", "formt"), "see cost_tracker.py stats --help"),
+    (("--by", "jsonn"), "see cost_tracker.py stats --help"),
     (("everything",), "unrecognized arguments"),
 ]  # fmt: skip
 

@@ -7,6 +7,7 @@ from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from typing import NamedTuple
 
 from openrouter_usage.errors import InvalidValue
+from openrouter_usage.text import quoted
 
 UTC = timezone.utc
 DAY = timedelta(days=1)
@@ -133,4 +134,4 @@ def find_zone(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         known = "a name such as Europe/Amsterdam; on Windows they come with: python3 -m pip install tzdata"
-        raise InvalidValue(f"this time zone is not known; expected {known}") from None
+        raise InvalidValue(f"this time zone is not known: {quoted(name, 40)}; expected {known}") from None

@@ -35,7 +35,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise SettingsError with the nearest known word."""
-        hint = f"did you mean {self._nearest(message)}?" if self._nearest(message) else f"see {self.prog} --help"
+        nearest = self._nearest(message)
+        hint = f"did you mean {nearest}?" if nearest else f"see {self.prog} --help"
         raise SettingsError(safe(without_keys(message), 300), hint=hint, code="usage")
 
     def _print_message(self, message: str, file: Any = None) -> None:
@@ -44,15 +45,25 @@ class Parser(argparse.ArgumentParser):
             write(message, file)
 
     def _nearest(self, message: str) -> str:
+        """Give the known word nearest to a misspelt one; "" for any other mistake, where a guess would be nonsense."""
         from difflib import get_close_matches
 
-        words = re.findall(r"[\w-]+", message.partition(":")[2])
-        known = [name for action in self._actions for name in (*action.option_strings, *map(str, action.choices or ()))]
-        for word in words:
+        known = self._known(message)
+        for word in re.findall(r"[\w-]+", message.partition(":")[2].partition("(choose from")[0]) if known else ():
             close = [name for name in get_close_matches(word, known, n=1, cutoff=0.6) if name != word]
             if close:
                 return str(close[0])
         return ""
+
+    def _known(self, message: str) -> list[str]:
+        """Give the words that are allowed where the message says one is wrong."""
+        if message.startswith("unrecognized arguments:"):
+            return [name for action in self._actions for name in action.option_strings]
+        if ": invalid choice:" not in message:
+            return []
+        wrong = message.partition(":")[0].removeprefix("argument ")
+        names = {"/".join(each.option_strings) or each.metavar or each.dest: each for each in self._actions}
+        return list(map(str, names[wrong].choices or ())) if wrong in names else []
 
 
 def without_keys(text: str) -> str:
