@@ -9,7 +9,8 @@ import os
 import sys
 
 if sys.version_info < (3, 10):
-    sys.stderr.write("cost_tracker.py: Python 3.10 or newer is needed; run: uv run " + os.path.abspath(__file__) + "\n")
+    path = os.path.abspath(__file__)
+    sys.stderr.write('cost_tracker.py: Python 3.10 or newer is needed; run: uv run "' + path + '"\n')
     sys.exit(2)
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))

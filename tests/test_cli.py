@@ -405,7 +405,7 @@ def test_an_old_python_is_turned_away_with_a_way_out(version: str, stats: Stats)
         pytest.skip(f"there is no Python {version} here")
     ran = stats(python=[python])
     assert (ran.code, ran.out) == (2, "")
-    assert ran.error_line == f"stats.py: Python 3.10 or newer is needed; run: uv run {STATS}\n"
+    assert ran.error_line == f'stats.py: Python 3.10 or newer is needed; run: uv run "{STATS}"\n'
 
 
 def test_the_first_lines_of_the_program_are_plain_enough_for_any_python() -> None:
