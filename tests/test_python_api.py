@@ -141,6 +141,11 @@ def test_an_example_runs_and_prints_what_its_comments_say(example, tmp_path):
         assert sandbox.crashes == []
 
 
+def test_no_two_examples_log_the_same_generation():
+    ids = re.findall(r'generation_id="([^"]+)"', "".join(EXAMPLES))
+    assert len(ids) >= 2 and len(set(ids)) == len(ids)
+
+
 def test_examples_name_no_machine_and_no_key():
     for example in [*EXAMPLES, *OTHER_EXAMPLES]:
         assert not re.search(r"127\.0\.0\.1|localhost|sk-or-|canary", example)
