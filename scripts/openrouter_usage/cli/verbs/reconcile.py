@@ -28,6 +28,9 @@ from openrouter_usage.usage import Usage
 if TYPE_CHECKING:
     from openrouter_usage.reconciling import Reconciliation
 
+if TYPE_CHECKING:
+    from openrouter_usage.reconciling import Reconciliation
+
 EXAMPLES = """examples:
   cost_tracker.py reconcile
   cost_tracker.py reconcile --days 30 --tolerance 0.05
