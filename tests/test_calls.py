@@ -18,7 +18,7 @@ import cost_tracker
 import pytest
 
 from openrouter_usage.ledger.books import Ledger
-from tests.booking import NOON, Tracker, call
+from tests.booking import NOON, Tracker, call, hold
 from tests.calling import AT_ONCE, BUDGET, CHAT, HELLO, MODEL, Caller, open_caller
 from tests.running import ROOT, contents
 from tests.sandbox import INFERENCE_KEY, Fault, Reply, ReplyError, Stream
@@ -574,7 +574,7 @@ def test_a_disk_that_is_full_at_the_settling_loses_nothing(long, sandbox, accoun
     assert len(long.bytes) == len(before) + len(hold_line)
     assert len(audit(long.ledger).held) == 1  # until then it counts with all that was held
     ran = long("budget")
-    assert "lines that could not be saved before are in the ledger now" in ran.err
+    assert "could not be saved before: in the ledger now" in ran.err
     found = audit(long.ledger)
     assert found.held == {} and found.settled[newest] == account.generations[newest].cost
     assert [path for path in long.home.glob("openrouter-usage-*/*") if path.suffix == ".jsonl"] == []
@@ -663,3 +663,10 @@ def test_two_homes_have_two_budgets(home, tmp_path, sandbox):
     assert other("call", *HELLO).code == 0
 
 
+
+
+def test_a_hold_that_was_released_is_said_to_be(tracker):
+    tracker.write(hold("gone"), hold("other"))
+    ran = tracker("settle", "--release", "gone", "--yes")
+    assert ran.code == 0 and "the hold gone is released: its money counts as free again" in ran.error_line
+    assert list(audit(tracker.ledger).held) == ["other"]

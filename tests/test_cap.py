@@ -166,3 +166,10 @@ def test_a_cap_whose_answer_is_lost_is_looked_at(
     assert (ran.code, key_named(account, "agent").limit) == ((0, 5) if is_made else (5, None))
     assert ("after:" in ran.out) is is_made
     assert len(changes(sandbox)) == 1
+
+
+def test_without_a_management_key_nobody_is_told_to_add_yes(at: TrackerAt, sandbox: Sandbox) -> None:
+    for yes in ((), ("--yes",), ("--dry-run",)):
+        ran = at(None, "cap", "--daily", "5", *yes, env={"OPENROUTER_MGMT_KEY": None})
+        assert ran.code == 2 and "OPENROUTER_MGMT_KEY" in ran.error_line and "--yes" not in ran.err
+    assert sandbox.connections == 0

@@ -22,7 +22,7 @@ from openrouter_usage.ledger.guard import guarded
 from openrouter_usage.ledger.mounts import shared_kind
 from openrouter_usage.ledger.tail import Notice, Progress, Tail
 from openrouter_usage.lines import LONGEST_LINE
-from openrouter_usage.text import safe
+from openrouter_usage.text import plural, safe
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -137,7 +137,7 @@ class Engine:
     def _take_spool(self) -> None:
         taken = spool.take(self.path, self.file)
         if taken:
-            self.notice(f"{taken} lines that could not be saved before are in the ledger now")
+            self.notice(f"{plural(taken, 'line')} that could not be saved before: in the ledger now")
 
     def reading(self, work: Work[T]) -> T:
         """Do work that only reads, on the newest state that can be had, if need be without the lock."""

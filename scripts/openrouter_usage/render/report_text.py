@@ -28,7 +28,7 @@ def render(report: Report, width: int) -> str:
 
 
 def _rule(title: str) -> str:
-    return "=" * (len(title) - 2)
+    return "=" * len(title)
 
 
 def _totals(usage: Usage) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from datetime import datetime
 
-from openrouter_usage.cli.management import key_named, open_keyring
+from openrouter_usage.cli.management import key_named, open_keyring, require_mgmt_key
 from openrouter_usage.cli.output import write
 from openrouter_usage.cli.parser import Parser, checked, whole_number
 from openrouter_usage.collect import connect
@@ -46,6 +46,8 @@ def run(options: Namespace) -> int:
     most = getattr(options, reset)
     fields: dict[str, Json] = {"limit": most, "limit_reset": reset}
     wanted = None if options.key is None else key_named(options.key)
+    # Before --yes is asked for: with it alone nothing would be set either.
+    require_mgmt_key(load_settings())
     if not options.yes and not options.dry_run:
         whose = "the key of OPENROUTER_API_KEY" if wanted is None else named(wanted)
         raise SettingsError(

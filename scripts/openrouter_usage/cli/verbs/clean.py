@@ -40,7 +40,9 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
     _check(options.before, now)
     ledger = open_ledger("cost_tracker.py clean")
     done = clean(ledger.engine, before, dry_run=dry)
-    write(_as_json(done, before, dry, now) if options.json else _as_text(done, options.before, dry))
+    write(
+        _as_json(done, before, dry, now) if options.json else _as_text(done, options.before, dry, is_sure=options.yes)
+    )
     return 0
 
 
@@ -72,12 +74,13 @@ def _as_json(done: Cleaned, before: datetime, dry: bool, now: datetime) -> str:
     return envelope("clean", now, {"before": iso(before), "dry_run": dry, **figures, "old_file": old_file})
 
 
-def _as_text(done: Cleaned, before: date, dry: bool) -> str:
+def _as_text(done: Cleaned, before: date, dry: bool, *, is_sure: bool) -> str:
     byok = f" + {format_usd(done.usage.byok_cost)} BYOK" if done.usage.byok_cost else ""
     unknown = f" + {done.usage.unknown:,} unknown" if done.usage.unknown else ""
     cost = f"{plural(done.removed, 'call')} before {before} UTC ({format_usd(done.usage.cost)}{byok}{unknown})"
     if dry:
-        return f"{cost} would be taken out, {plural(done.kept, 'line')} left; --yes does it\n"
+        how = "; nothing was changed" if is_sure else "; --yes does it"
+        return f"{cost} would be taken out, {plural(done.kept, 'line')} left{how}\n"
     if not done.removed:
         return f"nothing before {before} UTC; the ledger is as it was\n"
     old_file = safe(str(done.kept_as), 300)

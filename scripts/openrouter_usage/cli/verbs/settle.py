@@ -6,7 +6,7 @@ from argparse import Namespace
 from datetime import datetime
 
 from openrouter_usage.cli.books import open_ledger
-from openrouter_usage.cli.output import write
+from openrouter_usage.cli.output import complain, write
 from openrouter_usage.cli.parser import Parser, whole_number
 from openrouter_usage.entry import Hold
 from openrouter_usage.errors import SettingsError
@@ -21,6 +21,7 @@ EXAMPLES = """examples:
   cost_tracker.py settle                          look up every unsettled call
   cost_tracker.py settle --release HOLD --yes     a call that surely was not billed
 """
+PROGRAM = "cost_tracker.py settle"
 
 
 def describe(parser: Parser) -> None:
@@ -34,7 +35,7 @@ def describe(parser: Parser) -> None:
 
 def run(options: Namespace, *, now: datetime | None = None) -> int:
     """Print what was settled and what is left."""
-    ledger = open_ledger("cost_tracker.py settle")
+    ledger = open_ledger(PROGRAM)
     now = now or datetime.now(UTC)
     if options.release:
         if not options.yes:
@@ -43,6 +44,7 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
             )
         if not ledger.release(options.release, now):
             raise SettingsError(f"no open hold has the id {safe(options.release, 80)}", hint="settle lists them")
+        complain(PROGRAM, f"the hold {named(options.release)} is released: its money counts as free again")
     done = settle_all(ledger, now, timeout_s=options.timeout)
     write(_as_json(done, now) if options.json else _as_text(done))
     return 0

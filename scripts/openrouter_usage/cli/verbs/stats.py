@@ -153,7 +153,7 @@ def period_title(options: Namespace, period: Period | None, zone: tzinfo) -> str
 
 def health_notes(health: Health) -> tuple[str, ...]:
     """Say what is not counted in any sum: an empty ledger, open holds, lines that were not understood."""
-    notes = [] if health.size else ["no calls yet: they are logged by CostTracker, track_cost, or an import"]
+    notes = [] if health.size else ["no calls yet: they are logged by `call`, CostTracker, track_cost, or an import"]
     if health.holds:
         amount = held(health.holds)
         most = "at a cost that is not known yet" if amount is None else f"up to {format_usd(amount)}"
