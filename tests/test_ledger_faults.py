@@ -170,7 +170,7 @@ def test_a_call_that_cannot_be_settled_is_printed_and_waits(
     assert f"waits in {caller.home}" in ran.err
     assert [read_line(text).__class__.__name__ for text in caller.bytes.splitlines()] == ["Hold"]
     again = caller("stats", "--json")
-    assert "1 lines that could not be saved" in again.err
+    assert "1 line that could not be saved" in again.err
     assert caller.bytes.splitlines()[1] + b"\n" == line
     assert again.data["total"]["cost_usd"] == account.bill > 0
     assert audit(caller.ledger).held == {}
@@ -199,7 +199,7 @@ def test_a_call_may_wait_on_another_device(
     request.addfinalizer(lambda: subprocess.run(["rm", "-rf", str(other)], check=True))
     caller.env["TMPDIR"] = str(other)
     assert caller("call", *HELLO, env=faulty(SETTLES[0])).code == 6
-    assert "1 lines that could not be saved" in caller("stats").err
+    assert "1 line that could not be saved" in caller("stats").err
     assert audit(caller.ledger).settled == {call.id: call.cost for call in account.generations.values()}
 
 

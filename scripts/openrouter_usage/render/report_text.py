@@ -28,7 +28,7 @@ def render(report: Report, width: int) -> str:
 
 
 def _rule(title: str) -> str:
-    return "=" * len(title)
+    return "=" * (len(title) - 2)
 
 
 def _totals(usage: Usage) -> list[str]:
