@@ -33,6 +33,7 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
     "errors": ("foundation", set()),
     "money": ("foundation", set()),
     "period": ("foundation", set()),
+    "stretch": ("foundation", set()),
     "usage": ("foundation", set()),
     "text": ("foundation", set()),
     "exactjson": ("foundation", set()),

@@ -20,10 +20,11 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from openrouter_usage.answers.account import ActivityRow
 from openrouter_usage.archive.day import ACTIVITY, ANALYTICS, ArchivedDay, gathered, read_day, write_day
-from openrouter_usage.archive.known import Stretch, changes, known_days, missing, spoken_stretches
+from openrouter_usage.archive.known import changes, known_days, missing, spoken_stretches
 from openrouter_usage.archive_file import Archive
 from openrouter_usage.entry import Unread
 from openrouter_usage.errors import BadAnswer, LedgerError, SettingsError
+from openrouter_usage.stretch import Stretch
 from openrouter_usage.usage import NOTHING, Usage
 
 UTC = timezone.utc

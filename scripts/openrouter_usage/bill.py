@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from openrouter_usage.answers.account import ActivityRow
-from openrouter_usage.answers.analytics import Analytics, Spend
+from openrouter_usage.answers.analytics import MOST_DAYS, Analytics, Spend
 from openrouter_usage.answers.key import KeyInfo
 from openrouter_usage.answers.keys import KeyRecord
 from openrouter_usage.answers.parts import Gap
@@ -22,9 +22,6 @@ from openrouter_usage.reconcile.calls import Billed, Listed
 from openrouter_usage.usage import Usage
 
 KEPT_DAYS = 30
-MOST_DAYS = 365
-# So many days back /analytics/query lists single calls.
-LISTED_DAYS = 31
 # OpenRouter answers 64 of these a minute.
 _AT_ONCE = 6
 OLDER, ACTIVITY, TODAY = "/analytics/query (older days)", "/activity", "/analytics/query (today)"

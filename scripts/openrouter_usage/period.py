@@ -11,6 +11,8 @@ from openrouter_usage.text import quoted
 
 UTC = timezone.utc
 DAY = timedelta(days=1)
+# A clock that is off by less puts hardly a call into the wrong day.
+NOTABLE_SKEW_S = 120
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
@@ -122,6 +124,12 @@ def spoken(moment: datetime) -> str:
     """Write a moment for people: the day alone at midnight, else with the minute, always with UTC."""
     moment = moment.astimezone(UTC)
     return moment.strftime("%Y-%m-%d UTC" if moment.time() == time() else "%Y-%m-%d %H:%M UTC")
+
+
+def clock_off(ahead_s: float) -> str:
+    """Write how far this computer's clock is off, by how many seconds OpenRouter's is ahead of it."""
+    side = "behind" if ahead_s > 0 else "ahead of"
+    return f"this computer's clock is {abs(ahead_s) / 60:.0f} min {side} OpenRouter's"
 
 
 def find_zone(name: str) -> tzinfo:

@@ -8,8 +8,9 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
+from openrouter_usage.answers.analytics import LISTED_DAYS
 from openrouter_usage.answers.parts import Gap
-from openrouter_usage.bill import LISTED_DAYS, Bill, ask_bill, ask_generations, left_s
+from openrouter_usage.bill import Bill, ask_bill, ask_generations, left_s
 from openrouter_usage.client.management import Management
 from openrouter_usage.client.openrouter import OpenRouter
 from openrouter_usage.client.transport import Transport
@@ -25,6 +26,7 @@ from openrouter_usage.reconcile.calls import match_calls
 from openrouter_usage.reconcile.causes import Cause, Circumstances, causes
 from openrouter_usage.reconcile.compare import Comparison, across_midnight, borders, compare
 from openrouter_usage.reconcile.names import Names, joined_names
+from openrouter_usage.stretch import stretches
 from openrouter_usage.tracker.estimate import load_price_list
 from openrouter_usage.usage import NOTHING, Usage
 
@@ -147,12 +149,9 @@ def _prices(bill: Bill, booked: Booked) -> PriceList | None:
 
 def _entries(ledger: Ledger, listed: Iterable[date]) -> Iterator[Entry]:
     """Give the ledger's calls of some days."""
-    wanted = sorted(listed)
-    starts = [day for day in wanted if day - DAY not in wanted]
-    ends = [day for day in wanted if day + DAY not in wanted]
     # Days in a row are read at once: where lines stand in no order, each reading goes through all of them.
-    for first, last in zip(starts, ends, strict=True):
-        yield from ledger.entries(days(first, last, ""))
+    for stretch in stretches(listed):
+        yield from ledger.entries(stretch.period)
 
 
 def _near_midnight(

@@ -11,17 +11,17 @@ from typing import NamedTuple
 from openrouter_usage.answers.account import ActivityRow
 from openrouter_usage.answers.analytics import Analytics, Spend
 from openrouter_usage.archive.day import ACTIVITY, ANALYTICS, ArchivedDay, gathered
-from openrouter_usage.archive.known import Stretch, is_doubtful, missing
+from openrouter_usage.archive.known import is_doubtful, missing
 from openrouter_usage.client.openrouter import OpenRouter
 from openrouter_usage.errors import BadAnswer
-from openrouter_usage.period import DAY, UTC
+from openrouter_usage.period import DAY, NOTABLE_SKEW_S, UTC
+from openrouter_usage.stretch import Stretch
 from openrouter_usage.text import plural
 from openrouter_usage.usage import NOTHING
 
 ACTIVITY_DAYS = 30
-MOST_DAYS = 365
 _PIECE = 31
-_NOTABLE_SKEW = timedelta(minutes=2)
+_NOTABLE_SKEW = timedelta(seconds=NOTABLE_SKEW_S)
 _MOST_A_MINUTE = 60  # 64 are allowed, and somebody else may ask as well
 UNKNOWN_PROVIDER = "unknown"
 

@@ -22,6 +22,8 @@ METRICS = (
     "reasoning_tokens",
     "cached_tokens",
 )
+# So many days back it answers at all, and lists single calls.
+MOST_DAYS, LISTED_DAYS = 365, 31
 _TIME_COLUMNS = ("date__", "created_at__")
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import date, timedelta
+from datetime import date
 from typing import NamedTuple
 
 from openrouter_usage.archive.day import ArchivedDay
 from openrouter_usage.errors import SettingsError
-from openrouter_usage.period import DAY, Period, midnight
+from openrouter_usage.stretch import Stretch, stretches
 from openrouter_usage.text import named, plural
 
 Days = dict[date, ArchivedDay]
@@ -20,31 +20,6 @@ class Change(NamedTuple):
 
     day: ArchivedDay
     before: ArchivedDay | None
-
-
-class Stretch(NamedTuple):
-    """Some days in a row, the last one included."""
-
-    first: date
-    last: date
-
-    @property
-    def length(self) -> int:
-        """How many days."""
-        return (self.last - self.first).days + 1
-
-    @property
-    def period(self) -> Period:
-        """The same as a period."""
-        return Period(midnight(self.first), midnight(self.last) + DAY, "days")
-
-    def days(self) -> Iterable[date]:
-        """Every day, the first one first."""
-        return (self.first + timedelta(days=number) for number in range(self.length))
-
-    def __str__(self) -> str:
-        """Write the days for people."""
-        return str(self.first) if self.first == self.last else f"{self.first} to {self.last}"
 
 
 def known_days(found: Iterable[ArchivedDay]) -> dict[str, Days]:
@@ -79,15 +54,7 @@ def is_doubtful(found: Iterable[ArchivedDay], known: Mapping[date, ArchivedDay])
 
 def missing(wanted: Stretch | None, known: Mapping[date, ArchivedDay]) -> list[Stretch]:
     """Give the stretches of wanted days that nobody ever asked about: neither spend nor no spend is known there."""
-    found: list[Stretch] = []
-    for day in wanted.days() if wanted else ():
-        if day in known:
-            continue
-        if found and found[-1].last == day - DAY:
-            found[-1] = Stretch(found[-1].first, day)
-        else:
-            found.append(Stretch(day, day))
-    return found
+    return stretches(day for day in (wanted.days() if wanted else ()) if day not in known)
 
 
 def whole_span(known: Mapping[date, ArchivedDay]) -> Stretch | None:

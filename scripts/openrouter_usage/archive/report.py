@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from openrouter_usage.answers.account import ActivityRow
 from openrouter_usage.archive.day import ACTIVITY, ANALYTICS, ArchivedDay
-from openrouter_usage.archive.known import Days, Stretch, missing, spoken_stretches
+from openrouter_usage.archive.known import Days, missing, spoken_stretches
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.period import DAY, UTC, Period, today
 from openrouter_usage.report import MOST_BARS, Report, cut, ranked
+from openrouter_usage.stretch import Stretch
 from openrouter_usage.summary.model import Share
 from openrouter_usage.text import plural
 from openrouter_usage.usage import NOTHING, Usage

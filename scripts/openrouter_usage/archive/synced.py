@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from openrouter_usage.archive.known import Change, Days, Stretch, missing, whole_span
+from openrouter_usage.archive.known import Change, Days, missing, whole_span
+from openrouter_usage.stretch import Stretch
 
 
 class Synced(NamedTuple):

@@ -12,10 +12,10 @@ from openrouter_usage.diagnosis.finding import Finding, Level, note, of_error, o
 from openrouter_usage.diagnosis.keys import FoundKey
 from openrouter_usage.diagnosis.words import Words
 from openrouter_usage.errors import OpenRouterUsageError
+from openrouter_usage.period import NOTABLE_SKEW_S, clock_off
 
 AREA = "network"
 SLOW_MS = 3_000
-NOTABLE_SKEW_S = 120
 # New, or not for everybody: the figures do without it.
 OPTIONAL = ("GET /analytics/meta",)
 
@@ -116,6 +116,10 @@ def clock(asked: Sequence[Asked]) -> list[Finding]:
     ahead_s = timed[0][1] or 0.0
     if abs(ahead_s) < NOTABLE_SKEW_S:
         return [ok("clock", f"this computer's clock is within {max(2, int(abs(ahead_s)) + 1)} s of OpenRouter's")]
-    side = "behind" if ahead_s > 0 else "ahead of"
-    text = f"this computer's clock is {abs(ahead_s) / 60:.0f} min {side} OpenRouter's: days may be counted wrongly"
-    return [warning("clock", text, "set the clock, and let it be kept right (NTP)")]
+    return [
+        warning(
+            "clock",
+            f"{clock_off(ahead_s)}: days may be counted wrongly",
+            "set the clock, and let it be kept right (NTP)",
+        )
+    ]

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from openrouter_usage.archive.known import Change, Stretch, spoken_stretches, whole_span
+from openrouter_usage.answers.analytics import MOST_DAYS
+from openrouter_usage.archive.known import Change, spoken_stretches, whole_span
 from openrouter_usage.archive.synced import Synced
 from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.exactjson import Json
 from openrouter_usage.period import DAY, iso
 from openrouter_usage.render.amounts import spent
 from openrouter_usage.render.as_json import envelope
+from openrouter_usage.stretch import Stretch
 from openrouter_usage.text import named, plural, safe
 from openrouter_usage.usage import NOTHING, Usage
 
 _MOST_CHANGED = 5
-_REACH = 365
 
 
 def as_text(synced: Synced) -> str:
@@ -70,8 +71,8 @@ def notes(synced: Synced) -> list[str]:
 def _way_out(synced: Synced) -> str:
     """Say how a gap can still be filled, and from when on it cannot."""
     today = synced.asked.last + DAY
-    back = min((today - synced.gaps[0].first).days, _REACH)
-    is_lost = synced.gaps[-1].last < today - _REACH * DAY
+    back = min((today - synced.gaps[0].first).days, MOST_DAYS)
+    is_lost = synced.gaps[-1].last < today - MOST_DAYS * DAY
     return "OpenRouter does not tell them any more" if is_lost else f"sync --backfill {back} asks for them"
 
 

@@ -9,13 +9,12 @@ from openrouter_usage.answers.account import ActivityRow, Credits, TodaySpend
 from openrouter_usage.answers.key import KeyInfo, Limit, Spend
 from openrouter_usage.answers.parts import Gap, Parts
 from openrouter_usage.money import ZERO, format_usd, subtract
-from openrouter_usage.period import Period, month, resets_at, today, week
+from openrouter_usage.period import NOTABLE_SKEW_S, Period, clock_off, month, resets_at, today, week
 from openrouter_usage.summary.breakdown import GROUPS, break_down
 from openrouter_usage.summary.model import Breakdown, Summary, Window
 from openrouter_usage.usage import NOTHING
 
 MGMT_HINT = "set OPENROUTER_MGMT_KEY to a management key (openrouter.ai/settings/management-keys)"
-_NOTABLE_SKEW_S = 120
 
 
 def build_summary(
@@ -173,8 +172,6 @@ def _notes(parts: Parts, local_day: date | None, *, has_ledger: bool) -> list[st
     if local_day and local_day != utc_day:
         notes.append(f"Today is OpenRouter's UTC day {utc_day}; where you are it is {local_day}")
     skew_s = parts.clock_ahead_s
-    if skew_s is not None and abs(skew_s) >= _NOTABLE_SKEW_S:
-        side = "behind" if skew_s > 0 else "ahead of"
-        off = f"{abs(skew_s) / 60:.0f} min {side}"
-        notes.append(f"this computer's clock is {off} OpenRouter's; days may be counted wrongly")
+    if skew_s is not None and abs(skew_s) >= NOTABLE_SKEW_S:
+        notes.append(f"{clock_off(skew_s)}; days may be counted wrongly")
     return notes

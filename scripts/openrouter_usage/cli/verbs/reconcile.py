@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from openrouter_usage.answers.analytics import MOST_DAYS
 from openrouter_usage.answers.key import KeyInfo
 from openrouter_usage.answers.parts import Gap
 from openrouter_usage.cli.books import open_ledger, read_day
@@ -18,10 +19,11 @@ from openrouter_usage.client.openrouter import OpenRouter
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.latest import error_of
 from openrouter_usage.money import add
-from openrouter_usage.period import DAY, UTC, Period, days, month, spoken, today, week
+from openrouter_usage.period import DAY, NOTABLE_SKEW_S, UTC, Period, clock_off, days, month, spoken, today, week
 from openrouter_usage.reconcile.tolerance import Tolerance, read_tolerance
 from openrouter_usage.reconcile.windows import Beside, judged
 from openrouter_usage.render import reconciliation as render
+from openrouter_usage.stretch import stretches
 from openrouter_usage.text import named, plural
 from openrouter_usage.usage import Usage
 
@@ -40,17 +42,15 @@ without a management key the ledger is compared with this key's own counters; ex
 """
 PROGRAM = "cost_tracker.py reconcile"
 OUTSIDE, INCOMPLETE = 3, 5
-_MOST_DAYS = 365
 _MOST_NAMES = 5
 _OLD_S = 60
-_NOTABLE_SKEW_S = 120
 
 
 def describe(parser: Parser) -> None:
     """Add the arguments of this verb."""
     parser.add_argument(
         "--days",
-        type=whole_number(1, _MOST_DAYS),
+        type=whole_number(1, MOST_DAYS),
         metavar="N",
         help="the last N UTC days, the running one among them (7)",
     )
@@ -117,9 +117,9 @@ def _span(options: Namespace, now: datetime) -> tuple[date, date]:
     first = options.since or last - (options.days or 7) * DAY + DAY
     if not first <= last <= running:
         raise SettingsError("--since is after --until, or the span lies ahead", hint="swap them", code="usage")
-    if first < running - _MOST_DAYS * DAY:
+    if first < running - MOST_DAYS * DAY:
         raise SettingsError(
-            f"OpenRouter tells no more than {_MOST_DAYS} days back", hint=f"begin later than {first}", code="usage"
+            f"OpenRouter tells no more than {MOST_DAYS} days back", hint=f"begin later than {first}", code="usage"
         )
     return first, last
 
@@ -128,7 +128,9 @@ def _notes(found: Reconciliation, span: Period, now: datetime) -> tuple[str, ...
     notes = []
     bill = found.bill
     if found.missing:
-        notes.append(f"not compared, as the account's figures are missing: {_stretches(found.missing)}")
+        notes.append(
+            f"not compared, as the account's figures are missing: {', '.join(map(str, stretches(found.missing)))}"
+        )
     if found.renamed:
         shown = [f"{named(name)} → {named(model)}" for name, model in found.renamed[:_MOST_NAMES]]
         more = ", ..." if len(found.renamed) > _MOST_NAMES else ""
@@ -140,21 +142,9 @@ def _notes(found: Reconciliation, span: Period, now: datetime) -> tuple[str, ...
     if bill.cached_at and (now - bill.cached_at).total_seconds() > _OLD_S:
         notes.append(f"OpenRouter's figures of the running day are those of {spoken(bill.cached_at)}")
     skew_s = bill.clock_ahead_s
-    if skew_s is not None and abs(skew_s) >= _NOTABLE_SKEW_S:
-        side = "behind" if skew_s > 0 else "ahead of"
-        notes.append(
-            f"this computer's clock is {abs(skew_s) / 60:.0f} min {side} OpenRouter's: near midnight UTC a day may be "
-            "taken for another"
-        )
+    if skew_s is not None and abs(skew_s) >= NOTABLE_SKEW_S:
+        notes.append(f"{clock_off(skew_s)}: near midnight UTC a day may be taken for another")
     return tuple(notes)
-
-
-def _stretches(missing: Sequence[date]) -> str:
-    """Write days as stretches without a gap."""
-    starts = [day for day in missing if day - DAY not in missing]
-    ends = [day for day in missing if day + DAY not in missing]
-    pairs = zip(starts, ends, strict=True)
-    return ", ".join(str(start) if start == end else f"{start} to {end}" for start, end in pairs)
 
 
 def _with_counters(options: Namespace, key: KeyInfo, now: datetime) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from argparse import Namespace
 from datetime import datetime
 
+from openrouter_usage.answers.analytics import MOST_DAYS
 from openrouter_usage.archive.day import ArchivedDay
-from openrouter_usage.archive.known import Stretch
 from openrouter_usage.archive.synced import Synced
 from openrouter_usage.archive_file import Added, Archive
 from openrouter_usage.cli.archived import open_archive
@@ -17,7 +17,8 @@ from openrouter_usage.collect import connect
 from openrouter_usage.errors import OpenRouterUsageError, SettingsError
 from openrouter_usage.period import UTC
 from openrouter_usage.render.synced import as_json, as_text
-from openrouter_usage.sync import MOST_DAYS, Asking, Pace, check_not_blank, older_gaps
+from openrouter_usage.stretch import Stretch
+from openrouter_usage.sync import Asking, Pace, check_not_blank, older_gaps
 
 EXAMPLES = """examples:
   cost_tracker.py sync
