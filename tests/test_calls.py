@@ -24,6 +24,7 @@ from tests.running import ROOT, contents
 from tests.sandbox import INFERENCE_KEY, Fault, Reply, ReplyError, Stream
 from tests.storm.audit import audit
 
+HELLO_THERE = [{"role": "user", "content": "Hello?"}]
 BOTH = pytest.mark.parametrize("stream", [(), ("--stream",)], ids=["whole", "stream"])
 
 
@@ -670,3 +671,25 @@ def test_a_hold_that_was_released_is_said_to_be(tracker):
     ran = tracker("settle", "--release", "gone", "--yes")
     assert ran.code == 0 and "the hold gone is released: its money counts as free again" in ran.error_line
     assert list(audit(tracker.ledger).held) == ["other"]
+
+
+# -- in a session ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_that_waits_for_the_ledger_counts_in_its_session(stream, home, sandbox, account, monkeypatch):
+    folder = home / "books"
+    folder.write_text("in the way")
+    monkeypatch.setenv("OPENROUTER_BASE_URL", sandbox.url)
+    account.reply = Reply(cost=Decimal("0.25"))
+    tracker = cost_tracker.CostTracker(INFERENCE_KEY, usage_file=folder / "usage.jsonl")
+    with cost_tracker.CostSession("work") as session:
+        if stream:
+            list(tracker.stream(HELLO_THERE, MODEL))
+        else:
+            tracker.chat(HELLO_THERE, MODEL)
+    assert (session.calls, session.total_cost, session.unknown) == (1, Decimal("0.25"), 0)
+    folder.unlink()
+    folder.mkdir()
+    assert [entry.cost for entry in tracker.ledger.entries()] == [Decimal("0.25")]
+    tracker.ledger.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal, getcontext, localcontext
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -158,6 +159,18 @@ def test_the_dearest_of_the_fallbacks_is_what_counts():
     cheap, dear = "openai/gpt-5-mini", "anthropic/claude-opus-4.5"
     assert worst_case(body(cheap, models=[dear]), PRICES).cost >= worst_case(body(dear), PRICES).cost
     assert worst_case(body(cheap, models=[dear]), PRICES).max_price["completion"] == 25
+
+
+@pytest.mark.parametrize("order", list(permutations(["openai/gpt-5-mini", "anthropic/claude-opus-4.5", "odd/both"])))
+def test_the_order_of_the_fallbacks_changes_nothing(order):
+    """Each price counts at its dearest, whichever model it is of: odd/both alone has a price of a request."""
+    request = body(order[0], models=list(order[1:]), max_tokens=1_000)
+    worst = worst_case(request, PRICES)
+    opus, both = (worst_case(body(name, max_tokens=1_000), PRICES) for name in ("anthropic/claude-opus-4.5", "odd/both"))
+    highest = {part: max(opus.max_price[part], both.max_price[part]) for part in ("prompt", "completion", "request")}
+    assert worst.max_price == highest and highest["request"] == Decimal("0.01")
+    assert worst.cost == worst_case(body(*order[:1], models=sorted(order), max_tokens=1_000), PRICES).cost
+    assert worst.cost >= opus.cost + both.max_price["request"]
 
 
 def test_the_callers_own_price_counts_where_it_is_above_the_list():
@@ -389,6 +402,17 @@ def test_a_list_that_cannot_be_kept_is_used_all_the_same(tmp_path):
     (tmp_path / "cache").write_text("no folder")
     assert current_prices(tmp_path / "cache" / "models.json", Asked(LISTED), NOON).models
     assert current_prices(None, Asked(LISTED), NOON).models
+
+
+@pytest.mark.parametrize(("letter", "size"), [("x", 1), ("é", 2), ("世", 3), ("💰", 4)])
+def test_each_byte_of_a_prompt_is_a_token_at_most(letter, size):
+    """A tokenizer may make four tokens of one emoji: a bound in letters would be a quarter of what can be billed."""
+    counts = [
+        asked.prompt_tokens(body(messages=[{"role": "user", "content": letter * number}])) for number in (0, 1_000)
+    ]
+    assert counts[1] - counts[0] == 1_000 * size
+    request = body("odd/cache", messages=[{"role": "user", "content": letter * 1_000}])
+    assert worst_case(request, PRICES).prompt_tokens == counts[1]
 
 
 @given(st.integers(0, 20), TEXT)
