@@ -41,6 +41,16 @@ class OpenRouterUsageError(Exception):
         self.generation = ""
 
 
+def note_arrival(error: BaseException, may_have_arrived: bool) -> None:
+    """Note on any exception, also on ^C, whether the request that it broke off may have arrived."""
+    error.may_have_arrived = may_have_arrived  # type: ignore[attr-defined]  # any exception can carry it
+
+
+def may_have_arrived(error: BaseException) -> bool:
+    """Check whether a request that ended with an exception may have arrived; yes where nobody noted otherwise."""
+    return bool(getattr(error, "may_have_arrived", True))
+
+
 class SettingsError(OpenRouterUsageError):
     """The program was called or set up wrongly."""
 

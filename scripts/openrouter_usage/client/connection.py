@@ -26,6 +26,9 @@ class Lifeline:
     def __init__(self, seconds: float) -> None:
         """Begin to count the time until the cut."""
         self.expired = False
+        # Whether a byte of the request itself has been handed to the network: what comes before (names, TLS, a
+        # proxy's tunnel) costs nothing, and what comes after may be billed whatever the error looks like.
+        self.has_sent = False
         self._connections: list[_Cuttable] = []
         self._lock = threading.Lock()
         self._timer = threading.Timer(max(0.0, seconds), self.cut)
@@ -64,7 +67,9 @@ class _Cuttable:
     """Adds to an urllib3 connection that its socket can be shut while somebody reads from it."""
 
     sock: socket.socket | None
+    auto_open: int
     _last_sock: socket.socket | None = None
+    _is_tunnelling = False
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         """Send a request, held by the lifeline of this thread."""
@@ -72,6 +77,22 @@ class _Cuttable:
         if lifeline is not None:
             lifeline.hold(self)
         super().request(*args, **kwargs)  # type: ignore[misc]  # the mixin stands before a connection
+
+    def send(self, data: Any) -> None:
+        """Send bytes of a request, and remember that they have left; those that ask a proxy for a tunnel are none."""
+        if self.sock is None and self.auto_open:
+            self.connect()  # type: ignore[attr-defined]  # of the connection; what fails in here has sent nothing
+        lifeline = getattr(_running, "lifeline", None)
+        if lifeline is not None and not self._is_tunnelling:
+            lifeline.has_sent = True
+        super().send(data)  # type: ignore[misc]  # the mixin stands before a connection
+
+    def _tunnel(self) -> None:
+        self._is_tunnelling = True
+        try:
+            super()._tunnel()  # type: ignore[misc]  # the mixin stands before a connection
+        finally:
+            self._is_tunnelling = False
 
     def getresponse(self) -> Any:
         """Read the head of the answer; http.client forgets the socket of a closing answer, we do not."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 import time
 
+from openrouter_usage.client.failures import ConnectionFailed
 from openrouter_usage.client.refusals import read_complaint, refusal
 from openrouter_usage.client.retry import may_be_billed, wait_before_resend
 from openrouter_usage.client.transport import Answer, OpenAnswer, Request, Transport
 from openrouter_usage.credentials import ApiKey
-from openrouter_usage.errors import OpenRouterUsageError, Unreachable
+from openrouter_usage.errors import OpenRouterUsageError, Unreachable, note_arrival
 
 CHAT = "/chat/completions"
 
@@ -46,13 +47,20 @@ class Inference:
                 if opened.status == 200:
                     return opened
                 failed, wait_s = self._refused(opened, attempt)
-            except Unreachable as error:
+            except ConnectionFailed as error:
                 failed = error
                 wait_s = None if error.may_have_arrived else wait_before_resend(attempt, None, None, random.random())
             if wait_s is None or time.monotonic() + wait_s >= deadline:
                 raise failed
-            self._transport.sleep(wait_s)
+            self._wait(wait_s)
             attempt += 1
+
+    def _wait(self, seconds: float) -> None:
+        try:
+            self._transport.sleep(seconds)
+        except BaseException as error:
+            note_arrival(error, False)  # ^C between two tries: the one before was refused, or never left
+            raise
 
     def _refused(self, opened: OpenAnswer, attempt: int) -> tuple[OpenRouterUsageError, float | None]:
         """Read a refusal: the error it makes, and how long to wait before sending again, None for never."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import requests
@@ -10,21 +11,32 @@ from openrouter_usage.settings import BaseUrl
 
 
 def proxies_for(base_url: BaseUrl) -> dict[str, str]:
-    """Give the proxies for an address, by scheme; nothing for this machine goes through one: it would see the key."""
+    """Return the proxies for an address, by scheme; nothing for this machine goes through one: it would see the key."""
     return {} if base_url.is_loopback else dict(requests.utils.get_environ_proxies(base_url.url))
 
 
 def proxy_hosts(base_url: BaseUrl) -> list[str]:
     """Name the hosts of the proxies that are used for an address, without the login that may stand before them."""
-    proxies = proxies_for(base_url)
+    proxy = _used(proxies_for(base_url), base_url)
+    return [_host(proxy, with_port=True) or "that is no URL"] if proxy else []
+
+
+def proxy_host(proxies: Mapping[str, str], base_url: BaseUrl) -> str:
+    """Name the host of the proxy that is used for an address, "" without one, and without its login."""
+    proxy = _used(proxies, base_url)
+    return _host(proxy) or "that is configured" if proxy else ""
+
+
+def _used(proxies: Mapping[str, str], base_url: BaseUrl) -> str:
     # The order in which requests looks for one.
-    used = [proxies[name] for name in (urlsplit(base_url.url).scheme, "all") if proxies.get(name)][:1]
-    return [_host(proxy) for proxy in used]
+    return next((proxies[name] for name in (urlsplit(base_url.url).scheme, "all") if proxies.get(name)), "")
 
 
-def _host(proxy: str) -> str:
+def _host(proxy: str, *, with_port: bool = False) -> str:
+    """Return the host in a proxy's address, "" for one that cannot be read."""
     try:
         parts = urlsplit(proxy if "//" in proxy else f"//{proxy}")
-        return f"{parts.hostname or 'without a name'}{f':{parts.port}' if parts.port else ''}"
+        host, port = parts.hostname or "without a name", parts.port
     except ValueError:
-        return "that is no URL"
+        return ""
+    return f"{host}:{port}" if with_port and port else host

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from datetime import datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import requests
 
@@ -17,10 +16,10 @@ from openrouter_usage.client.body import read_body, read_pieces
 from openrouter_usage.client.connection import Adapter, Lifeline
 from openrouter_usage.client.failures import RAISED, ConnectionFailed, failure
 from openrouter_usage.client.retry import RETRIED_STATUSES, parse_http_date, parse_retry_after, wait_before_retry
-from openrouter_usage.client.surroundings import proxies_for
+from openrouter_usage.client.surroundings import proxies_for, proxy_host
 from openrouter_usage.client.tls import SharedContext
 from openrouter_usage.credentials import ApiKey, scrubbed
-from openrouter_usage.errors import TimedOut
+from openrouter_usage.errors import OpenRouterUsageError, TimedOut, note_arrival
 from openrouter_usage.period import UTC
 from openrouter_usage.settings import BaseUrl
 from openrouter_usage.text import safe
@@ -160,19 +159,24 @@ class Transport:
 
     def open(self, request: Request, timeout_s: float, *, read_s: float, streamed: bool = False) -> OpenAnswer:
         """Send a request and read the head of its answer; `timeout_s` bounds its body as well."""
-        lifeline = Lifeline(timeout_s)
+        try:
+            lifeline = Lifeline(timeout_s)
+        except BaseException as error:
+            note_arrival(error, False)  # no thread to be had, or ^C
+            raise
 
         def translated(error: Exception) -> Exception:
             lifeline.release()
             # A connection that was cut can fail in any way, in the reader's hands.
             if lifeline.expired:
-                return TimedOut(
-                    f"{self._host} sent no complete answer to {request.path} within {timeout_s:.0f} s",
-                    hint="try again, or give it longer with --timeout",
-                )
-            if not isinstance(error, RAISED):
+                late: OpenRouterUsageError = self._late(request, timeout_s)
+                late.may_have_arrived = lifeline.has_sent
+                return late
+            # What an address can be wrong in is a ValueError now and then, and no bug while nothing has been sent.
+            if not isinstance(error, RAISED) and not (isinstance(error, ValueError) and not lifeline.has_sent):
                 return error
-            return failure(error, host=self._host, proxy_host=self._proxy_host, path=request.path)
+            proxy = safe(proxy_host(self._proxies, self._base_url))
+            return failure(error, host=self._host, proxy=proxy, path=request.path, has_sent=lifeline.has_sent)
 
         try:
             with lifeline:
@@ -186,10 +190,11 @@ class Transport:
                 )
         except (*RAISED, AttributeError, ValueError) as error:
             raise translated(error) from None
-        except BaseException:
+        except BaseException as error:
             # ^C: nobody will read the answer, so nobody is to go on sending it.
             lifeline.cut()
             lifeline.release()
+            note_arrival(error, lifeline.has_sent)
             raise
         return OpenAnswer(response, lifeline, translated)
 
@@ -210,11 +215,13 @@ class Transport:
             request.method, url, headers=headers, params=request.params, data=request.body
         ).prepare()
 
+    def _late(self, request: Request, timeout_s: float) -> TimedOut:
+        to = f" to {request.path}" if request.path else ""
+        return TimedOut(
+            f"{self._host} sent no complete answer{to} within {timeout_s:.0f} s",
+            hint="try again, or give it longer with --timeout",
+        )
+
     @property
     def _host(self) -> str:
         return safe(self._base_url.host)
-
-    @property
-    def _proxy_host(self) -> str:
-        parts = urlsplit(self._proxies.get("https") or self._proxies.get("http") or "")
-        return safe(parts.hostname or "that is configured")

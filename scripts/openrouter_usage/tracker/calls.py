@@ -21,7 +21,13 @@ from openrouter_usage.client.tls import SharedContext
 from openrouter_usage.client.transport import Answer, Transport
 from openrouter_usage.credentials import ApiKey
 from openrouter_usage.entry import LONGEST_NAME
-from openrouter_usage.errors import BadAnswer, InvalidValue, OpenRouterUsageError, Unreachable
+from openrouter_usage.errors import (
+    BadAnswer,
+    InvalidValue,
+    OpenRouterUsageError,
+    Unreachable,
+    may_have_arrived,
+)
 from openrouter_usage.exactjson import Json, dumps, loads
 from openrouter_usage.money import ZERO
 from openrouter_usage.prices import current_prices
@@ -100,7 +106,7 @@ class Caller:
         try:
             answer = self._inference.chat(text)
             parsed = _parsed(answer)
-        except OpenRouterUsageError as error:
+        except BaseException as error:
             self._end_failed(booking, error)
             raise
         usage = read_call(parsed)
@@ -127,7 +133,7 @@ class Caller:
         began = time.monotonic()
         try:
             opened = self._inference.open(text, streamed=True)
-        except OpenRouterUsageError as error:
+        except BaseException as error:
             self._end_failed(booking, error)
             raise
 
@@ -139,7 +145,12 @@ class Caller:
 
         return ChunkStream(opened, named=booking.name_generation, ended=ended, complaint=complaint, failed=failed)
 
-    def _end_failed(self, booking: Booking, error: OpenRouterUsageError) -> None:
+    def _end_failed(self, booking: Booking, error: BaseException) -> None:
+        if not isinstance(error, OpenRouterUsageError):
+            # ^C, or a bug: the hold stays, unless it is sure that nothing was sent.
+            if not may_have_arrived(error):
+                booking.release()
+            return
         booking.end_after(error)
         if error.may_have_arrived and error.generation:
             found = looked_up(self.look_up, error.generation)
