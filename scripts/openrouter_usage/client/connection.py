@@ -30,7 +30,8 @@ class Lifeline:
         # proxy's tunnel) costs nothing, and what comes after may be billed whatever the error looks like.
         self.has_sent = False
         self._connections: list[_Cuttable] = []
-        self._lock = threading.Lock()
+        # Entered again by a thread whose garbage collector ends the stream that it is in the middle of cutting.
+        self._lock = threading.RLock()
         self._timer = threading.Timer(max(0.0, seconds), self.cut)
         self._timer.daemon = True
         self._timer.start()

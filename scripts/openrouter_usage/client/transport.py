@@ -92,6 +92,10 @@ class OpenAnswer:
         self._lifeline.cut()
         self.release()
 
+    def abandon(self) -> None:
+        """Close this process's copy of the connection alone: another process, or nobody, goes on using it."""
+        self._response.close()
+
     @contextmanager
     def _translating(self) -> Iterator[None]:
         try:

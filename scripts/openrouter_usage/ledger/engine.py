@@ -19,6 +19,7 @@ from openrouter_usage.ledger import spool
 from openrouter_usage.ledger.file import LedgerFile
 from openrouter_usage.ledger.forks import watch
 from openrouter_usage.ledger.guard import guarded
+from openrouter_usage.ledger.later import at_work
 from openrouter_usage.ledger.mounts import shared_kind
 from openrouter_usage.ledger.tail import Notice, Progress, Tail
 from openrouter_usage.lines import LONGEST_LINE
@@ -80,7 +81,7 @@ class Engine:
 
     def locked(self, work: Work[T], *, wait_s: float | None = None) -> T:
         """Do work under the lock, with the index caught up; LedgerError when that cannot be had."""
-        with self._mutex:
+        with at_work(), self._mutex:
             if self._inside is not None:
                 return work(self._inside)
             wait_s = self._wait_s if wait_s is None else wait_s
@@ -141,7 +142,7 @@ class Engine:
 
     def reading(self, work: Work[T]) -> T:
         """Do work that only reads, on the newest state that can be had, if need be without the lock."""
-        with self._mutex:
+        with at_work(), self._mutex:
             if self._inside is not None:
                 return work(self._inside)
             if not self._index.exists():
@@ -174,7 +175,7 @@ class Engine:
 
     def looking(self, work: Work[T]) -> T:
         """Do work that only reads, without the lock, and leave all files as they are; for what may be broken."""
-        with self._mutex:
+        with at_work(), self._mutex:
             return self._in_memory(work, untouched=True)
 
     def _in_memory(self, work: Work[T], *, untouched: bool = False) -> T:

@@ -119,6 +119,15 @@ class Booking:
         source = "" if held is None else "estimated"
         return self._write(replace(entry, cost_source=source, streamed=streamed or None, latency_ms=latency_ms))
 
+    def leave(self, usage: CallUsage, *, latency_ms: int | None) -> None:
+        """Write down what is known of a stream that nobody ended; what it cost, if unknown, is left to `settle`."""
+        if usage.cost is not None or self.hold is None:
+            self.settle(usage, streamed=True, latency_ms=latency_ms)
+            return
+        self.name_generation(usage.id)
+        entry = usage.entry(self._clock(), requested=self._model, session=self._session)
+        count_in_sessions(entry, self._sessions)
+
     def _write(self, entry: Entry) -> Entry:
         entry = replace(entry, tags=self._tags)
         if self.hold is not None:

@@ -140,10 +140,14 @@ class Caller:
         def ended(usage: CallUsage) -> None:
             self._settle(booking, usage, streamed=True, latency_ms=_since(began))
 
+        def left(usage: CallUsage) -> None:
+            booking.leave(usage, latency_ms=_since(began))
+
         def failed(error: OpenRouterUsageError) -> None:
             error.hint = _joined(error.hint, booking.remark)
 
-        return ChunkStream(opened, named=booking.name_generation, ended=ended, complaint=complaint, failed=failed)
+        named = booking.name_generation
+        return ChunkStream(opened, named=named, ended=ended, left=left, complaint=complaint, failed=failed)
 
     def _end_failed(self, booking: Booking, error: BaseException) -> None:
         if not isinstance(error, OpenRouterUsageError):

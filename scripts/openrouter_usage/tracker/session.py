@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from decimal import Decimal
 
 from openrouter_usage.entry import Entry
+from openrouter_usage.ledger.later import do_waiting
 from openrouter_usage.usage import NOTHING, Usage
 
 _open: ContextVar[tuple[CostSession, ...]] = ContextVar("openrouter_usage_sessions", default=())
@@ -108,3 +109,5 @@ def count_in_sessions(entry: Entry, sessions: tuple[CostSession, ...] | None = N
     """Add a call to the sessions that are open, or to those that were when it began."""
     for session in dict.fromkeys(_open.get() if sessions is None else sessions):
         session.count(entry)
+    # A stream that was collected while a session was counting waits for the session's lock.
+    do_waiting()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections import deque
 from contextlib import suppress
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from openrouter_usage.answers.call import CallUsage
 from openrouter_usage.entry import Entry
+from openrouter_usage.ledger.later import put_off
 from openrouter_usage.period import UTC
 from openrouter_usage.tracker.session import CostSession, count_in_sessions, current_session, open_sessions
 from openrouter_usage.tracker.written import is_locking, write
@@ -116,7 +116,7 @@ class TrackedCall:
             self._count(entry)
             return
         # The garbage collector ended a stream in the middle of a ledger's work, whose locks this thread holds.
-        threading.Thread(target=self._count, args=(entry,), name="openrouter_usage").start()
+        put_off(lambda: self._count(entry))
 
     def _count(self, entry: Entry) -> None:
         if write(entry, self._options.ledger):

@@ -1,0 +1,244 @@
+"""Programs that use the library and end, fork or begin many threads in the middle of a call: nothing hangs or is lost.
+
+Every program is a process of its own, and a hang guard stands around it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tests.booking import Tracker
+from tests.running import HANG_GUARD_S, ROOT, Ran
+from tests.sandbox import Account, Reply, Sandbox, Stream
+from tests.storm.audit import audit
+
+CHAT = "POST /chat/completions"
+LOOK_UP = "GET /generation"
+SLOW = Reply("one " * 400, stream=Stream(token_delay_s=0.02))
+FORKS = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+HEAD = "import atexit, gc, os, signal, sys, threading, time\nfrom cost_tracker import *\n"
+OPEN = HEAD + "stream = CostTracker().stream('Hello?', 'openai/gpt-5.2')\nprint(bool(next(iter(stream))), flush=True)\n"
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def tracker(home: Path, sandbox: Sandbox) -> Tracker:
+    return Tracker(home, sandbox.url)
+
+
+@pytest.fixture
+def run(tracker: Tracker) -> Run:
+    """Run a program that uses the library, where every warning of something left open is an error."""
+
+    def program(code: str, *options: str, env: dict[str, str | None] | None = None) -> Ran:
+        environment = {**tracker.environment(env or {}), "PYTHONPATH": str(ROOT / "scripts")}
+        command = [sys.executable, "-W", "error::ResourceWarning", *options, "-c", code]
+        done = subprocess.run(command, env=environment, capture_output=True, timeout=HANG_GUARD_S, check=False)
+        return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    return program
+
+
+def settles(tracker: Tracker, sandbox: Sandbox, account: Account) -> bool:
+    """The only hold is open and names its call; `settle` then books what was billed."""
+    sandbox.wait_until(lambda: not account.in_flight)
+    found = audit(tracker.ledger)
+    (hold,) = found.held
+    assert found.generations[hold] in account.generations and found.settled == {}
+    assert "1 call settled, 0 left" in tracker("settle").out
+    found = audit(tracker.ledger)
+    return found.held == {} and found.spent == account.bill
+
+
+# -- the end of the interpreter ----------------------------------------------------------------------------------------
+
+ENDS: dict[str, tuple[str, int]] = {
+    # name: how the program goes on with a stream that it has begun to read, and its exit code
+    "the last line": ("", 0),
+    "sys.exit": ("sys.exit(7)", 7),
+    "an exception": ("raise KeyError('mine')", 1),
+    "^C": ("raise KeyboardInterrupt", 130),
+    "a cycle": ("cycle = [stream]; cycle.append(cycle); del stream, cycle", 0),
+    "a cycle that is collected": ("cycle = [stream]; cycle.append(cycle); del stream, cycle; gc.collect()", 0),
+    "forgotten": ("del stream", 0),
+    "in a generator": (
+        "def words():\n    with stream:\n        yield from stream\ngiven = words(); next(given); del stream",
+        0,
+    ),
+    "in a session": ("session = CostSession('s').__enter__()", 0),
+    "read by a thread": ("threading.Thread(target=lambda: list(stream), daemon=True).start(); time.sleep(0.1)", 0),
+    "closed by an object's own finalizer": (
+        "class Own:\n    def __del__(self): self.stream.close()\nown = Own(); own.stream = stream; del stream",
+        0,
+    ),
+    "closed by an exit handler": ("atexit.register(stream.leave)", 0),
+    "held by another module": ("import json; json.stream = stream; del stream", 0),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_a_stream_that_is_open_at_the_end_of_a_program_is_left_to_settle_without_asking_anybody(
+    name: str, run: Run, tracker: Tracker, sandbox: Sandbox, account: Account
+) -> None:
+    account.reply, account.charge_on_disconnect = SLOW, "partial"
+    code, ending = ENDS[name]
+    ran = run(OPEN + code)
+    ended = -2 if ending == 130 else ending
+    assert (ran.code, ran.out) == (ended, "True\n"), ran.err
+    assert ("Traceback" in ran.err) is (ending in (1, 130)) and "Exception ignored" not in ran.err, ran.err
+    assert sandbox.calls(LOOK_UP) == 0
+    assert settles(tracker, sandbox, account)
+
+
+def test_several_streams_that_are_open_at_the_end_are_all_left(
+    run: Run, tracker: Tracker, sandbox: Sandbox, account: Account
+) -> None:
+    account.reply = SLOW
+    many = "streams = [CostTracker().stream('Hello?', 'openai/gpt-5.2') for _ in range(3)]\nlist(map(next, streams))\n"
+    assert run(HEAD + many) == Ran(0, "", "")
+    found = audit(tracker.ledger)
+    assert (len(found.held), len(set(found.generations.values())), sandbox.calls(LOOK_UP)) == (3, 3, 0)
+
+
+def test_a_stream_that_has_told_its_cost_is_booked_with_it_at_the_end(
+    run: Run, tracker: Tracker, sandbox: Sandbox, account: Account
+) -> None:
+    account.reply = Reply("one two", cost=Decimal("0.0123"))
+    read = "\nwhile 'usage' not in (chunk := next(stream)): pass\nprint(chunk['usage']['cost'])"
+    ran = run(OPEN + read)
+    assert (ran.code, ran.out, ran.err) == (0, "True\n0.0123\n", "")
+    found = audit(tracker.ledger)
+    assert (found.held, found.spent, sandbox.calls(LOOK_UP)) == ({}, Decimal("0.0123"), 0)
+
+
+def test_a_stream_without_a_hold_leaves_a_call_of_unknown_cost_with_its_name(
+    run: Run, tracker: Tracker, account: Account, tmp_path: Path
+) -> None:
+    account.reply = SLOW
+    ledger = tmp_path / "folder" / "usage.jsonl"
+    ledger.mkdir(parents=True)  # a folder in the ledger's place: the hold cannot be written
+    code = OPEN + f"os.rmdir({str(ledger)!r})"
+    ran = run(code, env={"OPENROUTER_USAGE_FILE": str(ledger)})
+    assert (ran.code, ran.out) == (0, "True\n"), ran.err
+    (generation,) = account.generations
+    assert generation in ledger.read_text() and '"cost"' not in ledger.read_text()
+
+
+def test_a_session_that_saw_a_stream_left_says_that_a_cost_is_unknown(run: Run, account: Account) -> None:
+    account.reply = SLOW
+    code = """
+with CostSession("s") as session:
+    stream = CostTracker().stream("Hello?", "openai/gpt-5.2")
+    next(stream)
+    del stream
+print(session.calls, session.unknown)
+"""
+    assert run(HEAD + code).out == "1 1\n"
+
+
+def test_a_stream_that_is_closed_is_looked_up_as_before(
+    run: Run, tracker: Tracker, sandbox: Sandbox, account: Account
+) -> None:
+    account.reply, account.charge_on_disconnect = SLOW, "partial"
+    assert run(OPEN + "stream.close()").code == 0
+    assert sandbox.calls(LOOK_UP) >= 1 and audit(tracker.ledger).spent == account.bill
+
+
+def test_a_stream_collected_in_the_middle_of_the_ledgers_work_is_left_when_that_has_ended(
+    run: Run, tracker: Tracker, sandbox: Sandbox, account: Account
+) -> None:
+    account.reply, account.charge_on_disconnect = SLOW, "partial"
+    code = """
+def look(books):
+    global stream
+    cycle = [stream]
+    cycle.append(cycle)
+    del stream, cycle
+    gc.collect()
+
+tracker = CostTracker()
+tracker.ledger.committed(look)
+print(len(list(tracker.ledger.health().holds)))
+"""
+    assert run(OPEN + code).out == "True\n1\n"
+    assert settles(tracker, sandbox, account)
+
+
+# -- forks -------------------------------------------------------------------------------------------------------------
+
+CHILDREN: dict[str, str] = {
+    # name: what the child does with the parent's stream, and how it ends
+    "ends": "sys.exit(0)",
+    "closes it and ends": "stream.close(); sys.exit(0)",
+    "forgets it": "del stream; gc.collect(); sys.exit(0)",
+    "leaves a with": "with stream: pass\n    sys.exit(0)",
+    "reads it": "import pytest\n    with pytest.raises(OpenRouterUsageError, match='forked'): next(stream)\n    sys.exit(0)",
+    "makes a call": "CostTracker().chat('Hello?', 'openai/gpt-5.2'); sys.exit(0)",
+    "opens one itself": "other = CostTracker().stream('Hi', 'openai/gpt-5.2'); next(other); sys.exit(0)",
+    "raises": "raise SystemExit(0)",
+}
+
+
+@FORKS
+@pytest.mark.parametrize("name", CHILDREN)
+@pytest.mark.parametrize("is_read", [False, True], ids=["idle", "read by a thread"])
+def test_a_child_that_is_forked_with_a_stream_open_ends_and_the_parents_stream_goes_on(
+    name: str, is_read: bool, run: Run, tracker: Tracker, sandbox: Sandbox, account: Account
+) -> None:
+    account.reply = Reply("one " * 30, stream=Stream(token_delay_s=0.02))
+    code = f"""
+words = []
+def read():
+    words.extend(chunk["choices"][0]["delta"].get("content") or "" for chunk in stream if chunk["choices"])
+reader = threading.Thread(target=read)
+if {is_read}:
+    reader.start()
+    time.sleep(0.1)
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    {CHILDREN[name]}
+code = os.waitpid(child, 0)[1]
+assert code == 0, code
+if not {is_read}:
+    reader.start()
+reader.join()
+print("".join(words).count("one"))
+"""
+    ran = run(OPEN + code)
+    assert (ran.code, ran.err) == (0, "") and ran.out.split()[-1] in ("29", "30"), ran.out
+    found = audit(tracker.ledger)
+    own = "opens" in name
+    assert (len(found.held), len(account.generations)) == (int(own), 1 + ("call" in name or own))
+    if not own:
+        assert found.spent == account.bill
+
+
+@FORKS
+def test_a_child_of_a_program_with_tls_leaves_the_parents_stream_alone(home: Path) -> None:
+    account = Account.simple()
+    account.reply = Reply("one " * 20, stream=Stream(token_delay_s=0.02))
+    with Sandbox(account, tls=True) as sandbox:
+        tracker = Tracker(home, sandbox.url)
+        code = OPEN + (
+            "child = os.fork()\n"
+            "if child == 0:\n    signal.alarm(20); sys.exit(0)\n"
+            "assert os.waitpid(child, 0)[1] == 0\nprint(sum(1 for _ in stream) > 5)"
+        )
+        environment = {
+            **tracker.environment({"REQUESTS_CA_BUNDLE": str(sandbox.ca_file)}),
+            "PYTHONPATH": str(ROOT / "scripts"),
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, timeout=HANG_GUARD_S, check=False
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"True\nTrue\n", b"")
+        assert audit(tracker.ledger).spent == account.bill > 0
