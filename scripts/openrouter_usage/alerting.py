@@ -13,7 +13,7 @@ from openrouter_usage.answers.account import ActivityRow
 from openrouter_usage.answers.parts import Gap
 from openrouter_usage.errors import InvalidValue, OpenRouterUsageError, SettingsError, Unreachable
 from openrouter_usage.exactjson import Json, dumps, loads
-from openrouter_usage.files import locked, make_private_folder, replace_file
+from openrouter_usage.files import Distrusted, how_to_own, locked, make_private_folder, read_own, replace_file
 from openrouter_usage.latest import latest
 from openrouter_usage.ledger.books import Ledger
 from openrouter_usage.money import ZERO, add
@@ -26,6 +26,7 @@ from openrouter_usage.text import named, plural, safe
 
 ACCOUNT = "the account, from OpenRouter"
 _MOST_KEPT = 1_000
+_LARGEST_FILE = 1024 * 1024
 _FOR_EVER = Decimal("Infinity")
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 Fired = dict[str, datetime]
@@ -170,6 +171,12 @@ def check(folder: Path, rules: Rules, now: Spending, tell: Callable[[Alert], Non
                 # After each one: should the next delivery fail, this one is not told again.
                 _save(path, fired)
             return Outcome(verdict.due, (), None, verdict.unknown)
+    except Distrusted as error:
+        shown = safe(str(path), 300)
+        raise SettingsError(
+            f"what alerts have been told is not taken from {shown}: {error.strerror}",
+            hint=f"delete the file, or run: {how_to_own(shown, error.why)}",
+        ) from None
     except OSError as error:
         shown = safe(str(path), 300)
         raise SettingsError(f"the alerts cannot be kept in {shown}: {error.strerror}", hint="check the disk") from None
@@ -178,7 +185,7 @@ def check(folder: Path, rules: Rules, now: Spending, tell: Callable[[Alert], Non
 def _load(path: Path) -> Fired:
     """Read what has fired and when; nothing of a file that is not understood, so that an alert is rather told twice."""
     try:
-        kept = loads(path.read_bytes())
+        kept = loads(read_own(path, _LARGEST_FILE))
     except (FileNotFoundError, ValueError):
         return {}
     marks: Json = kept.get("fired") if isinstance(kept, dict) else None

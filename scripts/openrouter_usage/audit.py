@@ -8,7 +8,7 @@ from pathlib import Path
 
 from openrouter_usage.errors import LedgerError
 from openrouter_usage.exactjson import Json, dumps
-from openrouter_usage.files import make_private_folder
+from openrouter_usage.files import Distrusted, distrust, make_private_folder
 from openrouter_usage.period import iso
 from openrouter_usage.text import safe
 
@@ -42,7 +42,11 @@ class Audit:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
         handle = os.open(self._path, flags, 0o600)
         try:
-            size = os.fstat(handle).st_size
+            status = os.fstat(handle)
+            why = distrust(status)
+            if why:
+                raise Distrusted(why)
+            size = status.st_size
             # A line that was torn by a full disk must not take this one with it.
             torn = b"\n" if size and os.lseek(handle, -1, os.SEEK_END) >= 0 and os.read(handle, 1) != b"\n" else b""
             whole = torn + line

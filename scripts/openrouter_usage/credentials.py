@@ -8,12 +8,12 @@ from __future__ import annotations
 import io
 import os
 import re
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from openrouter_usage.errors import SettingsError
+from openrouter_usage.files import OTHERS_CAN_CHANGE, distrust
 from openrouter_usage.text import safe
 
 NAMES = ("OPENROUTER_API_KEY", "OPENROUTER_MGMT_KEY")
@@ -160,15 +160,10 @@ def _read(path: Path, warnings: list[str]) -> str:
 
 
 def _check(shown: str, status: os.stat_result, warnings: list[str]) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise _unusable(shown, "it is not a regular file")
-    if os.name != "posix":
-        return
-    if status.st_uid not in (os.geteuid(), 0):
-        raise _unusable(shown, "it belongs to another user, who could read and change your key")
-    if status.st_mode & 0o022:
-        raise _unusable(shown, "others can change it", f"chmod 600 '{shown}'")
-    if status.st_mode & 0o044:
+    why = distrust(status)
+    if why:
+        raise _unusable(shown, why, f"run: chmod 600 '{shown}'" if why == OTHERS_CAN_CHANGE else "")
+    if os.name == "posix" and status.st_mode & 0o044:
         warnings.append(f"others can read the keys in {shown}; run: chmod 600 '{shown}'")
 
 

@@ -13,7 +13,44 @@ from pathlib import Path
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.text import safe
 
+OTHERS_CAN_CHANGE = "others can change it"
 _PAUSE_S = 0.02
+
+
+class Distrusted(OSError):
+    """A file is there and is not to be believed: somebody else can have written it; `strerror` says why."""
+
+    def __init__(self, why: str) -> None:
+        """Say why."""
+        super().__init__(0, why)
+        self.why = why
+
+
+def distrust(status: os.stat_result) -> str:
+    """Say why a file that this program keeps is not to be believed, "" when it is: the same rule for all of them."""
+    if not stat.S_ISREG(status.st_mode):
+        return "it is not a regular file"
+    if os.name != "posix":
+        return ""
+    if status.st_uid not in (os.geteuid(), 0):
+        return "it belongs to another user"
+    return OTHERS_CAN_CHANGE if status.st_mode & 0o022 else ""
+
+
+def how_to_own(shown: str, why: str) -> str:
+    """Say which command makes a file one's own again, given why it is distrusted."""
+    return f"chmod 600 '{shown}'" if why == OTHERS_CAN_CHANGE else f"sudo chown $USER '{shown}'"
+
+
+def read_own(path: Path, largest: int) -> bytes:
+    """Read up to so many bytes of a file that nobody else can have written; Distrusted, or another OSError."""
+    # O_NONBLOCK keeps a FIFO from stopping the program before it can be looked at.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        why = distrust(os.fstat(file.fileno()))
+        if why:
+            raise Distrusted(why)
+        return file.read(largest)
 
 
 def replace_file(path: Path, pieces: Iterable[str], *, durable: bool = False, anew: bool = False) -> None:

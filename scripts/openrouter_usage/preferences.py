@@ -10,7 +10,7 @@ from pathlib import Path
 from openrouter_usage.budget import Caps
 from openrouter_usage.errors import InvalidValue, SettingsError
 from openrouter_usage.exactjson import Json, dumps, loads
-from openrouter_usage.files import locked, make_private_folder, replace_file
+from openrouter_usage.files import Distrusted, how_to_own, locked, make_private_folder, read_own, replace_file
 from openrouter_usage.money import plain, usd
 from openrouter_usage.settings import find_home
 from openrouter_usage.text import safe
@@ -41,10 +41,14 @@ def load_preferences() -> dict[str, Json]:
         # Anything but a file, such as a pipe, could keep the reader waiting for ever.
         if path.exists() and not path.is_file():
             raise SettingsError(f"the settings {shown} are no regular file", hint="move it away")
-        with path.open("rb") as file:
-            values = loads(file.read(_LARGEST_FILE))
+        values = loads(read_own(path, _LARGEST_FILE))
     except FileNotFoundError:
         return {}
+    except Distrusted as error:
+        raise SettingsError(
+            f"the settings {shown} are not used, and no budget is known without them: {error.strerror}",
+            hint=f"look at them, then run: {how_to_own(shown, error.why)}",
+        ) from None
     except OSError as error:
         raise SettingsError(f"the settings {shown} cannot be read: {error.strerror}", hint="check the file") from None
     except ValueError as error:

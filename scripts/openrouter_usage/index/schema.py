@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from openrouter_usage.files import distrust
 from openrouter_usage.index.vector import COLUMNS
 
 # Raised whenever the meaning of a table changes: an index of another version is made anew.
@@ -68,9 +68,10 @@ def open_read_only(path: Path, *, untouched: bool = False) -> sqlite3.Connection
     With `untouched` no empty file is left beside it, which SQLite makes in order to read.
     """
     uri = path.absolute().as_uri()
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        # A pipe would keep SQLite waiting for somebody to write into it.
-        raise sqlite3.OperationalError("it is not a regular file")
+    # A pipe would keep SQLite waiting for somebody to write into it.
+    why = distrust(os.stat(path))
+    if why:
+        raise sqlite3.OperationalError(why)
     modes = ("mode=ro", "mode=ro&immutable=1")
     failed: Exception = sqlite3.OperationalError("unable to open database file")
     for mode in reversed(modes) if untouched and not os.path.exists(f"{path}-wal") else modes:
@@ -110,9 +111,11 @@ def _make_private(path: Path) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         _delete_side_files(path)  # those of an index that was deleted without them
         return
-    # SQLite would follow a link and write into whatever it points at.
-    if not stat.S_ISREG(os.lstat(path).st_mode):
-        raise Damaged("it is not a regular file")
+    # SQLite would follow a link and write into whatever it points at; and sums that somebody else may have
+    # written bound nothing, where the ledger has the true ones.
+    why = distrust(os.lstat(path))
+    if why:
+        raise Damaged(why)
 
 
 def has_tables(connection: sqlite3.Connection) -> bool:

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from openrouter_usage.errors import LedgerError
+from openrouter_usage.files import distrust, how_to_own
 from openrouter_usage.lines import LONGEST_LINE
 from openrouter_usage.text import safe
 
+LEDGER = "ledger"
 BLOCK = 4 * 1024 * 1024
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 # A FIFO would stop the open until somebody writes; a link may point at a file that is not ours to extend.
@@ -22,7 +24,7 @@ CAREFUL = getattr(os, "O_NONBLOCK", 0) | _NO_LINKS | _BINARY
 class LedgerFile:
     """One open ledger file, or one that is kept like it; the caller holds the lock whenever it writes."""
 
-    def __init__(self, path: Path, *, noun: str = "ledger") -> None:
+    def __init__(self, path: Path, *, noun: str = LEDGER) -> None:
         """Name the file, and what it is called in messages; nothing is opened yet."""
         self.path = path
         self._noun = noun
@@ -178,7 +180,7 @@ class LedgerFile:
         return _failed(self.path, what, error, self._noun)
 
 
-def open_with_care(path: Path, flags: int, *, noun: str = "ledger") -> int:
+def open_with_care(path: Path, flags: int, *, noun: str = LEDGER) -> int:
     """Open a ledger or the like; LedgerError unless it is a regular file, not reached by a link, and nobody else's."""
     try:
         handle = os.open(path, flags | CAREFUL, 0o600)
@@ -192,6 +194,10 @@ def open_with_care(path: Path, flags: int, *, noun: str = "ledger") -> int:
             raise _not_regular(path, noun)
         if os.name == "posix" and status.st_uid not in (os.geteuid(), 0):
             raise LedgerError(f"the {noun} {_shown(path)} belongs to another user", hint=_elsewhere(noun))
+        # Any program may append to a ledger; what else is kept like one is written by this program alone.
+        if noun != LEDGER and distrust(status):
+            todo = how_to_own(_shown(path), distrust(status))
+            raise LedgerError(f"the {noun} {_shown(path)} is not used: {distrust(status)}", hint=f"run: {todo}")
     except BaseException:
         os.close(handle)
         raise
@@ -215,7 +221,7 @@ def _failed(path: Path, what: str, error: OSError, noun: str) -> LedgerError:
 
 def _elsewhere(noun: str) -> str:
     """Say how to use another file: whatever is kept like a ledger lies beside it."""
-    another = "" if noun == "ledger" else " to a ledger in another folder"
+    another = "" if noun == LEDGER else " to a ledger in another folder"
     return f"set OPENROUTER_USAGE_FILE{another}"
 
 
