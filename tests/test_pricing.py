@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from openrouter_usage import asked
+from openrouter_usage import prices as kept_prices
 from openrouter_usage.answers.models import compact, read_models
 from openrouter_usage.asked import Unbounded
 from openrouter_usage.errors import InvalidValue, OpenRouterUsageError, Unreachable
 from openrouter_usage.exactjson import dumps, loads
 from openrouter_usage.money import EXACT
-from openrouter_usage.prices import current_prices, load_prices
 from openrouter_usage.pricing import PriceList, estimate, fitted, limited, price_capped, price_list, worst_case
 from tests.sandbox import INFERENCE_KEY, Account, Model, Reply, Sandbox
 from tests.sandbox.price_list import default_models
@@ -354,6 +354,18 @@ class Asked:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+
+SOURCE = "https://openrouter.ai/api/v1"
+
+
+def current_prices(path, ask, now, source=SOURCE):
+    """The list of OpenRouter's own address, unless another is named."""
+    return kept_prices.current_prices(path, ask, now, source=source)
+
+
+def load_prices(path):
+    return kept_prices.load_prices(path, SOURCE)
 
 
 LISTED = loads(dumps({"data": [model.as_json() for model in MODELS]}))

@@ -45,7 +45,8 @@ def compared_with_kept(seen: Callable[[Period], Usage], now: datetime) -> tuple[
     from openrouter_usage.summary.build import build_summary
 
     try:
-        parts = load_snapshot(snapshot_file(load_settings()))
+        settings = load_settings()
+        parts = load_snapshot(snapshot_file(settings), settings.base_url.url)
     except OpenRouterUsageError as error:
         return (), f"Not known: {error.message}."
     if parts is None or parts.taken_at > now:

@@ -43,10 +43,10 @@ def latest(
 
     path = snapshot_file(settings)
     if not parts.is_empty:
-        save_snapshot(path, parts)
+        save_snapshot(path, parts, settings.base_url.url)
         return Latest(parts)
     error = error_of(parts.gaps[0])
-    kept = load_snapshot(path) if isinstance(error, Unreachable) else None
+    kept = load_snapshot(path, settings.base_url.url) if isinstance(error, Unreachable) else None
     if kept is None:
         raise error
     return Latest(kept, True, error)
@@ -55,7 +55,7 @@ def latest(
 def _kept(settings: Settings, now: datetime, max_age_s: float) -> Parts | None:
     from openrouter_usage.snapshot import is_fresh, load_snapshot, snapshot_file
 
-    kept = load_snapshot(snapshot_file(settings))
+    kept = load_snapshot(snapshot_file(settings), settings.base_url.url)
     return kept if is_fresh(kept, now, max_age_s) else None
 
 

@@ -1,4 +1,4 @@
-"""The price list on disk: OpenRouter's, kept for a day, with its age."""
+"""The price list on disk, kept for a day, with its age and the address that it came from."""
 
 from __future__ import annotations
 
@@ -11,42 +11,53 @@ from openrouter_usage.answers.fields import Fields
 from openrouter_usage.answers.models import compact, read_models
 from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.exactjson import Json, dumps, loads
-from openrouter_usage.files import make_private_folder, replace_file
+from openrouter_usage.files import make_private_folder, read_own, replace_file
 from openrouter_usage.pricing import PriceList, price_list
+from openrouter_usage.settings import Settings
 
 MAX_AGE = timedelta(days=1)
 _LARGEST_FILE = 64 * 1024 * 1024
 
 
-def load_prices(path: Path | None) -> PriceList | None:
-    """Read the kept list; None when there is none that can be read."""
+def price_file(settings: Settings) -> Path | None:
+    """Name the file of the kept list, None without a home."""
+    folder = settings.cache_folder
+    return folder / "models.json" if folder else None
+
+
+def load_prices(path: Path | None, source: str) -> PriceList | None:
+    """Read the list that was kept of a base URL; None when there is none of it, or none that can be believed.
+
+    Another address may have other prices, and a bound made of those would hold nothing.
+    """
     try:
         if path is None or not path.is_file():
             return None
-        with path.open("rb") as file:
-            kept = Fields(loads(file.read(_LARGEST_FILE)), "the price list")
+        kept = Fields(loads(read_own(path, _LARGEST_FILE)), "the price list")
+        if kept.get("source") != source:
+            return None
         fetched_at = kept.moment("fetched_at")
         return price_list(read_models(kept.get("answer")), fetched_at) if fetched_at else None
     except (OSError, ValueError, OpenRouterUsageError):
         return None
 
 
-def save_prices(path: Path | None, answer: Json, now: datetime) -> None:
-    """Keep an answer of GET /models; when that fails it is asked for again next time."""
+def save_prices(path: Path | None, answer: Json, now: datetime, source: str) -> None:
+    """Keep an answer of GET /models of a base URL; when that fails it is asked for again next time."""
     if path is not None:
         with contextlib.suppress(OSError):
             make_private_folder(path.parent)
-            replace_file(path, [dumps({"fetched_at": now.isoformat(), "answer": compact(answer)})])
+            replace_file(path, [dumps({"source": source, "fetched_at": now.isoformat(), "answer": compact(answer)})])
 
 
-def current_prices(path: Path | None, ask: Callable[[], Json], now: datetime) -> PriceList:
-    """Give a list of at most a day's age, asking for it if need be; Unreachable when it cannot be had.
+def current_prices(path: Path | None, ask: Callable[[], Json], now: datetime, *, source: str) -> PriceList:
+    """Return the list of a base URL, `source`, at most a day old, asking if need be; Unreachable when it cannot be had.
 
     An older list is not used instead: what a price was the day before yesterday bounds nothing.
     """
-    kept = load_prices(path)
+    kept = load_prices(path, source)
     if kept is not None and timedelta() <= now - kept.fetched_at < MAX_AGE:
         return kept
     answer = ask()
-    save_prices(path, answer, now)
+    save_prices(path, answer, now, source)
     return price_list(read_models(answer), now)

@@ -28,9 +28,14 @@ class BaseUrl(NamedTuple):
         return _is_loopback(self.host)
 
     @property
+    def is_official(self) -> bool:
+        """Check whether this is OpenRouter itself, or one of its regions."""
+        return self.host == OFFICIAL_HOST or self.host.endswith("." + OFFICIAL_HOST)
+
+    @property
     def may_see_mgmt_key(self) -> bool:
-        """Tell whether this is OpenRouter itself, one of its regions, or this machine."""
-        return self.host == OFFICIAL_HOST or self.host.endswith("." + OFFICIAL_HOST) or self.is_loopback
+        """Check whether this is OpenRouter itself, one of its regions, or this machine."""
+        return self.is_official or self.is_loopback
 
 
 class Settings(NamedTuple):

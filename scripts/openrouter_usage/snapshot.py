@@ -21,10 +21,10 @@ from openrouter_usage.answers.key import read_key, write_key
 from openrouter_usage.answers.parts import Gap, Parts
 from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.exactjson import Json, dumps, loads
-from openrouter_usage.files import make_private_folder, replace_file
+from openrouter_usage.files import make_private_folder, read_own, replace_file
 from openrouter_usage.settings import Settings
 
-_VERSION = 1
+_VERSION = 2
 _LARGEST_FILE = 64 * 1024 * 1024
 
 
@@ -39,28 +39,27 @@ def snapshot_file(settings: Settings) -> Path | None:
     return folder / f"summary-{crc32(whose):08x}{adler32(whose):08x}.json"
 
 
-def save_snapshot(path: Path | None, parts: Parts) -> None:
-    """Keep these answers; when that fails nothing is lost but the next fast answer."""
+def save_snapshot(path: Path | None, parts: Parts, source: str) -> None:
+    """Keep these answers of a base URL; when that fails nothing is lost but the next fast answer."""
     if path is None or any(gap.passing for gap in parts.gaps):
         return
     with contextlib.suppress(OSError):
         make_private_folder(path.parent)
-        replace_file(path, [dumps(_written(parts))])
+        replace_file(path, [dumps(_written(parts, source))])
 
 
-def load_snapshot(path: Path | None) -> Parts | None:
-    """Read the answers kept for these keys; None when there are none that can be read."""
+def load_snapshot(path: Path | None, source: str) -> Parts | None:
+    """Read the answers kept for these keys and this base URL; None when there are none that can be believed."""
     if path is None or not path.is_file():
         return None
     try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST_FILE)
-        return _read(Fields(loads(content), "the snapshot"))
+        kept = Fields(loads(read_own(path, _LARGEST_FILE)), "the snapshot")
+        return _read(kept) if kept.get("source") == source else None
     except (OSError, ValueError, OpenRouterUsageError):
         return None
 
 
-def _written(parts: Parts) -> Json:
+def _written(parts: Parts, source: str) -> Json:
     answers: dict[str, Json] = {}
     if not isinstance(parts.key, Gap):
         answers["key"] = write_key(parts.key)
@@ -71,8 +70,8 @@ def _written(parts: Parts) -> Json:
     if parts.today is not None and not isinstance(parts.today, Gap):
         answers["today"] = write_today(parts.today)
     gaps: dict[str, Json] = {g.part: [g.code, g.message, g.hint, g.exit_code] for g in parts.gaps}
-    head: dict[str, Json] = {"version": _VERSION, "taken_at": parts.taken_at.isoformat(), "managed": parts.managed}
-    return {**head, "answers": answers, "gaps": gaps}
+    head: dict[str, Json] = {"version": _VERSION, "source": source, "taken_at": parts.taken_at.isoformat()}
+    return {**head, "managed": parts.managed, "answers": answers, "gaps": gaps}
 
 
 def _read(file: Fields) -> Parts | None:

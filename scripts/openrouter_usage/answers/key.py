@@ -75,10 +75,11 @@ def read_key(answer: Json) -> KeyInfo:
     )
 
 
-def read_account(answer: Json) -> str:
+def read_account(answer: Json, elsewhere: str = "") -> str:
     """Name the account of the key that asked: a checksum of its organization's or user's id, "" where neither is told.
 
-    A workspace will do where there is nothing else; it is of one account, and an account has several.
+    A workspace will do where there is nothing else; it is of one account, and an account has several. `elsewhere` is
+    the address that answered if it is not OpenRouter's own: what it calls an account is another one.
     """
     data = Fields(answer, "/key").within("data")
     for field, kind in (("organization_id", "org"), ("creator_user_id", "user"), ("workspace_id", "workspace")):
@@ -86,7 +87,8 @@ def read_account(answer: Json) -> str:
         if identity:
             from hashlib import sha256  # late: only the archive needs it
 
-            return f"{kind}-{sha256(identity.encode('utf-8', 'replace')).hexdigest()[:12]}"
+            whose = f"{identity}\n{elsewhere}" if elsewhere else identity
+            return f"{kind}-{sha256(whose.encode('utf-8', 'replace')).hexdigest()[:12]}"
     return ""
 
 

@@ -51,7 +51,7 @@ class OpenRouter:
         answer = self._key_answer()
         from openrouter_usage.answers.key import read_account
 
-        return read_account(answer)
+        return read_account(answer, self._transport.elsewhere)
 
     def _key_answer(self) -> Json:
         try:

@@ -128,6 +128,11 @@ class Transport:
         session.mount("http://", adapter)
         self._proxies = proxies_for(base_url)
 
+    @property
+    def elsewhere(self) -> str:
+        """The address that is asked, "" where that is OpenRouter's own."""
+        return "" if self._base_url.is_official else self._base_url.url
+
     def get(self, request: Request) -> Answer:
         """Send a request that changes nothing, again where that can help; Unreachable when no try was answered."""
         deadline = time.monotonic() + self.timeout_s

@@ -30,7 +30,7 @@ from openrouter_usage.errors import (
 )
 from openrouter_usage.exactjson import Json, dumps, loads
 from openrouter_usage.money import ZERO
-from openrouter_usage.prices import current_prices
+from openrouter_usage.prices import current_prices, price_file
 from openrouter_usage.pricing import PriceList, WorstCase, fitted, limited, price_capped, worst_case
 from openrouter_usage.settings import Settings
 from openrouter_usage.text import quoted
@@ -89,9 +89,9 @@ class Caller:
         return Plan(limited(body, worst), max_cost, worst, None)
 
     def _prices(self, *, may_be_missing: bool) -> PriceList | None:
-        folder = self._settings.cache_folder
+        source = self._settings.base_url.url
         try:
-            return current_prices(folder / "models.json" if folder else None, self._asking.models, self._clock())
+            return current_prices(price_file(self._settings), self._asking.models, self._clock(), source=source)
         except Unreachable:
             if may_be_missing:
                 return None

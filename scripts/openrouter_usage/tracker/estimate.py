@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from openrouter_usage.errors import InvalidValue
 from openrouter_usage.period import UTC
-from openrouter_usage.prices import current_prices
+from openrouter_usage.prices import current_prices, price_file
 from openrouter_usage.pricing import PriceList, estimate
 from openrouter_usage.settings import load_settings
 
@@ -18,9 +18,8 @@ def load_price_list() -> PriceList:
     from openrouter_usage.client.transport import Transport
 
     settings = load_settings()
-    folder = settings.cache_folder
     client = OpenRouter(Transport(settings.base_url), None)
-    return current_prices(folder / "models.json" if folder else None, client.models, datetime.now(UTC))
+    return current_prices(price_file(settings), client.models, datetime.now(UTC), source=settings.base_url.url)
 
 
 def estimate_cost(model: str, prompt_tokens: int, max_tokens: int) -> Decimal:
