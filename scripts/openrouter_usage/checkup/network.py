@@ -145,7 +145,7 @@ def _timed(transport: Transport, request: Request, asked: Asked, timeout_s: floa
     asked = asked._replace(ms=ms, status=answer.status, ahead_s=answer.clock_ahead_s)
     try:
         if answer.status >= 300:
-            raise refusal(answer.status, answer.body, request.path, request.key)
+            raise refusal(answer.status, answer.body, request.path, request.key, answer.limit)
         value = parsed(answer, request.path)
         if asked.endpoint == "GET /key":
             return asked._replace(info=read_key(value))

@@ -72,7 +72,7 @@ class Inference:
         finally:
             opened.release()
         complaint = read_complaint(answer.body)
-        error = refusal(answer.status, answer.body, CHAT, self._key)
+        error = refusal(answer.status, answer.body, CHAT, self._key, answer.limit)
         error.generation = opened.generation
         error.may_have_arrived = may_be_billed(answer.status, bool(complaint.message))
         passes = answer.status == 429 or (answer.status == 503 and complaint.message)

@@ -76,7 +76,7 @@ class Management:
 
         answer = self._transport.get(Request("GET", path, self._key, params))
         if answer.status >= 300:
-            raise refusal(answer.status, answer.body, path, self._key)
+            raise refusal(answer.status, answer.body, path, self._key, answer.limit)
         return parsed(answer, path)
 
     def _change(self, method: str, path: str, fields: dict[str, Json] | None) -> Json:
@@ -85,7 +85,7 @@ class Management:
         request = Request(method, path, self._key, body=None if fields is None else dumps(fields))
         answer = self._transport.send(request, self._transport.timeout_s)
         if answer.status >= 300:
-            error = refusal(answer.status, answer.body, path, self._key)
+            error = refusal(answer.status, answer.body, path, self._key, answer.limit)
             error.may_have_arrived = answer.status == 408 or answer.status >= 500
             raise error
         return parsed(answer, path)

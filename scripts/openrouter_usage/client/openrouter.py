@@ -125,7 +125,7 @@ class OpenRouter:
         if answer.status >= 300:
             from openrouter_usage.client.refusals import refusal
 
-            raise refusal(answer.status, answer.body, request.path, self._key)
+            raise refusal(answer.status, answer.body, request.path, self._key, answer.limit)
         return parsed(answer, request.path)
 
 

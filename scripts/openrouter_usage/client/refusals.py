@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 from openrouter_usage.answers.fields import Fields
 from openrouter_usage.client.remedies import remedy, use_management_key, wants_management_key
+from openrouter_usage.client.retry import RateLimit
 from openrouter_usage.credentials import ApiKey
 from openrouter_usage.errors import BadAnswer, BadRequest, Denied, NotFound, OpenRouterUsageError, Unreachable
 from openrouter_usage.exactjson import Json, loads
+from openrouter_usage.period import spoken
 from openrouter_usage.text import quoted
 
 _TOO_DEAR = "no provider is as cheap as the call's limit on its prices: raise --max-cost, or lower --max-tokens"
@@ -43,8 +45,10 @@ def complaint_in(answer: Json) -> Complaint:
     return Complaint(error.text("message"), metadata.text("limit_source"), metadata.text("reason"))
 
 
-def refusal(status: int, body: bytes, what: str, key: ApiKey | None) -> OpenRouterUsageError:
-    """Give the error for an answer of status 300 or more; `what` names the request."""
+def refusal(
+    status: int, body: bytes, what: str, key: ApiKey | None, limit: RateLimit | None = None
+) -> OpenRouterUsageError:
+    """Return the error for an answer of status 300 or more; `what` names the request, `limit` is that of a 429."""
     complaint = read_complaint(body)
     said = f"; OpenRouter said {quoted(complaint.message)}" if complaint.message else ""
     asked = f"{what} answered {status}{said}"
@@ -59,13 +63,23 @@ def refusal(status: int, body: bytes, what: str, key: ApiKey | None) -> OpenRout
     if status in (404, 405, 410):
         return NotFound(asked, hint=_TOO_DEAR if "max_price" in complaint.message.lower() else "")
     if status == 429:
-        return Unreachable(f"{asked}: too many requests", hint="wait a minute and try again", code="rate_limited")
+        return _limited(asked, limit or RateLimit())
     if status < 400:
         return Unreachable(
             f"{what} answered {status}, a redirect, which is not followed: a key is sent to one host only",
             hint="check OPENROUTER_BASE_URL and any proxy",
         )
     return Unreachable(f"{asked}: OpenRouter, or something in between, has a fault", hint="try again later")
+
+
+def _limited(asked: str, limit: RateLimit) -> Unreachable:
+    resets = f"; the limit resets {spoken(limit.resets_at)}" if limit.resets_at else ""
+    hint = "wait a minute and try again"
+    if limit.is_daily:
+        hint = "wait until then, or take a model without :free, for which no such limit is set"
+    elif limit.resets_at:
+        hint = "try again when it has reset"
+    return Unreachable(f"{asked}: too many requests{resets}", hint=hint, code="rate_limited")
 
 
 def _unauthorized(message: str, said: str, key: ApiKey | None) -> Denied:

@@ -2,15 +2,78 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
+from typing import NamedTuple
 
-from openrouter_usage.period import UTC
+from openrouter_usage.answers.fields import Fields
+from openrouter_usage.errors import BadAnswer
+from openrouter_usage.exactjson import Json, loads
+from openrouter_usage.period import UTC, today
 
 MOST_ATTEMPTS = 3
 LONGEST_WAIT_S = 30.0
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
 _FIRST_WAIT_S = 0.25
+_RESET = "x-ratelimit-reset"
+# OpenRouter names a limit in its message, such as free-models-per-day-high-balance: no wait of seconds ends that one.
+_PER_DAY = re.compile(r"\bper[- ]day\b|\blimit_rpd\b", re.IGNORECASE)
+# Below so many seconds a reset is counted from now, above so many it is in milliseconds since 1970.
+_LATEST_FROM_NOW, _LATEST_IN_SECONDS = 10**8, 10**11
+
+
+class RateLimit(NamedTuple):
+    """What a 429 says of its limit: when it resets, None where that is not told, and whether it is one of a day."""
+
+    resets_at: datetime | None = None
+    is_daily: bool = False
+
+    def wait_s(self, served_at: datetime) -> float | None:
+        """Return the seconds until the reset by the server's own clock; None where it is not known, or past."""
+        seconds = 0.0 if self.resets_at is None else (self.resets_at - served_at).total_seconds()
+        return seconds if seconds > 0 else None
+
+
+def read_rate_limit(headers: Mapping[str, str], body: bytes, served_at: datetime) -> RateLimit:
+    """Read the limit behind a 429 from its headers, and from those that OpenRouter repeats in its body."""
+    error = _error(body)
+    resets_at = _reset(headers, served_at) or _reset(_repeated(error), served_at)
+    is_daily = bool(_PER_DAY.search(error.text("message")))
+    # OpenRouter's days are UTC days, whether or not it says when this one ends.
+    return RateLimit(resets_at or (today(served_at).end if is_daily else None), is_daily)
+
+
+def _error(body: bytes) -> Fields:
+    try:
+        return Fields(loads(body), "an error").within("error")
+    except (ValueError, BadAnswer):
+        return Fields({}, "an error")
+
+
+def _repeated(error: Fields) -> dict[str, Json]:
+    try:
+        headers = error.within("metadata").within("headers")
+    except BadAnswer:
+        return {}
+    return {name: headers.get(name) for name in headers}
+
+
+def _reset(headers: Mapping[str, Json], served_at: datetime) -> datetime | None:
+    """Read `X-RateLimit-Reset`: milliseconds since 1970, but seconds since then or from now are understood as well."""
+    for name, value in headers.items():
+        text = str(value).strip()
+        if name.lower() == _RESET and text.isascii() and text.isdigit() and len(text) < 16:
+            number = int(text)
+            if number < _LATEST_FROM_NOW:
+                return served_at + timedelta(seconds=number)
+            seconds = number if number < _LATEST_IN_SECONDS else number / 1000
+            try:
+                return datetime.fromtimestamp(seconds, UTC)
+            except (OverflowError, ValueError, OSError):
+                return None
+    return None
 
 
 def wait_before_retry(attempt: int, status: int | None, retry_after_s: float | None, jitter: float) -> float | None:

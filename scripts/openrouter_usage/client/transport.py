@@ -15,7 +15,14 @@ import requests
 from openrouter_usage.client.body import read_body, read_pieces
 from openrouter_usage.client.connection import Adapter, Lifeline
 from openrouter_usage.client.failures import RAISED, ConnectionFailed, failure
-from openrouter_usage.client.retry import RETRIED_STATUSES, parse_http_date, parse_retry_after, wait_before_retry
+from openrouter_usage.client.retry import (
+    RETRIED_STATUSES,
+    RateLimit,
+    parse_http_date,
+    parse_retry_after,
+    read_rate_limit,
+    wait_before_retry,
+)
 from openrouter_usage.client.surroundings import proxies_for, proxy_host
 from openrouter_usage.client.tls import SharedContext
 from openrouter_usage.credentials import ApiKey, scrubbed
@@ -47,6 +54,7 @@ class Answer(NamedTuple):
     retry_after_s: float | None = None
     clock_ahead_s: float | None = None
     generation: str = ""
+    limit: RateLimit = RateLimit()
 
 
 class OpenAnswer:
@@ -70,7 +78,13 @@ class OpenAnswer:
         now, served_at = datetime.now(UTC), parse_http_date(headers.get("Date"))
         retry_after_s = parse_retry_after(headers.get("Retry-After"), now)
         ahead_s = (served_at - now).total_seconds() if served_at else None
-        return Answer(self.status, body, retry_after_s, ahead_s, self.generation)
+        limit = RateLimit()
+        if self.status == 429:
+            limit = read_rate_limit(headers, body, served_at or now)
+            # Where both are told, the later one is when it may work: sooner would be in vain.
+            waits = [wait for wait in (retry_after_s, limit.wait_s(served_at or now)) if wait is not None]
+            retry_after_s = max(waits, default=None)
+        return Answer(self.status, body, retry_after_s, ahead_s, self.generation, limit)
 
     def pieces(self) -> Iterator[bytes]:
         """Read the body as it comes."""
