@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from openrouter_usage.credentials import SKILL_FOLDER
 from openrouter_usage.files import own_files
 from openrouter_usage.ledger.spool import spool_folder
 from openrouter_usage.settings import find_home
+from openrouter_usage.skill import SKILL_FOLDER, came_with_skill
 
 _IN_HOME = ("credentials.env", "settings.json", "settings.lock", "alerts.json", "alerts.lock")
 _BESIDE = ("activity.lock", "audit.jsonl")
@@ -18,8 +18,10 @@ _FOLDERS = ("keys", "cache")
 
 
 def is_own(path: Path, ledger: Path) -> bool:
-    """Tell whether a file, there or not, is the program's: of its home folder, beside the ledger, or in the spool."""
-    return any(_is_same(path, own) for own in _files(ledger)) or any(_is_within(path, own) for own in _folders())
+    """Check whether a file, there or not, is the program's: of the skill, its home, its ledger or its spool."""
+    if came_with_skill(path) or any(_is_same(path, own) for own in _files(ledger)):
+        return True
+    return any(_is_within(path, own) for own in _folders())
 
 
 def _files(ledger: Path) -> Iterator[Path]:

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.files import OTHERS_CAN_CHANGE, distrust
+from openrouter_usage.skill import SKILL_FOLDER
 from openrouter_usage.text import safe
 
 NAMES = ("OPENROUTER_API_KEY", "OPENROUTER_MGMT_KEY")
-SKILL_FOLDER = Path(__file__).resolve().parent.parent.parent
 _seen: set[str] = set()
 _LARGEST_FILE = 64 * 1024
 _WELL_FORMED = re.compile(r"[A-Za-z0-9._~+/=-]{8,512}", re.ASCII)

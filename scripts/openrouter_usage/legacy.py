@@ -8,9 +8,10 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-from openrouter_usage.credentials import NAMES, SKILL_FOLDER, is_no_key, read_credentials
+from openrouter_usage.credentials import NAMES, is_no_key, read_credentials
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.files import locked, make_private_folder, replace_file, sync_folder
+from openrouter_usage.skill import SKILL_FOLDER
 from openrouter_usage.text import safe
 
 

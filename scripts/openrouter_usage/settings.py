@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from openrouter_usage.credentials import SKILL_FOLDER, ApiKey, Credentials, find_credentials
+from openrouter_usage.credentials import ApiKey, Credentials, find_credentials
 from openrouter_usage.errors import MissingKey, SettingsError
+from openrouter_usage.skill import SKILL_FOLDER, is_in_skill
 from openrouter_usage.text import safe
 
 DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
@@ -91,6 +92,12 @@ def ledger_file(environ: Mapping[str, str] | None = None) -> Path:
         path = Path(os.path.expanduser(named)).absolute()
         if not path.name:  # the root of a disk: nothing can lie beside it
             raise SettingsError("OPENROUTER_USAGE_FILE names a disk and no file", hint="name a file in a folder")
+        if is_in_skill(path):
+            raise SettingsError(
+                f"OPENROUTER_USAGE_FILE names {safe(str(path), 300)}, which is in the skill's own folder: an update of "
+                "the skill replaces it",
+                hint="name a file elsewhere, such as ~/.openrouter/usage.jsonl",
+            )
         return path
     if home is None:
         raise SettingsError("there is no home folder to keep the ledger in", hint="set OPENROUTER_USAGE_FILE")

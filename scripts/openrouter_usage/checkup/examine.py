@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from openrouter_usage.checkup import archive, books, files, keys, limits, network, versions
 from openrouter_usage.checkup.runner import Check, Ended, run_all
-from openrouter_usage.credentials import SKILL_FOLDER, Credentials, find_credentials
+from openrouter_usage.credentials import Credentials, find_credentials
 from openrouter_usage.diagnosis import archive as judged_archive
 from openrouter_usage.diagnosis import books as judged_books
 from openrouter_usage.diagnosis import files as judged_files
@@ -25,6 +25,7 @@ from openrouter_usage.diagnosis.network import Asked
 from openrouter_usage.diagnosis.words import Words
 from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.settings import DEFAULT_BASE_URL, Settings, find_home, ledger_file, parse_base_url
+from openrouter_usage.skill import SKILL_FOLDER
 
 # A large ledger whose index is gone is read whole.
 _LONGEST_LOOK_S = 120.0

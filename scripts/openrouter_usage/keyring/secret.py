@@ -10,6 +10,7 @@ from pathlib import Path
 from openrouter_usage.credentials import ApiKey
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.files import make_private_folder
+from openrouter_usage.skill import is_in_skill
 from openrouter_usage.text import safe
 
 # More than any secret needs.
@@ -77,6 +78,8 @@ class SecretFile:
 
 
 def _opened(path: Path) -> int:
+    if is_in_skill(path):
+        raise OSError(0, "it is in the skill's own folder, which an update replaces")
     if path.parent.is_symlink():
         raise OSError(0, "its folder is a link to another one, which has to be named itself")
     if not path.parent.is_dir():
