@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from openrouter_usage.cli.tracker import VERBS, verb_parser
+from openrouter_usage.client import management
 from openrouter_usage.exactjson import dumps
+from openrouter_usage.keyring import listing
 from tests.booking import Booked, Tracker, TrackerAt
 from tests.controls import HOSTILE, audited, changes, key_named, managing, official, officially_listed
 from tests.sandbox import INFERENCE_KEY, MANAGEMENT_KEY, MISSING, Account, Fault, Sandbox, Workspace
@@ -523,3 +525,61 @@ def test_openrouters_own_client_sees_what_was_changed(tracker: Tracker, account:
     assert (theirs.disabled, theirs.limit, theirs.limit_reset) == (False, None, None)
     assert tracker("keys", "delete", "Agent No. 2", "--yes").code == 0
     assert officially_listed(sandbox) == {}
+
+
+# -- a list that was cut ---------------------------------------------------------------------------------------------
+
+
+def test_a_list_that_ends_at_the_cap_is_partial_and_names_no_key_for_sure(tracker: Tracker, account: Account) -> None:
+    """Behind the thousandth page another key may have the same name: only a full hash names one."""
+    account.keys_per_page = 1
+    many(account, 1_001)
+    ran = tracker("keys", "list", "--json", "--timeout", "600")
+    assert ran.code == 0 and ran.data["partial"] is True and len(ran.data["keys"]) == 1_000
+    assert "more than 1,000 pages" in ran.json["notes"][0]
+
+
+@pytest.fixture
+def cut(at: TrackerAt, account: Account, monkeypatch: pytest.MonkeyPatch) -> TrackerAt:
+    """An account of which three pages of keys are read, and two more are there."""
+    monkeypatch.setattr(listing, "MOST_PAGES", 3)
+    account.keys_per_page = 1
+    many(account, 4)
+    return at
+
+
+@pytest.mark.parametrize("action", CHANGING)
+def test_what_is_not_all_read_is_changed_by_hash_only(
+    action: str, cut: TrackerAt, account: Account, sandbox: Sandbox
+) -> None:
+    ran = cut(None, "keys", action, "key 0000", *FIELDS.get(action, ()), "--yes")
+    assert ran.code == 2 and "another key may be named" in ran.err and "more than 3 pages" in ran.err
+    assert changes(sandbox) == []
+    ran = cut(None, "keys", action, key_named(account, "key 0000").hash, *FIELDS.get(action, ()), "--yes")
+    assert ran.code == 0 and len(changes(sandbox)) == 1
+
+
+def test_what_is_not_all_read_gets_no_name_that_may_be_taken(
+    cut: TrackerAt, account: Account, sandbox: Sandbox
+) -> None:
+    """Neither a new key nor a renamed one."""
+    found = key_named(account, "key 0000").hash
+    for argv in (
+        ("keys", "create", "--name", "new", "--limit", "1", "--yes"),
+        ("keys", "update", found, "--name", "new", "--yes"),
+    ):
+        ran = cut(None, *argv)
+        assert ran.code == 5 and "is not known" in ran.err
+    ran = cut(None, "cap", "--limit", "5", "--yes")
+    assert ran.code == 2
+    assert changes(sandbox) == []
+    assert "⚠ not read: more than 3 pages of keys" in cut(None, "keys").out
+
+
+def test_workspaces_beyond_the_cap_are_named(
+    at: TrackerAt, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(management, "_MOST_WORKSPACES", 100)
+    account.workspaces += [Workspace(f"5c1d9a77-0b1e-4f6a-8c23-{number:012d}", f"w{number}") for number in range(110)]
+    ran = at(None, "keys", "--json")
+    assert ran.data["partial"] is True and "workspaces" in ran.json["notes"][0]

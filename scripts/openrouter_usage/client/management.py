@@ -37,16 +37,16 @@ class Management:
         self._transport = transport
         self._key = key
 
-    def workspaces(self) -> list[str]:
-        """Ask GET /workspaces, page by page, for the ids of all workspaces."""
+    def workspaces(self) -> tuple[list[str], bool]:
+        """Ask GET /workspaces, page by page, for the ids of the workspaces, and say whether those are all."""
         found: dict[str, None] = {}
         while len(found) < _MOST_WORKSPACES:
             page, count = read_workspaces(self._read("/workspaces", ("offset", str(len(found))), ("limit", "100")))
             known = len(found)
             found |= dict.fromkeys(page)
             if len(found) == known or len(found) == count:
-                break
-        return list(found)
+                return list(found), True
+        return list(found), False
 
     def keys(self, workspace: str, offset: int) -> KeyPage:
         """Ask GET /keys for the keys of one workspace, "" for the default one, from the `offset`-th on."""

@@ -12,7 +12,7 @@ from openrouter_usage.audit import Audit
 from openrouter_usage.client.management import Management, key_path
 from openrouter_usage.errors import NotFound, OpenRouterUsageError, SettingsError, Unreachable
 from openrouter_usage.exactjson import Json
-from openrouter_usage.keyring.listing import Listing, find_key, list_keys
+from openrouter_usage.keyring.listing import Listing, find_key, hash_shown, list_keys
 from openrouter_usage.keyring.secret import SecretFile
 from openrouter_usage.text import named, safe
 
@@ -47,6 +47,9 @@ class Keyring:
         key_path(key.hash)
         if "name" in fields and fields["name"] != key.name:
             _refuse_taken(listing, str(fields["name"]))
+            if listing.has_holes:
+                name = named(str(fields["name"]))
+                raise Unreachable(f"whether there is a key named {name} already is not known: {listing.gaps[-1]}")
         return Change(action, key, fields)
 
     def plan_by_label(self, label: str, fields: dict[str, Json]) -> Change:
@@ -54,9 +57,10 @@ class Keyring:
         listing = list_keys(self._client)
         matches = [key for key in listing.keys if key.label == label and label]
         if len(matches) != 1 or listing.gaps:
+            whose = f" ({named(label)})" if label else ", of which OpenRouter tells no label"
             part = f"; not all keys could be read: {listing.gaps[0]}" if listing.gaps else ""
             raise SettingsError(
-                f"{len(matches)} keys of the account look like the one of OPENROUTER_API_KEY ({named(label)}){part}",
+                f"{len(matches)} keys of the account look like the one of OPENROUTER_API_KEY{whose}{part}",
                 hint="name it with --key",
                 code="ambiguous",
             )
@@ -193,7 +197,7 @@ def _refuse_taken(listing: Listing, name: str) -> None:
     taken = [key for key in listing.keys if name in (key.name, key.hash)]
     if taken:
         raise SettingsError(
-            f"there is a key named {named(name)} already ({safe(taken[0].hash, 64)})",
+            f"there is a key named {named(name)} already ({hash_shown(taken[0])})",
             hint="take another name; to end the old one: cost_tracker.py keys disable NAME --yes",
             code="exists",
         )

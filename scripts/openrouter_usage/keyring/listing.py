@@ -50,20 +50,29 @@ def _read_workspace(client: Management, workspace: str, found: dict[str, KeyReco
         problems |= dict.fromkeys(page.problems)
         # Only a page with nothing new is surely the last: how many keys a page holds is OpenRouter's to change.
         if len(found) == known:
-            break
+            return list(problems)
         offset += page.size
-    return list(problems)
+    where = f" of workspace {named(workspace)}" if workspace else ""
+    return [*problems, f"more than {MOST_PAGES:,} pages of keys{where}: what is on later ones was not read"]
 
 
 def _workspaces(client: Management, gaps: list[str]) -> list[str]:
     """Give the workspaces' ids; only the default one where they cannot be listed."""
     try:
-        return client.workspaces() or [""]
+        found, is_whole = client.workspaces()
+        if not is_whole:
+            gaps.append(f"more than {len(found):,} workspaces: the keys of later ones were not read")
+        return found or [""]
     except NotFound:
         return [""]
     except OpenRouterUsageError as error:
         gaps.append(f"other workspaces than the default one: {error.message}")
         return [""]
+
+
+def hash_shown(key: KeyRecord) -> str:
+    """Write a key's hash to be typed, or say that OpenRouter tells none."""
+    return safe(key.hash, 64) or "(OpenRouter tells no hash)"
 
 
 def find_key(listing: Listing, wanted: str) -> KeyRecord:
@@ -73,12 +82,12 @@ def find_key(listing: Listing, wanted: str) -> KeyRecord:
         if listing.gaps and matches[0].hash != wanted:
             raise SettingsError(
                 f"another key may be named {named(wanted)} too: {listing.gaps[0]}",
-                hint=f"say by its full hash that it is this one: {safe(matches[0].hash, 64)}",
+                hint=f"say by its full hash that it is this one: {hash_shown(matches[0])}",
                 code="ambiguous",
             )
         return matches[0]
     if matches:
-        hashes = ", ".join(safe(key.hash, 64) for key in matches[:5])
+        hashes = ", ".join(hash_shown(key) for key in matches[:5])
         raise SettingsError(
             f"{len(matches)} keys are named {named(wanted)}",
             hint=f"say which by its full hash: {hashes}",
