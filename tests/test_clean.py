@@ -494,3 +494,41 @@ def test_of_two_that_clean_at_once_one_finds_nothing(tracker: Tracker) -> None:
     assert sorted(answer["removed"] for answer in answers) == [0, 0, 20]
     assert tracker.bytes == call(NEW)
     assert (tracker.folder / "usage.jsonl.1").read_bytes() == whole
+
+
+# -- a ledger of two names -------------------------------------------------------------------------------------------
+
+
+def test_a_ledger_with_a_second_name_is_warned_of_and_not_cleaned(tracker: Tracker) -> None:
+    """Renaming would leave the old calls under one name and the new ones under the other."""
+    tracker.write(call(OLD, id="gen-old"), call(NEW, id="gen-new"))
+    twin = tracker.home / "twin.jsonl"
+    os.link(tracker.ledger, twin)
+    before = tracker.bytes
+    ran = tracker("clean", "--before", BEFORE, "--json")
+    assert ran.code == 0 and ran.data["removed"] == 1
+    assert "1 other name (hard links)" in ran.json["notes"][0] and "hard links" in ran.err
+    for argv in ((), ("--json",)):
+        ran = tracker("clean", "--before", BEFORE, "--yes", *argv)
+        assert ran.code == 6 and "would make two ledgers of one" in ran.error_line
+    assert tracker.bytes == before == twin.read_bytes()
+    assert tracker.ledger.samefile(twin)
+    assert beside(tracker) == ["usage.jsonl"]
+    found = tracker("doctor", "--json", "--offline").data["findings"]
+    assert [one["level"] for one in found if "has 1 other name (hard links)" in one["text"]] == ["warning"]
+    twin.unlink()
+    assert tracker("clean", "--before", BEFORE, "--yes").code == 0
+    assert not [one for one in tracker("doctor", "--json", "--offline").data["findings"] if "hard link" in one["text"]]
+
+
+@pytest.mark.parametrize("left", [(".1",), (".1.new",), (".1", ".1.new")], ids=str)
+def test_names_that_a_killed_clean_left_keep_nobody_from_cleaning(left: tuple[str, ...], tracker: Tracker) -> None:
+    """They are this program's own, and are taken away."""
+    tracker.write(call(OLD, id="gen-old"), call(NEW, id="gen-new"))
+    for suffix in left:
+        os.link(tracker.ledger, f"{tracker.ledger}{suffix}")
+    assert tracker("clean", "--before", BEFORE, "--yes", "--json").data["removed"] == 1
+    assert tracker.bytes == call(NEW, id="gen-new")
+    os.link(tracker.ledger, tracker.home / "twin.jsonl")
+    tracker.write(call(OLD, id="gen-older"))
+    assert tracker("clean", "--before", BEFORE, "--yes").code == 6

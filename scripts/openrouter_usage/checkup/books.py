@@ -13,6 +13,7 @@ from openrouter_usage.errors import LedgerError, OpenRouterUsageError
 from openrouter_usage.files import own_files
 from openrouter_usage.index.examine import examine
 from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.ledger.clean import other_names
 from openrouter_usage.ledger.guard import guarded
 from openrouter_usage.ledger.spool import waiting
 from openrouter_usage.period import UTC
@@ -34,6 +35,7 @@ def look(path: Path) -> Books:
         unwritable=_unwritable(path, exists=exists),
         index=Index(*examine(own_files(path)[1])),
         spool=_spool(path),
+        other_names=other_names(path),
     )
 
 

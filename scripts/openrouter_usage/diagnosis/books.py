@@ -68,6 +68,7 @@ class Books:
     unwritable: str
     index: Index
     spool: Spool
+    other_names: int = 0
 
 
 def findings(books: Books, now: datetime, words: Words) -> list[Finding]:
@@ -75,6 +76,8 @@ def findings(books: Books, now: datetime, words: Words) -> list[Finding]:
     told = [_file(books, words)]
     if books.lock:
         told.append(of_error(AREA, books.lock, words))
+    if books.other_names:
+        told.append(_linked(books, words))
     if books.unwritable and not books.error:
         told.append(_unwritable(books, words))
     if books.state and books.exists:
@@ -99,6 +102,12 @@ def _unwritable(books: Books, words: Words) -> Finding:
     text = f"the ledger {words.path(books.path)} cannot be written: {words.text(books.unwritable)}"
     remedy = "check its owner and mode and those of its folder, or set OPENROUTER_USAGE_FILE"
     return problem(AREA, text, remedy, kind=LedgerError)
+
+
+def _linked(books: Books, words: Words) -> Finding:
+    text = f"the ledger {words.path(books.path)} has {plural(books.other_names, 'other name')} (hard links)"
+    remedy = "delete the other names: `clean` is refused, for it would make two ledgers of one"
+    return warning(AREA, text, remedy)
 
 
 def _lines(state: State, words: Words) -> list[Finding]:

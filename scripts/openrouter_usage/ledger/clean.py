@@ -21,11 +21,12 @@ from openrouter_usage.index.position import load_position
 from openrouter_usage.ledger.engine import Engine
 from openrouter_usage.ledger.file import BLOCK
 from openrouter_usage.lines import read_line
-from openrouter_usage.text import safe
+from openrouter_usage.text import plural, safe
 from openrouter_usage.usage import NOTHING, Usage
 
 # A shell's `>>` may have opened the file before it was replaced, and write a moment later.
 _GRACE_S = (0.0, 0.05, 0.15)
+_NEW_NAME, _OWN_NAMES = ".new", (".1.new", ".1")
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
@@ -84,6 +85,28 @@ def clean(engine: Engine, before: datetime, *, dry_run: bool) -> Cleaned:
     return engine.reading(work) if dry_run else engine.locked(work)
 
 
+def other_names(path: Path) -> int:
+    """Count the names (hard links) that a ledger has beside its own, and beside those that a killed `clean` left."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return 0
+    names = 1
+    for suffix in _OWN_NAMES:
+        with contextlib.suppress(OSError):
+            names += os.path.samestat(status, os.lstat(f"{path}{suffix}"))
+    return max(0, status.st_nlink - names)
+
+
+def _refuse_linked(engine: Engine) -> None:
+    if other_names(engine.path):
+        raise LedgerError(
+            f"the ledger {safe(str(engine.path), 300)} has {plural(other_names(engine.path), 'other name')} "
+            "(hard links), and cleaning it would make two ledgers of one: nothing was changed",
+            hint=f"find and delete the others: find / -xdev -samefile '{safe(str(engine.path), 300)}'",
+        )
+
+
 def _kept(engine: Engine, sieve: _Sieve, end: int) -> Iterator[bytes]:
     """Give what stays of the ledger up to an offset, to the byte; a last line without its end gets one."""
     stop = 0
@@ -105,8 +128,9 @@ def _pieces(engine: Engine, start: int, stop: int) -> Iterator[bytes]:
 
 def _rewrite(engine: Engine, sieve: _Sieve, end: int) -> Cleaned:
     path = engine.path
+    _refuse_linked(engine)
     # Nobody else makes these, for the lock is held; one that is there is what a killed program left.
-    new, spare, old = (path.with_name(path.name + suffix) for suffix in (".new", ".1.new", ".1"))
+    new, spare, old = (path.with_name(path.name + suffix) for suffix in (_NEW_NAME, *_OWN_NAMES))
     try:
         copied = _write_new(engine, sieve, new, end)
         if sieve.removed:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
 from datetime import date, datetime
 
 from openrouter_usage.cli.books import open_ledger, read_day
-from openrouter_usage.cli.output import write
+from openrouter_usage.cli.output import complain, write
 from openrouter_usage.cli.parser import Parser, checked
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.exactjson import Json
-from openrouter_usage.ledger.clean import Cleaned, clean
+from openrouter_usage.ledger.clean import Cleaned, clean, other_names
 from openrouter_usage.money import format_usd
 from openrouter_usage.period import UTC, iso, midnight, month, today
 from openrouter_usage.preferences import load_caps
@@ -21,6 +22,8 @@ EXAMPLES = """examples:
   cost_tracker.py clean --before 2026-01-01          shows what would go
   cost_tracker.py clean --before 2026-01-01 --yes    takes it out
 """
+PROGRAM = "cost_tracker.py clean"
+_LINKED = "the ledger has {} (hard links): with --yes it would be refused, for it would become two ledgers"
 
 
 def describe(parser: Parser) -> None:
@@ -38,11 +41,16 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
     dry = options.dry_run or not options.yes
     before = midnight(options.before)
     _check(options.before, now)
-    ledger = open_ledger("cost_tracker.py clean")
+    ledger = open_ledger(PROGRAM)
     done = clean(ledger.engine, before, dry_run=dry)
-    write(
-        _as_json(done, before, dry, now) if options.json else _as_text(done, options.before, dry, is_sure=options.yes)
-    )
+    others = other_names(ledger.path)
+    notes = [_LINKED.format(plural(others, "other name"))] if others else []
+    for text in notes:
+        complain(PROGRAM, text, "delete the other names first")
+    if options.json:
+        write(_as_json(done, before, dry, now, notes))
+    else:
+        write(_as_text(done, options.before, dry, is_sure=options.yes))
     return 0
 
 
@@ -62,7 +70,7 @@ def _check(before: date, now: datetime) -> None:
         )
 
 
-def _as_json(done: Cleaned, before: datetime, dry: bool, now: datetime) -> str:
+def _as_json(done: Cleaned, before: datetime, dry: bool, now: datetime, notes: Sequence[str]) -> str:
     figures: dict[str, Json] = {
         "removed": done.removed,
         "removed_usd": done.usage.cost,
@@ -71,7 +79,8 @@ def _as_json(done: Cleaned, before: datetime, dry: bool, now: datetime) -> str:
         "kept": done.kept,
     }
     old_file = str(done.kept_as) if done.kept_as else None
-    return envelope("clean", now, {"before": iso(before), "dry_run": dry, **figures, "old_file": old_file})
+    data: dict[str, Json] = {"before": iso(before), "dry_run": dry, **figures, "old_file": old_file}
+    return envelope("clean", now, data, notes=notes)
 
 
 def _as_text(done: Cleaned, before: date, dry: bool, *, is_sure: bool) -> str:
