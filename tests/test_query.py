@@ -95,7 +95,7 @@ def test_json_has_every_figure_exactly(account: Account, at: TrackerAt) -> None:
     made(account, upstream=Decimal("0.012"), overrides={"cache_discount": Raw("-0.00135"), "latency": Raw("312.9")})
     answer = at(None, "query", "--id", GEN, "--json").json
     assert answer["kind"] == "generation"
-    assert answer["data"] == {
+    figures = {
         "id": GEN, "model": "anthropic/claude-sonnet-4.5", "provider": "Anthropic",
         "created_at": "2026-11-22T12:00:00Z",
         "total_cost_usd": Decimal("0.0123456789012345678"), "usage_usd": Decimal("0.0123456789012345678"),
@@ -105,6 +105,42 @@ def test_json_has_every_figure_exactly(account: Account, at: TrackerAt) -> None:
         "generation_time_ms": 1240, "streamed": False, "cancelled": False, "finish_reason": "stop", "service_tier": "",
         "recorded": None,
     }  # fmt: skip
+    assert answer["data"].items() >= figures.items()
+
+
+SENT = {
+    "native_finish_reason": "end_turn", "moderation_latency": Decimal("50.25"), "num_search_results": 5,
+    "upstream_id": "chatcmpl-791bcf62", "total_cost": Decimal("0.000000000000000001"), "cache_discount": None,
+    "provider_responses": [{"status": 200, "is_byok": False}], "a_field_of_the_future": {"cents": [Decimal("0.1")]},
+}  # fmt: skip
+
+
+def test_json_has_every_field_that_openrouter_sent(account: Account, at: TrackerAt) -> None:
+    overrides = {**SENT, "provider": "a field of the future", "recorded": 7, "finish_reason": "stop"}
+    sent = made(account, overrides=overrides).as_json()
+    data = at(None, "query", "--id", GEN, "--json").data
+    assert data.items() >= SENT.items()
+    assert (data["provider"], data["sent_provider"]) == ("Anthropic", "a field of the future")
+    assert (data["recorded"], data["sent_recorded"]) == (None, 7)
+    for name in sent.keys() - {"provider", "recorded", "created_at", "service_tier"}:
+        assert data[name] == sent[name], name
+    assert "sent_id" not in data and "sent" not in data
+
+
+def test_fields_of_the_future_are_made_safe(account: Account, at: TrackerAt) -> None:
+    hostile = "\x1b]52;c;AAAA\x07\u202e"
+    deep: Any = "bottom"
+    for _ in range(200):
+        deep = [deep]
+    key = booking.INFERENCE_KEY
+    made(account, overrides={"later": f"{hostile} Bearer {key}", hostile: [{key: key}], "half": "\ud800", "deep": deep})
+    ran = at(None, "query", "--id", GEN, "--json")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.isascii() and "\x1b" not in ran.out and "\x07" not in ran.out and key not in ran.out
+    assert ran.data["later"] == f"{hostile} Bearer [key]"
+    assert ran.data[hostile] == [{"[key]": "[key]"}]
+    assert ran.data["half"] == "?"
+    assert "nested too deeply" in ran.out
 
 
 @pytest.mark.parametrize("kind", TERMINAL)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
@@ -18,7 +19,8 @@ class Generation:
     """One call as OpenRouter billed it: native token counts, which are the billed ones, and USD.
 
     `normalized` counts are by one common tokenizer; `upstream_cost` is known for BYOK calls only, and is paid to
-    the provider; `cache_discount` is positive for reads from a cache and negative for writes.
+    the provider; `cache_discount` is positive for reads from a cache and negative for writes. `sent` is the whole
+    record as OpenRouter sent it, fields that are not read here included; its texts are not made safe.
     """
 
     id: str
@@ -42,6 +44,7 @@ class Generation:
     cancelled: bool | None
     finish_reason: str
     service_tier: str
+    sent: Mapping[str, Json] = field(default_factory=dict, repr=False)
 
     def entry(self, now: datetime, *, session: str = "", hold: str = "", requested: str = "") -> Entry:
         """Give the call as a ledger entry of the time at which OpenRouter made it."""
@@ -96,6 +99,7 @@ def read_generation(answer: Json, asked_for: str) -> Generation:
         cancelled=_truth(data, "cancelled"),
         finish_reason=_name(data, "finish_reason"),
         service_tier=_name(data, "service_tier"),
+        sent={name: data.get(name) for name in data},
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
 
@@ -11,6 +11,7 @@ from openrouter_usage.answers.generation import Generation
 from openrouter_usage.cli.books import open_ledger
 from openrouter_usage.cli.output import write
 from openrouter_usage.cli.parser import Parser, checked, whole_number, without_keys
+from openrouter_usage.credentials import scrubbed
 from openrouter_usage.errors import InvalidValue
 from openrouter_usage.exactjson import Json
 from openrouter_usage.money import format_usd
@@ -22,6 +23,9 @@ EXAMPLES = """examples:
   cost_tracker.py query --id gen-...
   cost_tracker.py query --id gen-... --record     also writes it to the ledger, once
 """
+# What this program and OpenRouter call by the same name, and mean the same by.
+_SAME = ("id", "model", "created_at", "is_byok", "streamed", "cancelled", "finish_reason", "service_tier")
+_DEEPEST = 20
 
 
 def describe(parser: Parser) -> None:
@@ -57,18 +61,44 @@ def run(options: Namespace) -> int:
 
         _, recorded = record(open_ledger("cost_tracker.py query"), generation, now)
     if options.json:
-        write(envelope("generation", now, {**_data(generation), "recorded": recorded}))
+        write(envelope("generation", now, _data(generation, recorded)))
     else:
         write("\n".join([*_lines(generation), *_recorded(recorded)]) + "\n")
     return 0
 
 
-def _data(generation: Generation) -> dict[str, Json]:
+def _data(generation: Generation, recorded: bool | None) -> dict[str, Json]:
+    """Return the figures under this program's names, and every field as OpenRouter sent it under its own."""
     data: dict[str, Json] = {}
-    for name, value in asdict(generation).items():
-        is_money = isinstance(value, Decimal) or name in ("usage", "upstream_cost", "cache_discount")
-        data[f"{name}_usd" if is_money else name] = iso(value) if isinstance(value, datetime) else value
+    for field in fields(generation):
+        name, value = field.name, getattr(generation, field.name)
+        if name != "sent":
+            is_money = isinstance(value, Decimal) or name in ("usage", "upstream_cost", "cache_discount")
+            data[f"{name}_usd" if is_money else name] = iso(value) if isinstance(value, datetime) else value
+    data["recorded"] = recorded
+    for name, value in generation.sent.items():
+        # A field of the future may have a name that means something else here.
+        shown = f"sent_{name}" if name in data and name not in _SAME else name
+        data.setdefault(_harmless(shown), _as_sent(value))
     return data
+
+
+def _as_sent(value: Json, depth: int = 0) -> Json:
+    """Return a value from OpenRouter that can be written: no key in a text, and not nested without end."""
+    if isinstance(value, str):
+        return _harmless(value)
+    if depth >= _DEEPEST and isinstance(value, (dict, list)):
+        return "nested too deeply to be shown"
+    if isinstance(value, dict):
+        return {_harmless(name): _as_sent(member, depth + 1) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_as_sent(member, depth + 1) for member in value]
+    return value
+
+
+def _harmless(text: str) -> str:
+    # Control characters are escaped by the JSON itself; half a surrogate pair is no text to other programs.
+    return scrubbed(text).encode("utf-8", "replace").decode("utf-8")
 
 
 def _lines(generation: Generation) -> list[str]:
