@@ -41,19 +41,20 @@ class OpenRouter:
 
     def key(self) -> KeyInfo:
         """Ask GET /key about the key itself; its older name /auth/key where that is not known."""
-        answer = self._key_answer()
+        answer = self.key_answer()
         from openrouter_usage.answers.key import read_key
 
         return read_key(answer)
 
     def account(self) -> str:
         """Ask GET /key whose the key is; "" where OpenRouter does not say."""
-        answer = self._key_answer()
+        answer = self.key_answer()
         from openrouter_usage.answers.key import read_account
 
         return read_account(answer, self._transport.elsewhere)
 
-    def _key_answer(self) -> Json:
+    def key_answer(self) -> Json:
+        """Return the answer of GET /key as it came."""
         try:
             return self._get("/key")
         except NotFound:

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-from openrouter_usage.answers.key import KeyInfo, write_key
+from typing import TYPE_CHECKING
+
+from openrouter_usage.answers.fields import Fields
+from openrouter_usage.answers.key import read_key, write_key
 from openrouter_usage.credentials import ApiKey, scrubbed
 from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.exactjson import Json
 from openrouter_usage.settings import Settings, load_settings, parse_base_url
 from openrouter_usage.text import safe
 
+if TYPE_CHECKING:
+    from openrouter_usage.client.openrouter import OpenRouter
+
 TIMEOUT_S = 15.0
 
 
 def check_credits(api_key: str | None = None) -> dict[str, Json]:
-    """Give what GET /key answers: under `data` the label, usage, limit and more of a key, amounts exact and in USD.
+    """Return what GET /key answers: under `data` the label, usage, limit and all else of a key, amounts exact, in USD.
 
-    Raises Denied or Unreachable when there is no answer.
+    Raises MissingKey without a key, and Denied or Unreachable when there is no answer.
     """
-    return write_key(_ask(load_settings(), api_key))
+    answer = _open(load_settings(), api_key).key_answer()
+    sent = Fields(answer, "/key").within("data")
+    data: dict[str, Json] = {name: sent.get(name) for name in sent}
+    read = Fields(write_key(read_key(answer)), "/key").within("data")
+    for name in read:
+        # What was read and checked goes first, for a figure that cannot be is None there.
+        told, checked = data.get(name), read.get(name)
+        data[name] = {**told, **checked} if isinstance(told, dict) and isinstance(checked, dict) else checked
+    return {"data": data}
 
 
 def get_key_balance(api_key: str | None = None, base_url: str | None = None) -> dict[str, Json]:
@@ -29,7 +43,7 @@ def get_key_balance(api_key: str | None = None, base_url: str | None = None) -> 
         settings = load_settings()
         if base_url:
             settings = settings._replace(base_url=parse_base_url(base_url))
-        info = _ask(settings, api_key)
+        info = _open(settings, api_key).key()
     except OpenRouterUsageError as error:
         return {"error": error.message, "message": error.hint or error.message}
     except Exception as error:  # the promise holds for an argument of another type and a missing package as well
@@ -44,8 +58,8 @@ def get_key_balance(api_key: str | None = None, base_url: str | None = None) -> 
     }
 
 
-def _ask(settings: Settings, api_key: str | None) -> KeyInfo:
+def _open(settings: Settings, api_key: str | None) -> OpenRouter:
     from openrouter_usage.collect import connect
 
     key = ApiKey.checked(api_key, "api_key", "the caller") if api_key else settings.require_key()
-    return connect(settings, timeout_s=TIMEOUT_S)(key).key()
+    return connect(settings, timeout_s=TIMEOUT_S)(key)
