@@ -2,10 +2,10 @@
 
 OpenRouterUsageError            the root; catch it to catch them all
 ├── SettingsError           2   wrong usage or settings, missing packages
-│   ├── MissingKey          2   a key is needed and there is none
+│   ├── MissingKey          2   a key is needed and there is none (also a ValueError)
 │   ├── InvalidValue        2   a figure, time or name that is none (also a ValueError)
 │   └── BadRequest          2   OpenRouter calls the request malformed: 400, 413, 422
-├── Refused                 3   the answer is no: over budget, alert fired, outside tolerance
+├── Refused                 3   the answer is no: over budget, alert fired, outside tolerance (also a ValueError)
 ├── Denied                  4   OpenRouter said no: 401, 402, 403
 ├── Unreachable             5   OpenRouter could not be reached or kept failing
 │   ├── TimedOut            5   no complete answer before the deadline
@@ -58,7 +58,7 @@ class SettingsError(OpenRouterUsageError):
     code = "settings"
 
 
-class MissingKey(SettingsError):
+class MissingKey(SettingsError, ValueError):
     """No OpenRouter key was found where one is needed."""
 
     code = "missing_key"
@@ -76,14 +76,17 @@ class BadRequest(SettingsError):
     code = "bad_request"
 
 
-class Refused(OpenRouterUsageError):
-    """The answer to a yes-or-no question is no."""
+class Refused(OpenRouterUsageError, ValueError):
+    """The answer to a yes-or-no question is no.
+
+    A ValueError as well, for that is what the budget middleware of the guides raises, and what callers catch.
+    """
 
     exit_code = 3
     code = "refused"
 
 
-class BudgetExceeded(Refused, ValueError):
+class BudgetExceeded(Refused):
     """A call may cost more than a cap leaves; nothing was sent. Amounts are USD, `resets_at` is UTC."""
 
     code = "over_budget"
