@@ -26,21 +26,33 @@ if __name__ == "__main__":
     leave(run("cost_tracker.py", main))
 
 from openrouter_usage.errors import BudgetExceeded, OpenRouterUsageError
+from openrouter_usage.routing import ROUTING
 from openrouter_usage.tracker.balance import check_credits, get_key_balance
 from openrouter_usage.tracker.cost_tracker import CostTracker
 from openrouter_usage.tracker.decorator import track_cost
 from openrouter_usage.tracker.enforcer import BudgetEnforcer
 from openrouter_usage.tracker.estimate import estimate_cost
+from openrouter_usage.tracker.generation_stats import get_generation_stats
+from openrouter_usage.tracker.history import CostRecord
 from openrouter_usage.tracker.session import CostSession
+from openrouter_usage.tracker.to_json import to_json
+
+# The name that the guides give it.
+OpenRouterCostTracker = CostTracker
 
 __all__ = [
+    "ROUTING",
     "BudgetEnforcer",
     "BudgetExceeded",
+    "CostRecord",
     "CostSession",
     "CostTracker",
+    "OpenRouterCostTracker",
     "OpenRouterUsageError",
     "check_credits",
     "estimate_cost",
+    "get_generation_stats",
     "get_key_balance",
+    "to_json",
     "track_cost",
 ]

@@ -20,6 +20,10 @@ LARGEST_COST = Decimal(1_000_000)
 LARGEST_TOKENS = 10**12
 LONGEST_NAME = 1_000
 MOST_TAGS = 32
+RECORD_FIELDS = (
+    "generation_id", "model", "timestamp", "prompt_tokens", "completion_tokens", "total_tokens",
+    "cost_usd", "cache_discount", "provider", "latency_ms",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,30 @@ class Entry:
     def tag_label(self) -> str:
         """The tags as one name, so that every call is in exactly one group."""
         return " ".join(f"{name}={value}" for name, value in self.tags)
+
+    @property
+    def generation_id(self) -> str:
+        """The same as `id`, under the name that the guides to OpenRouter use, as the next three are."""
+        return self.id
+
+    @property
+    def timestamp(self) -> str:
+        """The moment of the call in UTC, as ISO 8601 with an offset, which Python 3.10 reads as well."""
+        return self.ts.astimezone(UTC).isoformat()
+
+    @property
+    def total_tokens(self) -> int:
+        """The tokens of the prompt and of the completion."""
+        return self.prompt_tokens + self.completion_tokens
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """The same as `cost`."""
+        return self.cost
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return what the guides call the record of a call: ten fields by name."""
+        return {name: getattr(self, name) for name in RECORD_FIELDS}
 
     @property
     def usage(self) -> Usage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,6 +42,38 @@ def route(task: str) -> Route:
     if not found.text("model"):
         raise SettingsError(f"no model is set for {safe(task)}", hint="name one with --model")
     return Route(found.text("model"), found.text("why"))
+
+
+class RoutingTable(Mapping[str, str]):
+    """The model for each task, the user's own choices first; read anew at each use, so it is never stale.
+
+    SettingsError when the settings or the table cannot be used.
+    """
+
+    def __getitem__(self, task: str) -> str:
+        """Return the model for a task; KeyError when no table has one."""
+        if task not in self._tasks():
+            raise KeyError(task)
+        return route(task).model
+
+    def __iter__(self) -> Iterator[str]:
+        """Name the tasks."""
+        return iter(self._tasks())
+
+    def __len__(self) -> int:
+        """Count the tasks."""
+        return len(self._tasks())
+
+    def __repr__(self) -> str:
+        """Show it as the dictionary that it stands for."""
+        return repr(dict(self))
+
+    def _tasks(self) -> list[str]:
+        own = load_preference("routing")
+        return list(dict.fromkeys((*TASKS, *(task for task, model in own.items() if model is not None))))
+
+
+ROUTING = RoutingTable()
 
 
 def _table() -> Json:

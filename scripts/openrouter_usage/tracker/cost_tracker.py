@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from openrouter_usage.belongings import is_own
 from openrouter_usage.entry import Entry, checked_entry
-from openrouter_usage.errors import InvalidValue, LedgerError
+from openrouter_usage.errors import InvalidValue, LedgerError, NotFound
 from openrouter_usage.exchange import json_pieces
 from openrouter_usage.files import save_output
 from openrouter_usage.ledger.books import Ledger
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from openrouter_usage.answers.generation import Generation
     from openrouter_usage.budget import Caps
     from openrouter_usage.tracker.chunks import ChunkStream
+    from openrouter_usage.tracker.generation_stats import GenerationStats
+    from openrouter_usage.tracker.history import CostHistory
     from openrouter_usage.tracker.prepared import PreparedCall
 
 Clock = Callable[[], datetime]
@@ -92,6 +94,13 @@ class CostTracker:
             raise LedgerError(f"{error.message}; the call was {line}", hint=error.hint, code=error.code) from None
         return entry
 
+    @property
+    def cost_history(self) -> CostHistory:
+        """The calls of the ledger one by one, as CostRecords, in the order of the file."""
+        from openrouter_usage.tracker.history import CostHistory
+
+        return CostHistory(self.ledger)
+
     def get_total_cost(self) -> Decimal:
         """Sum all calls of the ledger in USD; calls of unknown cost are not in it, see `summary`."""
         return self.ledger.totals().total.cost
@@ -130,6 +139,7 @@ class CostTracker:
         self,
         messages: object,
         model: str = DEFAULT_MODEL,
+        track_usage: bool = True,
         *,
         max_cost: object = None,
         session: str | None = None,
@@ -141,15 +151,17 @@ class CostTracker:
 
         Under a budget, or with `max_cost` in USD, the most it can cost is held first: BudgetExceeded or Unbounded
         mean that nothing was sent. Denied, BadRequest and Unreachable are OpenRouter's refusals and failures.
+        With `track_usage=False` the call is not written down, unless a budget is in force, which counts every call.
         """
         wishes = {"max_cost": max_cost, "session": session, "tags": tags, "timeout_s": timeout_s}
-        call = self._prepare(messages, model, params, **wishes)
+        call = self._prepare(messages, model, params, track_usage, **wishes)
         return call.caller.chat(call.plan, call.booking)
 
     def stream(
         self,
         messages: object,
         model: str = DEFAULT_MODEL,
+        track_usage: bool = True,
         *,
         max_cost: object = None,
         session: str | None = None,
@@ -159,32 +171,47 @@ class CostTracker:
     ) -> ChunkStream:
         """Make a chat call and give the chunks as they come; booked as with `chat`, also when reading stops early."""
         wishes = {"max_cost": max_cost, "session": session, "tags": tags, "timeout_s": timeout_s}
-        call = self._prepare(messages, model, params, **wishes)
+        call = self._prepare(messages, model, params, track_usage, **wishes)
         return call.caller.stream(call.plan, call.booking)
 
-    def _prepare(self, messages: object, model: str, params: Mapping[str, object], **wishes: Any) -> PreparedCall:
+    def _prepare(
+        self, messages: object, model: str, params: Mapping[str, object], track_usage: bool, **wishes: Any
+    ) -> PreparedCall:
         from openrouter_usage.tracker.prepared import prepare
 
+        if not isinstance(track_usage, bool):
+            raise InvalidValue("track_usage is True or False")
         own: dict[str, Any] = {"api_key": self._api_key, "caps": self._caps, "clock": self._clock}
-        return prepare(self.ledger, messages, model, params, **own, **wishes)
+        return prepare(self.ledger, messages, model, params, tracked=track_usage, **own, **wishes)
 
-    def get_generation_stats(self, generation_id: str, retries: int = 4) -> Generation:
-        """Ask GET /generation what a call was billed, again while it is not known yet (404).
+    def get_generation_stats(self, generation_id: str, retries: int = 4) -> GenerationStats | None:
+        """Ask GET /generation what a call was billed, `retries` times more while it is not known yet (404).
 
-        Raises NotFound when it stays unknown, and Denied or Unreachable as every request does.
+        Returns `{"data": {...}}`, with the figures as attributes too, or None when it stays unknown. Raises Denied
+        or Unreachable as every request does.
         """
+        from openrouter_usage.tracker.generation_stats import GenerationStats
+
+        try:
+            return GenerationStats(self._look_up(generation_id, retries))
+        except NotFound:
+            return None
+
+    def _look_up(self, generation_id: str, retries: int = 4) -> Generation:
+        from openrouter_usage.tracker.generation_stats import check_id
         from openrouter_usage.tracker.lookup import look_up
 
+        check_id(generation_id)
         return look_up(generation_id, api_key=self._api_key, retries=retries)
 
     def record_from_generation(self, generation_id: str) -> Entry:
         """Write a call to the ledger as GET /generation tells it, and give it back; twice counts once.
 
-        A hold that is open for the call ends with it.
+        A hold that is open for the call ends with it. Raises NotFound when OpenRouter does not know the call.
         """
         from openrouter_usage.tracker.settling import record
 
-        entry, _ = record(self.ledger, self.get_generation_stats(generation_id), self._clock())
+        entry, _ = record(self.ledger, self._look_up(generation_id), self._clock())
         return entry
 
 

@@ -24,6 +24,10 @@ def _now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
+def _limit(value: object) -> Decimal | None:
+    return None if value is None else usd(value)
+
+
 class BudgetEnforcer:
     """Refuses calls that may cost more than is left, counting everything in the ledger, whoever made it.
 
@@ -42,10 +46,40 @@ class BudgetEnforcer:
     ) -> None:
         """Set the limits; InvalidValue when one is no amount."""
         limits = (per_request_limit, daily_limit, monthly_limit)
-        self.caps = Caps(*(None if limit is None else usd(limit) for limit in limits))
+        self.caps = Caps(*map(_limit, limits))
         self.ledger = Ledger(ledger_file({"OPENROUTER_USAGE_FILE": str(usage_file)} if usage_file else None))
         self._api_key = api_key
         self._clock = clock
+
+    @property
+    def daily_limit(self) -> Decimal | None:
+        """The most that may be spent in a UTC day, in USD; None is no limit. It can be set."""
+        return self.caps.daily
+
+    @daily_limit.setter
+    def daily_limit(self, limit: object) -> None:
+        """Set the limit for a UTC day in USD; InvalidValue when it is no amount."""
+        self.caps = self.caps._replace(daily=_limit(limit))
+
+    @property
+    def per_request_limit(self) -> Decimal | None:
+        """The most that one call may cost, in USD; None is no limit. It can be set."""
+        return self.caps.per_request
+
+    @per_request_limit.setter
+    def per_request_limit(self, limit: object) -> None:
+        """Set the limit for one call in USD; InvalidValue when it is no amount."""
+        self.caps = self.caps._replace(per_request=_limit(limit))
+
+    @property
+    def monthly_limit(self) -> Decimal | None:
+        """The most that may be spent in a UTC month, in USD; None is no limit. It can be set."""
+        return self.caps.monthly
+
+    @monthly_limit.setter
+    def monthly_limit(self, limit: object) -> None:
+        """Set the limit for a UTC month in USD; InvalidValue when it is no amount."""
+        self.caps = self.caps._replace(monthly=_limit(limit))
 
     def estimate_cost(self, model: str, prompt_tokens: int, max_tokens: int) -> Decimal:
         """Give the most that so many tokens cost in USD, from OpenRouter's price list of at most a day's age.

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from openrouter_usage.budget import LONGEST_CALL, Caps
 from openrouter_usage.credentials import ApiKey
 from openrouter_usage.entry import LARGEST_COST, LONGEST_NAME, MOST_TAGS, safe_tag
-from openrouter_usage.errors import InvalidValue, SettingsError
+from openrouter_usage.errors import InvalidValue
 from openrouter_usage.ledger.books import Ledger
 from openrouter_usage.money import usd
 from openrouter_usage.preferences import load_caps
@@ -43,20 +43,21 @@ def prepare(
     clock: Callable[[], datetime],
     tracked: bool = True,
 ) -> PreparedCall:
-    """Find the key and the budget, bound the request, and open the booking's page."""
+    """Find the key and the budget, bound the request, and open the booking's page.
+
+    A call that is not `tracked` is not booked; under a budget it is all the same, so that none can slip past it.
+    """
     body = request_body(messages, model, params)
     checked_tags = {safe_tag(name): safe_tag(value) for name, value in (tags or {}).items()}
     most = None if max_cost is None else usd(max_cost)
     _refuse_odd(most, session, checked_tags, timeout_s)
     in_force = load_caps() if caps is None else caps
-    if not tracked and in_force.any:
-        raise SettingsError("under a budget every call is tracked", hint="leave --no-track out, or clear the budget")
     settings = load_settings()
     key = ApiKey.checked(api_key, "api_key", "the caller") if api_key else settings.require_key()
     caller = Caller(settings, key, caps=in_force, timeout_s=timeout_s, clock=clock)
     plan = caller.plan(body, most)
     booking = Booking(
-        ledger if tracked else None,
+        ledger if tracked or in_force.any else None,
         model=model,
         caps=in_force,
         clock=clock,

@@ -19,6 +19,7 @@ from openrouter_usage.errors import InvalidValue, LedgerError, OpenRouterUsageEr
 from openrouter_usage.exactjson import Json
 from openrouter_usage.money import usd
 from openrouter_usage.period import UTC, iso
+from openrouter_usage.preferences import load_caps
 from openrouter_usage.render.as_json import envelope
 from openrouter_usage.render.call_status import render_balance, render_held, render_usage, usage_data
 from openrouter_usage.routing import TASKS, route
@@ -82,6 +83,8 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
         chosen = route(options.task)
         options.model = chosen.model
         complain(PROGRAM, f"{options.task}: {named(chosen.model)}, for {chosen.why}")
+    if not options.track and load_caps().any:
+        raise SettingsError("under a budget every call is tracked", hint="leave --no-track out, or clear the budget")
     # A polite end: whatever the signal, the connection is closed and the call booked.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     call = prepare(
