@@ -177,6 +177,7 @@ def calls(ask: Asking, sandbox: Sandbox) -> None:
     account = sandbox.account
     ask("budget")
     ask("call", *GPT, "--no-track")
+    Asking(ask.home, ask.url, key=ask.key, told=ask.told)("call", *GPT, "--no-track")
     account.script(Reply(byok_upstream=Decimal("0.5")))
     generation = ask("call", *GPT, "--max-tokens", "9")["data"]["usage"]["generation_id"]
     account.generation_lag_requests = "never"
@@ -234,6 +235,8 @@ def scarce_credits(ask: Asking, sandbox: Sandbox) -> None:
     sandbox.misbehave("/key", Fault.mutate(lambda answer: answer["data"].update(usage_weekly=None)))
     ask("credits")
     ask("stats.py")
+    for command in ("credits", "stats.py"):
+        Asking(ask.home, ask.url, key=ask.key, told=ask.told)(command)
     sandbox.misbehave("/key", Fault.status(403))
     ask("credits")
     sandbox.misbehave("/credits", Fault.status(500))

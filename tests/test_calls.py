@@ -51,7 +51,8 @@ def test_the_answer_goes_to_standard_output_and_the_figures_to_standard_error(st
     assert (ran.code, ran.out) == (0, "Grüße, 世界 💰.\n")
     assert ran.err == (
         "\n📊 API Usage:\nTokens: 1,234 (Prompt: 1,200, Completion: 34)\nCost: $0.012346\n"
-        "💰 API Key Balance:\nCredits Used: $0.012346\nCredits Remaining: unlimited by the key\nCredit Limit: none\n"
+        "💰 API Key Balance:\nCredits Used: $0.012346\nCredits Remaining: unlimited by the key (the account's balance is not known)\n"
+        "Credit Limit: none\n"
         "Free Tier: No\n"
     )
     assert caller.agree()
@@ -63,7 +64,8 @@ def test_the_key_s_limit_is_shown_with_what_is_left_of_it(caller, account):
     key.is_free_tier = True
     account.reply = Reply(cost=Decimal("0.0123"))
     assert caller().err.endswith(
-        "Credits Used: $0.0123\nCredits Remaining: $4.99\nCredit Limit: $5.00\nFree Tier: Yes\n"
+        "Credits Used: $0.0123\nCredits Remaining: $4.99 (this key's limit; the account's balance is not known)\n"
+        "Credit Limit: $4.99 left of $5.00 (never resets)\nFree Tier: Yes\n"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
@@ -11,11 +12,22 @@ import pytest
 
 from openrouter_usage.answers.account import ActivityRow
 from openrouter_usage.answers.key import KeyInfo, Spend
-from openrouter_usage.summary.pace import Pace, account_pace, days_left, key_pace
+from openrouter_usage.summary.pace import Pace, account_pace, days_left, key_pace, lasting
 from openrouter_usage.usage import Usage
 from tests.booking import Tracker, TrackerAt
 from tests.controls import key_named, managing
-from tests.sandbox import DEMO_KEY, DEMO_MGMT_KEY, Account, Fault, Sandbox, Unreachable, demo_account
+from tests.running import Stats
+from tests.sandbox import (
+    DEMO_KEY,
+    DEMO_MGMT_KEY,
+    MANAGEMENT_KEY,
+    Account,
+    Fault,
+    Reply,
+    Sandbox,
+    Unreachable,
+    demo_account,
+)
 
 UTC = timezone.utc
 SUNDAY = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -58,8 +70,8 @@ FOUR: list[tuple[dict[str, Any], list[str]]] = [
         {"limit": Decimal(20), "usage": Decimal("0.000223")},
         [
             "Credits Used: $0.000223 (this key, ever)",
-            "Credits Remaining: $20.00",
-            "Credit Limit: $20.00",
+            "Credits Remaining: $20.00 (this key's limit; the account's balance is not known)",
+            "Credit Limit: $20.00 left of $20.00 (never resets)",
             "Free Tier: No",
         ],
     ),
@@ -67,7 +79,7 @@ FOUR: list[tuple[dict[str, Any], list[str]]] = [
         {"is_free_tier": True},
         [
             "Credits Used: $0.00 (this key, ever)",
-            "Credits Remaining: unlimited by the key",
+            "Credits Remaining: unlimited by the key (the account's balance is not known)",
             "Credit Limit: none",
             "Free Tier: Yes",
         ],
@@ -76,8 +88,8 @@ FOUR: list[tuple[dict[str, Any], list[str]]] = [
         {"limit": Decimal(120), "limit_remaining": Decimal("-0.5"), "usage": Decimal("120.5")},
         [
             "Credits Used: $120.50 (this key, ever)",
-            "Credits Remaining: -$0.50",
-            "Credit Limit: $120.00",
+            "Credits Remaining: -$0.50 (this key's limit; the account's balance is not known)",
+            "Credit Limit: exhausted, $0.50 over: $0.00 left of $120.00 (never resets)",
             "Free Tier: No",
         ],
     ),
@@ -85,8 +97,8 @@ FOUR: list[tuple[dict[str, Any], list[str]]] = [
         {"limit": Decimal(5), "overrides": {"limit_remaining": None, "usage": None}},
         [
             "Credits Used: unknown (this key, ever)",
-            "Credits Remaining: unknown",
-            "Credit Limit: $5.00",
+            "Credits Remaining: unknown (the account's balance is not known; what this key's limit leaves is not known)",
+            "Credit Limit: $5.00 (what is left is unknown; never resets)",
             "Free Tier: No",
         ],
     ),
@@ -112,7 +124,7 @@ def test_a_limit_that_starts_anew_says_when(reset: str, at: TrackerAt, account: 
         "weekly": day + timedelta(days=7 - day.weekday()),
         "monthly": (day.replace(day=1) + timedelta(days=32)).replace(day=1),
     }
-    assert f"Credit Limit: $5.00 ({reset}, starts anew {following[reset]} UTC)" in ran.out
+    assert f"Credit Limit: $5.00 left of $5.00 ({reset}, resets {following[reset]} UTC)" in ran.out
 
 
 # -- how long it lasts -----------------------------------------------------------------------------------------------
@@ -127,7 +139,7 @@ def test_the_balance_lasts_at_the_pace_of_the_last_seven_completed_days(home: Pa
     per_day = account.truth.total(7) / 7
     assert outlook["left_usd"] == account.truth.balance()
     assert outlook["usd_per_day"] == per_day.quantize(Decimal("0.000001"), ROUND_HALF_UP)
-    assert outlook["days_left"] == (account.truth.balance() / per_day).quantize(Decimal("0.1"))
+    assert outlook["days_left"] == (account.truth.balance() / per_day).quantize(Decimal("0.000001"), ROUND_HALF_UP)
     first, last = account.today() - timedelta(days=7), account.today() - timedelta(days=1)
     assert outlook["pace"] == f"the account's last 7 completed UTC days, {first} to {last}"
 
@@ -192,7 +204,7 @@ def test_what_is_left_lasts_for_so_many_days(left: str, per_day: str, days: str 
 
 OUTLOOKS: list[tuple[dict[str, Any], str]] = [
     ({"limit": Decimal(1000), "limit_reset": "daily"}, "is not used up before it starts anew"),
-    ({"limit": Decimal(1000)}, "The key limit lasts about "),
+    ({"limit": Decimal(1000)}, "The key limit lasts at least about 233.3 days at $4.29 a day (the account's last 7"),
 ]
 
 
@@ -201,10 +213,10 @@ def test_a_limit_that_starts_anew_first_is_not_said_to_run_out(
     fields: dict[str, Any], told: str, at: TrackerAt, account: Account
 ) -> None:
     account.add_key("another-key-0001", name="ci", usage_weekly=Decimal(30), **fields)
+    account.add_activity("openai/gpt-5.2", days_ago=2, usage=Decimal(30))
     ran = at(None, "credits", env={"OPENROUTER_API_KEY": "another-key-0001"})
     (line,) = [line for line in lines_of(ran.out) if line.startswith("The key limit")]
-    is_monday = account.today().weekday() == 0
-    assert told in line or (is_monday and "too little is known" in line)
+    assert told in line
 
 
 def test_nothing_spent_is_not_called_for_ever(at: TrackerAt, account: Account) -> None:
@@ -234,7 +246,161 @@ def test_an_alert_knows_how_long_a_tiny_balance_lasts_at_a_tiny_pace(at: Tracker
     account.add_activity("openai/gpt-5.2", days_ago=1, usage=Decimal("0.0000028"))
     account.total_credits, account.total_usage = Decimal("0.0000005"), Decimal(0)
     ran = at(None, "alert", "--runway-days", "3")
-    assert (ran.code, "the balance lasts 1.3 days" in ran.out) == (3, True)
+    assert (ran.code, "the balance lasts about 1.3 days at <$0.000001 a day (the account's" in ran.out) == (3, True)
+
+
+LASTING = [
+    ("3.4", "about 3.4 days"),
+    ("1", "about 1.0 days"),
+    ("0.99", "about a day"),
+    ("0.97", "about 23 hours"),
+    ("0.2", "about 5 hours"),
+    ("0.04", "about 1 hour"),
+    ("0.0208", "less than an hour"),
+    ("1E-9", "less than an hour"),
+]
+
+
+@pytest.mark.parametrize(("days", "told"), LASTING)
+def test_less_than_a_day_is_told_in_hours_and_never_as_nothing(
+    days: str, told: str, at: TrackerAt, account: Account
+) -> None:
+    account.add_activity("openai/gpt-5.2", days_ago=3, usage=Decimal(7000))
+    account.total_credits, account.total_usage = Decimal(days) * 1000 + 7, Decimal(7)
+    assert lasting(Decimal(days)) == told
+    ran = at(None, "credits")
+    assert f"The balance lasts {told} at $1,000.00 a day (the account's last 7" in ran.out
+    (outlook,) = at(None, "credits", "--json").data["outlook"]
+    assert outlook["days_left"] == Decimal(days).quantize(Decimal("1E-9" if days == "1E-9" else "0.000001"))
+
+
+@pytest.mark.parametrize("left", ["0", "-3"])
+def test_what_is_used_up_does_not_last(left: str, at: TrackerAt, account: Account) -> None:
+    account.add_activity("openai/gpt-5.2", days_ago=3, usage=Decimal(70))
+    account.total_credits, account.total_usage = Decimal(100), Decimal(100) - Decimal(left)
+    assert "The balance is used up; the pace is $10.00 a day (the account's last 7" in at(None, "credits").out
+    ran = at(None, "alert", "--runway-days", "1")
+    assert (ran.code, ran.out[:42]) == (3, "⚠ the balance is used up at $10.00 a day (")
+
+
+def paces(text: str) -> set[str]:
+    """Every pace that is named."""
+    return set(re.findall(r"\S+ a day \([^)]*\)", text))
+
+
+def two_speeds(account: Account) -> None:
+    """Let one key spend more in this week than the account did in its last seven days, and have a limit besides."""
+    key = key_named(account, "agent")
+    account.add_activity("openai/gpt-5.2", days_ago=6, usage=Decimal(28))
+    key.usage_weekly = key.usage_monthly = Decimal(90)
+    key.limit, key.limit_remaining = Decimal(500), Decimal("40")
+    account.total_credits, account.total_usage = Decimal(600), Decimal("598.1")
+
+
+def test_there_is_one_pace_wherever_it_is_named(at: TrackerAt, account: Account, stats: Stats) -> None:
+    two_speeds(account)
+    told = at(None, "credits").out
+    (pace,) = paces(told)
+    assert pace.startswith("$4.00 a day (the account's last 7 completed UTC days")
+    assert "The balance lasts about 11 hours at" in told and "The key limit lasts at least about 10.0 days at" in told
+    data = at(None, "credits", "--json").data
+    found = [*data["outlook"], data["month_end"]]
+    assert len(found) == 3 and {each["usd_per_day"] for each in found} == {4} and data["month_end"]["of"] == "account"
+    explained = stats("--explain", mgmt=MANAGEMENT_KEY)
+    assert paces(explained.out) == {pace}
+    ran = at(None, "alert", "--runway-days", "1")
+    assert (ran.code, paces(ran.out)) == (3, {pace})
+    assert ran.out.startswith("⚠ the balance lasts about 11 hours at $4.00 a day (")
+
+
+def test_without_a_management_key_the_one_pace_is_the_keys_own(at: TrackerAt, account: Account) -> None:
+    two_speeds(account)
+    key = key_named(account, "agent")
+    key.limit_remaining = Decimal("0.5")
+    alone = {"OPENROUTER_MGMT_KEY": None}
+    data = at(None, "credits", "--json", env=alone).data
+    is_monday = account.today().weekday() == 0
+    assert [(each["of"], bool(each["usd_per_day"])) for each in data["outlook"]] == [("key limit", not is_monday)]
+    ran = at(None, "alert", "--runway-days", "1", env=alone)
+    if is_monday:
+        assert ran.code == 5 and "how long the balance lasts is not known" in ran.err
+        return
+    assert data["month_end"]["of"] == "key" and data["month_end"]["pace"] == data["outlook"][0]["pace"]
+    assert len(paces(at(None, "credits", env=alone).out)) == 1
+    assert (ran.code, "⚠ this key's limit lasts" in ran.out) == (3, True)
+
+
+def test_a_limit_that_resets_before_it_is_used_up_is_no_short_runway(at: TrackerAt, account: Account) -> None:
+    key = key_named(account, "agent")
+    key.usage_weekly = key.usage_monthly = Decimal(70)
+    key.limit, key.limit_reset, key.limit_remaining = Decimal(500), "daily", Decimal(400)
+    ran = at(None, "alert", "--runway-days", "30", env={"OPENROUTER_MGMT_KEY": None})
+    assert ran.code == (5 if account.today().weekday() == 0 else 0)
+
+
+def test_a_runway_is_compared_to_the_last_digit(at: TrackerAt, account: Account) -> None:
+    """2.96 days are told as 3.0, and are less than 3 all the same."""
+    account.add_activity("openai/gpt-5.2", days_ago=3, usage=Decimal(7))
+    for left, fires in (("2.96", True), ("2.999999999999999999", True), ("3", False), ("3.000000000000000001", False)):
+        account.total_credits, account.total_usage = Decimal(left), Decimal(0)
+        at(None, "alert", "--clear")
+        ran = at(None, "alert", "--runway-days", "3")
+        assert (ran.code, "just under 3 days" in ran.out) == (3 if fires else 0, fires), left
+
+
+# -- what stops the next call ----------------------------------------------------------------------------------------
+
+LEFT: list[tuple[str, dict[str, Any], str | None, str, str]] = [
+    ("598.1", {"limit": "500", "left": "454.54"}, None, "balance", "$1.90 (the account's balance)"),
+    ("100", {"limit": "500", "left": "454.54"}, None, "key_limit", "$454.54 (this key's limit)"),
+    ("100", {"limit": "500", "left": "454.54"}, "1.5", "budget", "$1.50 (this key's budget)"),
+    ("100", {}, None, "balance", "$500.00 (the account's balance)"),
+    ("100", {}, "1.5", "budget", "$1.50 (this key's budget)"),
+    ("601", {"limit": "5", "left": "5"}, None, "balance", "-$1.00 (the account's balance)"),
+]
+
+
+@pytest.mark.parametrize(("used", "key", "budget", "bound_by", "told"), LEFT)
+@pytest.mark.parametrize("verb", [("credits",), ("call", "--model", "openai/gpt-5.2", "--prompt", "Hi")])
+def test_the_smallest_of_what_is_left_comes_first(
+    verb: tuple[str, ...],
+    used: str,
+    key: dict[str, str],
+    budget: str | None,
+    bound_by: str,
+    told: str,
+    at: TrackerAt,
+    account: Account,
+) -> None:
+    agent = key_named(account, "agent")
+    account.reply = Reply(cost=Decimal(0))
+    account.total_credits, account.total_usage = Decimal(600), Decimal(used)
+    agent.limit = Decimal(key["limit"]) if key else None
+    agent.limit_remaining = Decimal(key["left"]) if key else None
+    if verb[0] == "call" and used == "601":
+        return  # such a call is refused
+    account.effective_budget = None
+    if budget:
+        agent.overrides["effective_budget"] = {
+            "scope": "workspace_member", "limit_usd": 20, "remaining_usd": Decimal(budget), "reset_interval": "monthly",
+        }  # fmt: skip
+    ran = at(None, *verb)
+    figures = [line for line in f"{ran.out}\n{ran.err}".splitlines() if " left" in line or "Remaining" in line]
+    assert figures[0] == f"Credits Remaining: {told}"
+    data = at(None, *verb, "--json").data
+    left = data["left"] if verb[0] == "call" else data
+    assert left["bound_by" if verb[0] == "call" else "spendable_bound_by"] == bound_by
+    assert left["spendable_usd"] == max(Decimal(0), Decimal(told.partition(" ")[0].replace("$", "")))
+
+
+def test_what_is_not_known_beside_the_limit_is_said(at: TrackerAt, account: Account) -> None:
+    key = key_named(account, "agent")
+    key.limit, key.limit_remaining = Decimal(500), Decimal("454.54")
+    ran = at(None, "credits", env={"OPENROUTER_MGMT_KEY": None})
+    assert "Credits Remaining: $454.54 (this key's limit; the account's balance is not known)" in ran.out
+    assert at(None, "credits", "--json", env={"OPENROUTER_MGMT_KEY": None}).data["spendable_usd"] is None
+    alone = at(None, "credits", env={"OPENROUTER_API_KEY": None})
+    assert alone.out.splitlines()[1].startswith("Credits Remaining: $100.00 (the account's balance)")
 
 
 # -- what is missing -------------------------------------------------------------------------------------------------

@@ -156,8 +156,8 @@ class Oracle:
         return sum((Decimal(cost) for cost in self.shape.ledger if cost != "null"), ZERO)
 
     def pace(self) -> Decimal:
-        """USD a day: the key's week so far, or the account's last seven completed days."""
-        if self.key is None:
+        """USD a day, one for every sentence: the account's last seven completed days, else the key's week so far."""
+        if self.shape.keys[1]:
             return self.spent(self.today - 7 * DAY, self.today - DAY) / 7
         elapsed = Decimal((self.now - datetime(*self.monday.timetuple()[:3], tzinfo=UTC)).total_seconds())
         return self.key.usage_weekly * 86_400 / elapsed
@@ -214,13 +214,12 @@ class Oracle:
     def _month_end(self, _: Any) -> list[Decimal]:
         first = (self.today.replace(day=1) + 32 * DAY).replace(day=1)
         rest = Decimal((datetime(first.year, first.month, 1, tzinfo=UTC) - self.now).total_seconds())
-        amount = self.of("monthly") + millionth(self.pace() * rest / 86_400)
-        return [millionth(self.pace()), amount, self.of("monthly")]
+        so_far = self.account.truth.spent_in("monthly") if self.shape.keys[1] else self.of("monthly")
+        amount = so_far + millionth(self.pace() * rest / 86_400)
+        return [millionth(self.pace()), amount, so_far]
 
     def _outlook(self, fact: Any) -> list[Decimal]:
-        of_account = self.shape.keys[1] and "The balance" in fact["text"]
-        pace = self.spent(self.today - 7 * DAY, self.today - DAY) / 7
-        return [millionth(pace if of_account else self.pace())]
+        return [millionth(self.pace())]
 
     def _spike(self, fact: Any) -> list[Decimal]:
         day = date.fromisoformat(re.findall(r"\d{4}-\d\d-\d\d", fact["text"])[0])

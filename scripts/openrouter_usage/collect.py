@@ -63,6 +63,19 @@ def collect(
     return Parts(now, **answers, managed=mgmt_key is not None, clock_ahead_s=asked.clock_ahead_s)
 
 
+def collect_funds(settings: Settings, now: datetime, *, timeout_s: float) -> Parts:
+    """Ask how the key and the account's balance stand, and nothing else."""
+    from openrouter_usage.answers.parts import Parts
+
+    first_key, mgmt_key = settings.require_key(), settings.mgmt_key
+    client = connect(settings, timeout_s=timeout_s)
+    answers = at_once(
+        {"key": client(first_key).key, "credits": client(mgmt_key or first_key).credits}, timeout_s=timeout_s
+    )
+    mgmt_key = mgmt_key or _turned_out_to_manage(answers["key"], first_key, settings)
+    return Parts(now, **answers, managed=mgmt_key is not None)
+
+
 def _turned_out_to_manage(key: object, asked_with: ApiKey, settings: Settings) -> ApiKey | None:
     """Give the ordinary key when OpenRouter says that it is a management key: no string shows that."""
     from openrouter_usage.answers.key import KeyInfo

@@ -7,7 +7,7 @@ from decimal import Decimal
 from openrouter_usage.answers.key import Limit
 from openrouter_usage.money import format_usd
 from openrouter_usage.period import spoken
-from openrouter_usage.summary.model import Breakdown, Window
+from openrouter_usage.summary.model import Breakdown, Summary, Window
 from openrouter_usage.text import plural, safe
 from openrouter_usage.usage import Usage
 
@@ -48,6 +48,25 @@ def limit_left(limit: Limit) -> str:
         over = f", {format_usd(limit.remaining.copy_abs())} over" if limit.remaining else ""
         return f"exhausted{over}: $0.00 left of {cap} ({window})"
     return f"{format_usd(limit.remaining)} left of {cap} ({window})"
+
+
+_LEFT = {"balance": "the account's balance", "key_limit": "this key's limit", "budget": "this key's budget"}
+
+
+def remaining(summary: Summary) -> str:
+    """Write the smallest of what is known to be left, what that is, and what is not known beside it."""
+    unknown = [] if summary.balance else ["the account's balance is not known"]
+    limit = summary.key_limit
+    is_unlimited = limit is not None and limit.amount is None
+    if summary.scope == "key" and (limit is None or (not is_unlimited and limit.remaining is None)):
+        unknown.append("what this key's limit leaves is not known")
+    if not summary.left:
+        amount, whose = "unlimited by the key" if is_unlimited else "unknown", []
+    else:
+        name, left = summary.left[0]
+        amount, whose = format_usd(left), [_LEFT[name]]
+    said = "; ".join([*whose, *unknown])
+    return f"{amount} ({said})" if said else amount
 
 
 def reset_words(limit: Limit) -> str:

@@ -70,6 +70,8 @@ def summary_data(summary: Summary, now: datetime) -> Json:
 
 def forecast_data(ahead: Forecast) -> dict[str, Json]:
     """Give what lies ahead, each figure with the words that say how it was made."""
+    from openrouter_usage.summary.pace import shown  # late: most runs of stats.py have no forecast
+
     month_end = ahead.month_end
     return {
         "outlook": [
@@ -78,7 +80,7 @@ def forecast_data(ahead: Forecast) -> dict[str, Json]:
                 "left_usd": outlook.left,
                 "usd_per_day": outlook.pace.shown if outlook.pace else None,
                 "pace": outlook.pace.how if outlook.pace else None,
-                "days_left": outlook.days,
+                "days_left": None if outlook.days is None else shown(outlook.days),
             }
             for outlook in ahead.outlooks
         ],
@@ -89,6 +91,7 @@ def forecast_data(ahead: Forecast) -> dict[str, Json]:
             "so_far_usd": month_end.so_far,
             "usd_per_day": month_end.pace.shown,
             "pace": month_end.pace.how,
+            "of": month_end.whose,
         },
         "usual_day_usd": ahead.usual,
         "spikes": [

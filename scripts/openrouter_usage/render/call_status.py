@@ -9,6 +9,8 @@ from decimal import Decimal
 from openrouter_usage.entry import Entry
 from openrouter_usage.exactjson import Json
 from openrouter_usage.money import format_usd
+from openrouter_usage.render.amounts import limit_left, remaining
+from openrouter_usage.summary.model import Summary
 from openrouter_usage.text import ago, safe
 
 
@@ -35,17 +37,15 @@ def render_held(most: Decimal, prices_from: datetime | None, now: datetime) -> s
     return f"Held before it: {format_usd(most)} at most ({age})\n"
 
 
-def render_balance(balance: Mapping[str, Json]) -> str:
-    """Write the four figures of the key's balance, as GET /key tells them."""
+def render_balance(balance: Mapping[str, Json], summary: Summary | None) -> str:
+    """Write what is left for calls, and how the key stands, as GET /key and GET /credits tell it."""
     lines = ["💰 API Key Balance:"]
     if "error" in balance:
         return "\n".join([*lines, f"unknown: {safe(balance['error'], 300)}", ""])
-    limit = balance.get("limit")
+    limit = summary.key_limit if summary else None
     lines.append(f"Credits Used: {_amount(balance.get('usage'))}")
-    lines.append(
-        f"Credits Remaining: {'unlimited by the key' if limit is None else _amount(balance.get('limit_remaining'))}"
-    )
-    lines.append(f"Credit Limit: {'none' if limit is None else _amount(limit)}")
+    lines.append(f"Credits Remaining: {remaining(summary) if summary else 'unknown'}")
+    lines.append(f"Credit Limit: {'unknown' if limit is None else limit_left(limit)}")
     lines.append(f"Free Tier: {'Yes' if balance.get('is_free_tier') else 'No'}")
     return "\n".join([*lines, ""])
 

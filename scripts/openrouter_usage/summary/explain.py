@@ -193,8 +193,7 @@ def _age() -> Iterable[Fact]:
 def _ahead(summary: Summary, ahead: Forecast) -> Iterator[Fact]:
     if ahead.month_end:
         end = ahead.month_end
-        said = said_of_month_end(end, summary.scope)
-        yield Fact("month_end", said, (end.pace.shown, end.amount, end.so_far))
+        yield Fact("month_end", said_of_month_end(end), (end.pace.shown, end.amount, end.so_far))
     for outlook in ahead.outlooks:
         if outlook.pace is not None:
             yield Fact("outlook", said_of_outlook(outlook, summary.taken_at), (outlook.pace.shown,))

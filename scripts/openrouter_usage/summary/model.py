@@ -107,6 +107,18 @@ class Summary(NamedTuple):
         return bool(self.gaps)
 
     @property
+    def left(self) -> tuple[tuple[str, Decimal], ...]:
+        """What is known to be left in USD, by what binds: `balance`, `key_limit` or `budget`; the smallest first.
+
+        Of equals the first in this order comes first. A key without a limit is bound by none.
+        """
+        found = [("balance", self.balance.balance)] if self.balance else []
+        for name, limit in (("key_limit", self.key_limit), ("budget", self.budget)):
+            if limit and limit.remaining is not None:
+                found.append((name, limit.remaining))
+        return tuple(sorted(found, key=lambda pair: pair[1]))
+
+    @property
     def windows(self) -> tuple[Window, Window, Window]:
         """Today, week and month."""
         return self.today, self.week, self.month

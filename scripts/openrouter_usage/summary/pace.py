@@ -13,6 +13,7 @@ from openrouter_usage.period import completed_days, week
 
 PACE_DAYS = 7
 _MICRO, _TENTH = Decimal("0.000001"), Decimal("0.1")
+_HOURS = 24
 
 
 class Pace(NamedTuple):
@@ -24,9 +25,14 @@ class Pace(NamedTuple):
     @property
     def shown(self) -> Decimal:
         """The pace as it is written: to a millionth, and a smaller one to three digits, so never a false zero."""
-        size = self.usd_per_day.copy_abs()
-        is_tiny = ZERO < size < _MICRO
-        return rounded(self.usd_per_day, Decimal((0, (1,), size.adjusted() - 2)) if is_tiny else _MICRO)
+        return shown(self.usd_per_day)
+
+
+def shown(number: Decimal) -> Decimal:
+    """Round to a millionth, and what is smaller to three digits, so that nothing becomes a false zero."""
+    size = number.copy_abs()
+    is_tiny = ZERO < size < _MICRO
+    return rounded(number, Decimal((0, (1,), size.adjusted() - 2)) if is_tiny else _MICRO)
 
 
 def account_pace(rows: tuple[ActivityRow, ...], now: datetime) -> Pace:
@@ -47,7 +53,23 @@ def key_pace(key: KeyInfo, now: datetime) -> Pace | None:
 
 
 def days_left(left: Decimal, pace: Pace) -> Decimal | None:
-    """Give for how many days, to a tenth, what is left will last; None at a pace of nothing, or less than that."""
+    """Return for how many days, to 60 digits, what is left will last; None at a pace of nothing, or less than that."""
     if pace.usd_per_day <= 0:
         return None
-    return rounded(ratio(max(left, ZERO), pace.usd_per_day), _TENTH)
+    return ratio(max(left, ZERO), pace.usd_per_day)
+
+
+def lasting(days: Decimal) -> str:
+    """Write how long something lasts: about 2.5 days, about 5 hours, less than an hour."""
+    if days >= 1:
+        return f"about {rounded(days, _TENTH):,f} days"
+    hours = rounded(multiply(days, _HOURS), Decimal(1))
+    if hours == _HOURS:
+        return "about a day"
+    return "less than an hour" if hours < 1 else f"about {hours} hour{'' if hours == 1 else 's'}"
+
+
+def is_said_to_last(days: Decimal, least: Decimal) -> bool:
+    """Check whether rounding would write that something lasts for `least` days, although it does not quite."""
+    hours = rounded(multiply(days, _HOURS), Decimal(1))
+    return days < least <= (rounded(days, _TENTH) if days >= 1 else ratio(hours, _HOURS))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from openrouter_usage.answers.fields import Fields
-from openrouter_usage.answers.key import read_key, write_key
+from openrouter_usage.answers.key import KeyInfo, read_key, write_key
 from openrouter_usage.credentials import ApiKey, scrubbed
 from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.exactjson import Json
@@ -43,11 +43,20 @@ def get_key_balance(api_key: str | None = None, base_url: str | None = None) -> 
         settings = load_settings()
         if base_url:
             settings = settings._replace(base_url=parse_base_url(base_url))
-        info = _open(settings, api_key).key()
+        return key_balance(_open(settings, api_key).key())
     except OpenRouterUsageError as error:
-        return {"error": error.message, "message": error.hint or error.message}
+        return balance_error(error)
     except Exception as error:  # the promise holds for an argument of another type and a missing package as well
         return {"error": "the balance could not be asked for", "message": safe(scrubbed(repr(error)), 300)}
+
+
+def balance_error(error: OpenRouterUsageError) -> dict[str, Json]:
+    """Return what stands in the place of a balance that could not be had."""
+    return {"error": error.message, "message": error.hint or error.message}
+
+
+def key_balance(info: KeyInfo) -> dict[str, Json]:
+    """Return how a key stands, as `get_key_balance` tells it."""
     limit = info.limit
     return {
         "label": info.label,

@@ -10,23 +10,29 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from openrouter_usage.answers.parts import Gap
 from openrouter_usage.cli.books import open_ledger
 from openrouter_usage.cli.output import OutputClosed, complain, write
 from openrouter_usage.cli.parser import Parser, checked, whole_number
 from openrouter_usage.cli.run import INTERRUPTED
+from openrouter_usage.collect import collect_funds
 from openrouter_usage.entry import safe_tag
 from openrouter_usage.errors import InvalidValue, LedgerError, OpenRouterUsageError, SettingsError
 from openrouter_usage.exactjson import Json
+from openrouter_usage.latest import error_of
 from openrouter_usage.money import usd
 from openrouter_usage.period import UTC, iso
 from openrouter_usage.preferences import load_caps
 from openrouter_usage.render.as_json import envelope
 from openrouter_usage.render.call_status import render_balance, render_held, render_usage, usage_data
 from openrouter_usage.routing import TASKS, route
+from openrouter_usage.settings import load_settings
+from openrouter_usage.summary.build import build_summary
 from openrouter_usage.text import named
-from openrouter_usage.tracker.balance import get_key_balance
+from openrouter_usage.tracker.balance import TIMEOUT_S, balance_error, key_balance
 
 if TYPE_CHECKING:
+    from openrouter_usage.summary.model import Summary
     from openrouter_usage.tracker.booking import Booking
     from openrouter_usage.tracker.prepared import PreparedCall
 
@@ -197,7 +203,8 @@ def _params(options: Namespace) -> dict[str, object]:
 
 
 def _report(options: Namespace, call: PreparedCall, said: Said) -> int:
-    balance, now = get_key_balance(), datetime.now(UTC)
+    now = datetime.now(UTC)
+    balance, summary = _standing(now)
     booking, plan = call.booking, call.plan
     longest = plan.body.get("max_tokens")
     if longest is not None and options.max_tokens is None:
@@ -205,11 +212,34 @@ def _report(options: Namespace, call: PreparedCall, said: Said) -> int:
         complain(PROGRAM, f"the answer {was} {longest:,} tokens, for the budget; --max-tokens sets another limit")
     if options.json:
         saved = options.track and booking.unsaved is None
-        write(envelope("call", now, {**_data(call, said), "balance": balance, "saved": saved}))
+        write(envelope("call", now, {**_data(call, said), "balance": balance, "left": _left(summary), "saved": saved}))
     elif sys.stderr is not None:  # else it would come after the answer
         held = render_held(plan.max_cost, plan.prices_from, now) if plan.max_cost is not None else ""
-        write(render_usage(booking.entry) + held + render_balance(balance), sys.stderr)
+        write(render_usage(booking.entry) + held + render_balance(balance, summary), sys.stderr)
     return _tell_unsaved(booking)
+
+
+def _standing(now: datetime) -> tuple[dict[str, Json], Summary | None]:
+    """Ask how the key stands and what is left, which must take nothing from a call that is made."""
+    try:
+        parts = collect_funds(load_settings(), now, timeout_s=TIMEOUT_S)
+    except OpenRouterUsageError as error:
+        return balance_error(error), None
+    if isinstance(parts.key, Gap):
+        return balance_error(error_of(parts.key)), None
+    return key_balance(parts.key), build_summary(parts)
+
+
+def _left(summary: Summary | None) -> Json:
+    """Return what can still be spent: null where one of the figures that bind is not known."""
+    if summary is None:
+        return None
+    balance = summary.balance.balance if summary.balance else None
+    return {
+        "spendable_usd": summary.spendable,
+        "bound_by": summary.bound_by or None,
+        "account_balance_usd": balance,
+    }
 
 
 def _tell_unsaved(booking: Booking) -> int:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from argparse import Namespace
 from datetime import datetime
-from decimal import Decimal
 
-from openrouter_usage.answers.key import KeyInfo, Limit
+from openrouter_usage.answers.key import KeyInfo
 from openrouter_usage.answers.parts import Gap
 from openrouter_usage.cli.output import complain, write
 from openrouter_usage.cli.parser import Parser, whole_number
@@ -14,7 +13,8 @@ from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.exactjson import Json
 from openrouter_usage.latest import latest
 from openrouter_usage.money import format_usd
-from openrouter_usage.period import UTC, spoken
+from openrouter_usage.period import UTC
+from openrouter_usage.render.amounts import limit_left, remaining
 from openrouter_usage.render.as_json import envelope, forecast_data
 from openrouter_usage.settings import load_settings
 from openrouter_usage.summary.build import build_summary
@@ -60,40 +60,30 @@ def run(options: Namespace) -> int:
 
 def _as_text(key: KeyInfo | None, summary: Summary, ahead: Forecast) -> str:
     lines = ["💳 OpenRouter Credits"]
+    # What stops the next call comes before the other figures of what is left, whichever of them it is.
+    left = f"Credits Remaining: {remaining(summary)}"
     if key and not key.is_management_key:
         limit = summary.key_limit
         used = key.all_time.usage
         lines.append(f"Credits Used: {'unknown' if used is None else format_usd(used)} (this key, ever)")
-        remaining = limit.remaining if limit else None
-        lines.append(f"Credits Remaining: {_remaining(remaining, limit is not None and limit.amount is None)}")
-        lines.append(f"Credit Limit: {_capped(limit)}")
+        lines.append(left)
+        lines.append(f"Credit Limit: {'unknown' if limit is None else limit_left(limit)}")
+        if summary.budget:
+            lines.append(f"Budget ({safe(summary.budget.scope, 40)}): {limit_left(summary.budget)}")
         lines.append(f"Free Tier: {'Yes' if key.is_free_tier else 'No'}")
+    else:
+        lines.append(left)
     if summary.balance:
         balance = summary.balance
         used_up = f"{format_usd(balance.used)} of {format_usd(balance.purchased)} used"
         lines.append(f"Account: {used_up}, {format_usd(balance.balance)} left")
     lines += [said_of_outlook(outlook, summary.taken_at) for outlook in ahead.outlooks]
     if ahead.month_end:
-        lines.append(said_of_month_end(ahead.month_end, summary.scope))
+        lines.append(said_of_month_end(ahead.month_end))
     lines += [f"⚠ {said_of_spike(spike, ahead.usual)}" for spike in ahead.spikes if ahead.usual is not None]
     lines += [f"⚠ {gap.message}" for gap in summary.gaps]
     lines += [f"ℹ {note}" for note in summary.notes]
     return "\n".join(lines) + "\n"
-
-
-def _remaining(remaining: Decimal | None, is_unlimited: bool) -> str:
-    if is_unlimited:
-        return "unlimited by the key"
-    return "unknown" if remaining is None else format_usd(remaining)
-
-
-def _capped(limit: Limit | None) -> str:
-    if limit is None or limit.amount is None:
-        return "none"
-    if not limit.reset:
-        return format_usd(limit.amount)
-    when = f", starts anew {spoken(limit.resets_at)}" if limit.resets_at else ""
-    return f"{format_usd(limit.amount)} ({safe(limit.reset)}{when})"
 
 
 def _as_json(
@@ -113,6 +103,8 @@ def _as_json(
         "account_purchased_usd": balance.purchased if balance else None,
         "account_used_usd": balance.used if balance else None,
         "account_balance_usd": balance.balance if balance else None,
+        "spendable_usd": summary.spendable,
+        "spendable_bound_by": summary.bound_by or None,
         **forecast_data(ahead),
         "partial": summary.is_partial,
         "missing": [{"part": gap.part, "code": gap.code, "message": gap.message} for gap in summary.gaps],
