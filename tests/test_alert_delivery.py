@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -66,7 +67,11 @@ def test_what_is_given_is_remembered_and_checked_at_once_and_told_once(
     assert texts(webhook) == [f"OpenRouter: {told}"]
     quiet = tracker("alert", "--quiet")
     assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
-    assert tracker("alert").out == "✔ no alert (the account, from OpenRouter)\n"
+    again = tracker("alert")
+    assert (again.code, again.err) == (0, "")
+    still = "$5.25 of the daily $10.00 is spent (still 50% reached; the account, from OpenRouter, UTC)"
+    assert re.fullmatch(re.escape(f"• {still} (told ") + r"[\d-]{10}( \d\d:\d\d)? UTC\)\n", again.out)
+    assert len(webhook.messages()) == 1
     spend(account, "10")
     ran = tracker("alert", "--quiet", "--json")
     assert ran.code == 3
@@ -232,9 +237,11 @@ def test_balance_runway_and_spike_are_the_accounts(at: TrackerAt, account: Accou
         account.add_activity("openai/gpt-5.2", days_ago=days, usage=Decimal(1))
     spend(account, "3.5")
     ran = at(None, "alert", "--balance-below", "5", "--runway-days", "3", "--spike", "3x")
+    first, last = account.today() - timedelta(days=7), account.today() - timedelta(days=1)
+    pace = f"the account's last 7 completed UTC days, {first} to {last}"
     assert ran.out.splitlines() == [
         "⚠ the balance is $2.50, below $5.00",
-        "⚠ the balance lasts 2.5 days at the last 7 days' pace, less than 3",
+        f"⚠ the balance lasts about 2.5 days at $1.00 a day ({pace}), less than 3 days",
         "⚠ today's $3.50 is more than 3 x the usual $1.00 (the account, from OpenRouter, UTC)",
     ]
     account.total_credits = Decimal(1000)
@@ -254,6 +261,111 @@ def test_days_without_a_tracked_call_are_usual_days_too(at: TrackerAt) -> None:
     at.tracker.write(call(yesterday, cost="1"), call(now.strftime("%Y-%m-%dT00:00:00Z"), cost="9"))
     ran = at(None, "alert", "--spike", "3x", "--daily-limit", "1000", env=NO_KEYS)
     assert (ran.code, ran.out[:1]) == (0, "✔")  # of seven days six cost nothing, and nothing times three is nothing
+
+
+# -- what is left, by whichever figure is known ------------------------------------------------------------------------
+
+
+def limited(account: Account, left: str | None, **more: Any) -> None:
+    """Let the ordinary key have a limit of $500, of which so much is left."""
+    key = account.key(INFERENCE_KEY)
+    key.limit, key.limit_remaining = Decimal(500), None if left is None else Decimal(left)
+    key.overrides |= {"limit_remaining": key.limit_remaining, **more}
+
+
+@pytest.mark.parametrize(
+    ("left", "code", "told"),
+    [
+        ("454.54", 0, "✔ no alert (this key, from OpenRouter; judged: what this key's limit leaves, $454.54; the account's "
+                      "balance is not known)\n"),
+        ("4.99", 3, "⚠ what this key's limit leaves is $4.99, below $5.00\n"),
+        ("-1", 3, "🚨 what this key's limit leaves is -$1.00, below $5.00\n"),
+        (None, 5, ""),
+    ],
+)  # fmt: skip
+def test_with_the_ordinary_key_alone_its_limit_is_judged_and_named(
+    left: str | None, code: int, told: str, at: TrackerAt, account: Account
+) -> None:
+    limited(account, left)
+    ran = at(None, "alert", "--balance-below", "5", env=ONLY_KEY)
+    assert (ran.code, ran.out) == (code, told)
+    assert ("not judged: the balance is not known" in ran.err) is (left is None)
+
+
+def test_the_smallest_of_limit_and_budget_is_judged(at: TrackerAt, account: Account) -> None:
+    budget = {"scope": "workspace_member", "limit_usd": 20, "remaining_usd": 1.5, "reset_interval": "monthly"}
+    limited(account, "100", effective_budget=budget)
+    ran = at(None, "alert", "--balance-below", "5", env=ONLY_KEY)
+    assert (ran.code, ran.out) == (3, "⚠ what this key's budget leaves is $1.50, below $5.00\n")
+
+
+def test_a_balance_that_is_known_is_judged_and_nothing_is_left_out(at: TrackerAt, account: Account) -> None:
+    limited(account, "1")
+    account.total_usage = Decimal(50)
+    assert at(None, "alert", "--balance-below", "5").out == "✔ no alert (the account, from OpenRouter)\n"
+    told = at(None, "alert", "--balance-below", "60", "--json").data
+    assert [alert["text"] for alert in told["told"]] == ["the balance is $50.00, below $60.00"]
+
+
+# -- told on the screen, and told to somebody --------------------------------------------------------------------------
+
+
+def test_what_was_told_on_the_screen_is_delivered_once_there_is_a_webhook(
+    tracker: Tracker, account: Account, webhook: Webhook
+) -> None:
+    account.total_usage = account.total_credits - 4
+    assert tracker("alert", "--balance-below", "5").code == 3
+    first = tracker("alert", "--balance-below", "5")
+    assert (first.code, first.out[:47]) == (0, "• the balance is $4.00, still below $5.00 (told")
+    assert tracker("alert", "--balance-below", "5", "--quiet").out == ""
+    ran = tracker("alert", "--webhook", webhook.slack_url)
+    assert (ran.code, ran.out, texts(webhook)) == (
+        3,
+        "⚠ the balance is $4.00, below $5.00\n",
+        ["OpenRouter: the balance is $4.00, below $5.00"],
+    )
+    again = tracker("alert")
+    assert (again.code, len(webhook.messages())) == (0, 1)
+    assert "still below $5.00 (told " in again.out and "no alert" not in again.out
+    told = tracker("alert", "--json").data
+    assert told["told"] == [] and [each["critical"] for each in told["standing"]] == [False]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]{8}Z", told["standing"][0]["told_at"])
+
+
+def test_clearing_forgets_what_was_told(at: TrackerAt, account: Account, webhook: Webhook) -> None:
+    spend(account, "9")
+    account.total_usage = account.total_credits - 4
+    rules = ("alert", "--balance-below", "5", "--daily-limit", "10", "--monthly-limit", "10", "--spike", "2x")
+    for how in ((), ("--webhook", webhook.slack_url), ("--webhook", webhook.slack_url), ()):
+        assert at(None, *rules, *how).code == 3
+        assert at(None, "alert").code == 0
+        assert at(None, "alert", "--clear").code == 0
+        assert not (at.tracker.folder / "alerts.json").exists()
+    assert len(webhook.messages()) == 6
+    assert "not-a-secret" not in str(contents(at.tracker.home))
+
+
+def test_another_webhook_is_told_what_the_first_one_was(at: TrackerAt, account: Account, webhook: Webhook) -> None:
+    spend(account, "9")
+    with Webhook() as other:
+        codes = [
+            at(None, "alert", "--daily-limit", "10", "--webhook", where.slack_url).code
+            for where in (webhook, other, webhook, other)
+        ]
+        assert (codes, len(webhook.messages()), len(other.messages())) == ([3, 3, 0, 0], 1, 1)
+
+
+def test_a_webhook_that_failed_is_told_though_the_screen_was_in_between(
+    at: TrackerAt, account: Account, webhook: Webhook
+) -> None:
+    spend(account, "9")
+    env = {"OPENROUTER_ALERT_WEBHOOK": webhook.slack_url}
+    webhook.misbehave("*", Fault.status(404, "html"))
+    assert at(None, "alert", "--daily-limit", "10", env=env).code == 5
+    assert at(None, "alert", env={"OPENROUTER_ALERT_WEBHOOK": None}).code == 3
+    webhook.behave()
+    assert [at(None, "alert", env=env).code for _ in range(2)] == [3, 0]
+    assert len(webhook.messages()) == 1
 
 
 # -- delivering exactly once -----------------------------------------------------------------------------------------
@@ -458,7 +570,9 @@ def test_pagerduty_without_its_key_is_not_forgotten_silently(at: TrackerAt, acco
     assert at(None, "alert", "--list").out == "No alert is remembered.\n"
     assert at(None, "alert", "--daily-limit", "10").code == 3
     keyed = {"OPENROUTER_PAGERDUTY_KEY": ROUTING_KEY}
-    assert at(None, "alert", "--pagerduty", webhook.pagerduty_url, env=keyed).code == 0
+    # What was on the screen only has not been told to PagerDuty.
+    assert at(None, "alert", "--pagerduty", webhook.pagerduty_url, env=keyed).code == 3
+    assert at(None, "alert", env=keyed).code == 0
     assert at(None, "alert", env={"OPENROUTER_PAGERDUTY_KEY": None}).code == 2
     assert at(None, "alert", "--list").out.splitlines()[-1] == "pagerduty: 127.0.0.1"
 

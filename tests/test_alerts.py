@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openrouter_usage.alerting import check
+from openrouter_usage.alerting import check, forget
 from openrouter_usage.alerts import Alert, Rules, Spending, judge
 from openrouter_usage.errors import SettingsError, Unreachable
 
@@ -209,7 +209,7 @@ def test_what_cannot_be_judged_is_named() -> None:
     rules = Rules(*map(Decimal, (1, 1, 1, 1, 1, 3)))
     verdict = judge(rules, standing(), {})
     assert (verdict.due, len(verdict.unknown)) == ((), 6)
-    assert judge(Rules(), standing(), {}) == ((), (), ())
+    assert judge(Rules(), standing(), {}) == ((), (), (), ())
 
 
 # -- telling, and remembering it -------------------------------------------------------------------------------------
@@ -286,3 +286,80 @@ def test_the_memory_keeps_the_newest_and_does_not_grow_for_ever(tmp_path: Path) 
     assert len(check(tmp_path, DAILY, standing(today="10"), lambda alert: None).told) == 1
     assert len(json.loads(path.read_text())["fired"]) == 1_000
     assert check(tmp_path, DAILY, standing(today="10"), lambda alert: None).told == ()
+
+
+# -- what was told, and where ----------------------------------------------------------------------------------------
+
+HOLDING = [
+    (Rules(daily_limit=Decimal(10)), {"today": "9"}, "$9.00 of the daily $10.00 is spent (still 80% reached; "),
+    (Rules(weekly_limit=Decimal(10)), {"week": "9"}, "$9.00 of the weekly $10.00 is spent (still 80% reached; "),
+    (Rules(monthly_limit=Decimal(10)), {"month": "12"}, "$12.00 of the monthly $10.00 is spent (still 100% reached; "),
+    (Rules(balance_below=Decimal(5)), {"balance": "4.5"}, "the balance is $4.50, still below $5.00"),
+    (Rules(runway_days=Decimal(3)), {"runway_days": "2.5"}, "the balance lasts about 2.5 days at "),
+    (Rules(spike=Decimal(3)), {"today": "7", "past_days": WEEK}, "today's $7.00 is still more than 3 x the usual $2.00"),
+]
+
+
+@pytest.mark.parametrize(("rules", "known", "still"), HOLDING)
+def test_what_was_told_and_still_holds_is_named_with_the_moment(
+    rules: Rules, known: dict[str, Any], still: str, tmp_path: Path
+) -> None:
+    first = check(tmp_path, rules, standing(**known), lambda alert: None)
+    assert (len(first.told), first.standing) == (1, ())
+    (told,) = check(tmp_path, rules, standing(NOON + timedelta(minutes=5), **known), lambda alert: None).standing
+    assert told.alert.still.startswith(still) and " still " in f" {told.alert.still.replace('(', ' ')}"
+    assert (told.told_at, told.alert.text) == (NOON, first.told[0].text)
+
+
+@pytest.mark.parametrize(("rules", "known", "still"), HOLDING)
+def test_each_place_is_told_once_and_the_screen_sees_all(
+    rules: Rules, known: dict[str, Any], still: str, tmp_path: Path
+) -> None:
+    places = ["screen", "webhook:a", "screen", "webhook:a", "webhook:b", "screen", "webhook:b"]
+    told = [len(check(tmp_path, rules, standing(**known), lambda alert: None, place).told) for place in places]
+    assert told == [1, 1, 0, 0, 1, 0, 0]
+    forget(tmp_path)
+    assert [len(check(tmp_path, rules, standing(**known), lambda a: None, place).told) for place in places[1:]] == [
+        1, 0, 0, 1, 0, 0]  # fmt: skip
+
+
+def test_a_state_that_ends_is_forgotten_wherever_it_was_told(tmp_path: Path) -> None:
+    rules = Rules(balance_below=Decimal(5))
+    moments = (NOON + timedelta(minutes=number) for number in range(100))
+    told = [
+        len(check(tmp_path, rules, standing(next(moments), balance=balance), lambda alert: None, place).told)
+        for balance, place in [("4", "webhook:a"), ("4", "webhook:b"), ("6", "screen"), ("4", "webhook:b"),
+                               ("4", "webhook:a"), ("4", "screen")]
+    ]  # fmt: skip
+    assert told == [1, 1, 0, 1, 1, 0]
+
+
+def test_a_memory_of_the_first_version_counts_as_told_on_the_screen_only(tmp_path: Path) -> None:
+    marks = {f"daily:2026-11-22:10:{step}": "2026-11-22T11:00:00+00:00" for step in (80, 50)}
+    (tmp_path / "alerts.json").write_text(json.dumps({"fired": marks}))
+    outcome = check(tmp_path, DAILY, standing(today="9"), lambda alert: None)
+    assert (outcome.told, outcome.standing[0].told_at) == ((), NOON - timedelta(hours=1))
+    assert len(check(tmp_path, DAILY, standing(today="9"), lambda alert: None, "webhook:a").told) == 1
+
+
+@pytest.mark.parametrize(
+    ("days", "least", "told"),
+    [
+        ("2.96", "3", "lasts just under 3 days at"),
+        ("2.94", "3", "lasts about 2.9 days at"),
+        ("0.99", "1", "lasts just under 1 day at"),
+        ("0.2", "1", "lasts about 5 hours at"),
+        ("0.04", "1", "lasts about 1 hour at"),
+        ("0.02", "1", "lasts less than an hour at"),
+        ("0", "1", "is used up at"),
+        ("2.999999999999999999999999999999", "3", "lasts just under 3 days at"),
+        ("3", "3", None),
+        ("3.000000000000000000000000000001", "3", None),
+    ],
+)
+def test_a_runway_is_judged_exactly_and_never_said_to_be_as_long_as_it_is_not(
+    days: str, least: str, told: str | None
+) -> None:
+    due = judge(Rules(runway_days=Decimal(least)), standing(runway_days=days), {}).due
+    assert [told in alert.text for alert in due if told] == ([] if told is None else [True])
+    assert len(due) == (told is not None)

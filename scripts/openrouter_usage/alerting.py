@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
-from openrouter_usage.alerts import Alert, Rules, Spending, judge
+from openrouter_usage.alerts import Alert, Rules, Spending, Told, judge
 from openrouter_usage.answers.account import ActivityRow
 from openrouter_usage.answers.parts import Gap
 from openrouter_usage.errors import InvalidValue, OpenRouterUsageError, SettingsError, Unreachable
@@ -21,7 +22,8 @@ from openrouter_usage.period import UTC, Period, completed_days, month, parse_mo
 from openrouter_usage.preferences import cap
 from openrouter_usage.settings import Settings, ledger_file
 from openrouter_usage.summary.build import build_summary
-from openrouter_usage.summary.pace import PACE_DAYS, account_pace, days_left
+from openrouter_usage.summary.forecast import Outlook, forecast, said_of_pace
+from openrouter_usage.summary.pace import PACE_DAYS
 from openrouter_usage.text import named, plural, safe
 
 ACCOUNT = "the account, from OpenRouter"
@@ -29,16 +31,26 @@ _MOST_KEPT = 1_000
 _LARGEST_FILE = 1024 * 1024
 _FOR_EVER = Decimal("Infinity")
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
-Fired = dict[str, datetime]
+# Where alerts go that are delivered nowhere.
+SCREEN = "screen"
+_LEFT = {
+    "balance": "the balance",
+    "key_limit": "what this key's limit leaves",
+    "budget": "what this key's budget leaves",
+}
+_LASTS = {"balance": "the balance", "key limit": "this key's limit", "budget": "this key's budget"}
+# Of each mark, where it was told and when: what was on the screen only is not told to a webhook.
+Fired = dict[str, dict[str, datetime]]
 
 
 class Outcome(NamedTuple):
-    """What was told, what was due and could not be delivered, why, and what could not be judged."""
+    """What was told, what was due and could not be delivered, why, what could not be judged, and what still holds."""
 
     told: tuple[Alert, ...]
     undelivered: tuple[Alert, ...]
     error: OpenRouterUsageError | None
     unknown: tuple[str, ...]
+    standing: tuple[Told, ...] = ()
 
 
 def read_rules(kept: dict[str, Json]) -> Rules:
@@ -89,22 +101,38 @@ def _asked(
         return None
     parts, summary = found.parts, build_summary(found.parts)
     rows = None if isinstance(parts.activity, Gap) else parts.activity
-    balance = summary.balance.balance if summary.balance else None
-    runway = None
-    if balance is not None and rows is not None:
-        left = days_left(balance, account_pace(rows, now))
-        runway = _FOR_EVER if left is None else left
+    left_of, left = summary.left[0] if summary.left else ("balance", None)
+    outlook, runway = _shortest(forecast(parts, summary).outlooks, now)
     return Spending(
         now,
         summary.today.usage,
         summary.week.usage,
         summary.month.usage,
-        balance=balance,
+        balance=left,
         runway_days=runway,
         past_days=() if rows is None else _by_day(rows, now),
         source=ACCOUNT if summary.scope == "account" else "this key, from OpenRouter",
         reasons=(*summary.notes, *(gap.message for gap in summary.gaps)),
+        balance_of=_LEFT[left_of],
+        runway_of=_LASTS[outlook.name] if outlook else "the balance",
+        pace=said_of_pace(outlook.pace) if outlook and outlook.pace else "an unknown pace",
+        # A key's limit may leave more than the account has; whoever has no management key cannot know.
+        remarks=() if summary.balance or left is None else ("the account's balance is not known",),
     )
+
+
+def _shortest(outlooks: tuple[Outlook, ...], now: datetime) -> tuple[Outlook | None, Decimal | None]:
+    """Return what is used up first and in how many days, infinitely many where nothing is; None where none is known."""
+    found = None
+    shortest: Decimal | None = None
+    for outlook in outlooks:
+        if outlook.pace is None:
+            continue
+        never = outlook.days is None or (outlook.left > 0 and outlook.outlasts_its_window(now))
+        days = _FOR_EVER if never or outlook.days is None else outlook.days
+        if shortest is None or days < shortest:
+            found, shortest = outlook, days
+    return found, shortest
 
 
 def _by_day(rows: tuple[ActivityRow, ...], now: datetime) -> tuple[Decimal, ...]:
@@ -149,28 +177,50 @@ def _from_ledger(settings: Settings, now: datetime, troubles: list[OpenRouterUsa
     )
 
 
-def check(folder: Path, rules: Rules, now: Spending, tell: Callable[[Alert], None]) -> Outcome:
-    """Tell what is due and remember it; what `tell` raises an error for is due again the next time."""
+def check(folder: Path, rules: Rules, now: Spending, tell: Callable[[Alert], None], target: str = SCREEN) -> Outcome:
+    """Tell what is due and remember that it was told to `target`; what `tell` raises an error for is due again.
+
+    What is delivered is shown as well, so it counts as told on the screen.
+    """
+    with _memory(folder) as path:
+        fired = _load(path)
+        verdict = judge(
+            rules,
+            now,
+            {mark: times[target] for mark, times in fired.items() if target in times},
+            {mark: max(times.values()) for mark, times in fired.items() if times},
+        )
+        for mark in verdict.rearmed:
+            del fired[mark]
+        if verdict.rearmed:
+            _save(path, fired)
+        for number, alert in enumerate(verdict.due):
+            try:
+                tell(alert)
+            except OpenRouterUsageError as error:
+                return Outcome(verdict.due[:number], verdict.due[number:], error, verdict.unknown, verdict.standing)
+            for mark in alert.marks:
+                # The first time stands: the lower thresholds of a limit were told before.
+                fired[mark] = {target: now.taken_at, SCREEN: now.taken_at} | fired.get(mark, {})
+            # After each one: should the next delivery fail, this one is not told again.
+            _save(path, fired)
+        return Outcome(verdict.due, (), None, verdict.unknown, verdict.standing)
+
+
+def forget(folder: Path) -> None:
+    """Forget what was told, so that whatever holds is told again."""
+    with _memory(folder) as path:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _memory(folder: Path) -> Iterator[Path]:
+    """Hold the memory of what was told; everybody waits for the one who is telling, so that nobody tells it again."""
     path = folder / "alerts.json"
     try:
         make_private_folder(folder)
-        # Everybody waits for the one who is telling, so that nobody tells the same again.
         with locked(folder / "alerts.lock"):
-            fired = _load(path)
-            verdict = judge(rules, now, fired)
-            for mark in verdict.rearmed:
-                del fired[mark]
-            if verdict.rearmed:
-                _save(path, fired)
-            for number, alert in enumerate(verdict.due):
-                try:
-                    tell(alert)
-                except OpenRouterUsageError as error:
-                    return Outcome(verdict.due[:number], verdict.due[number:], error, verdict.unknown)
-                fired |= {mark: now.taken_at for mark in alert.marks if mark not in fired}
-                # After each one: should the next delivery fail, this one is not told again.
-                _save(path, fired)
-            return Outcome(verdict.due, (), None, verdict.unknown)
+            yield path
     except Distrusted as error:
         shown = safe(str(path), 300)
         raise SettingsError(
@@ -183,13 +233,20 @@ def check(folder: Path, rules: Rules, now: Spending, tell: Callable[[Alert], Non
 
 
 def _load(path: Path) -> Fired:
-    """Read what has fired and when; nothing of a file that is not understood, so that an alert is rather told twice."""
+    """Read what was told, where and when; nothing of a file that is not understood: rather told twice than never."""
     try:
         kept = loads(read_own(path, _LARGEST_FILE))
     except (FileNotFoundError, ValueError):
         return {}
     marks: Json = kept.get("fired") if isinstance(kept, dict) else None
-    return {mark: _moment(when) for mark, when in marks.items()} if isinstance(marks, dict) else {}
+    return {mark: _times(when) for mark, when in marks.items()} if isinstance(marks, dict) else {}
+
+
+def _times(kept: Json) -> dict[str, datetime]:
+    """Read where a mark was told; a moment alone is of an older version, which did not say where: on the screen."""
+    if not isinstance(kept, dict):
+        return {SCREEN: _moment(kept)}
+    return {where: _moment(when) for where, when in kept.items()}
 
 
 def _moment(text: Json) -> datetime:
@@ -201,4 +258,7 @@ def _moment(text: Json) -> datetime:
 
 def _save(path: Path, fired: Fired) -> None:
     newest = list(fired.items())[-_MOST_KEPT:]
-    replace_file(path, [dumps({"fired": {mark: when.isoformat() for mark, when in newest}}) + "\n"])
+    values: dict[str, Json] = {
+        mark: {where: when.isoformat() for where, when in times.items()} for mark, times in newest
+    }
+    replace_file(path, [dumps({"fired": values}) + "\n"])

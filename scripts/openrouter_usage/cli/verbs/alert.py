@@ -6,18 +6,19 @@ import os
 from argparse import Namespace
 from datetime import datetime
 from decimal import Decimal
+from hashlib import sha256
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from openrouter_usage.alerting import Outcome, check, read_rules, spending
+from openrouter_usage.alerting import SCREEN, Outcome, check, forget, read_rules, spending
 from openrouter_usage.alerts import Alert, Rules, Spending
 from openrouter_usage.cli.output import complain, write
 from openrouter_usage.cli.parser import Parser, checked, whole_number
 from openrouter_usage.client.webhook import deliver
 from openrouter_usage.errors import InvalidValue, OpenRouterUsageError, Refused, SettingsError, Unreachable
 from openrouter_usage.exactjson import Json
-from openrouter_usage.money import plain, usd
-from openrouter_usage.period import UTC
+from openrouter_usage.money import format_usd, plain, usd
+from openrouter_usage.period import UTC, iso, spoken
 from openrouter_usage.preferences import cap, change_preference, load_preference, save_preference, settings_file
 from openrouter_usage.render.as_json import envelope
 from openrouter_usage.settings import Settings, load_settings, parse_webhook
@@ -52,7 +53,9 @@ def describe(parser: Parser) -> None:
     """Add the arguments of this verb."""
     for name, meaning in _AMOUNTS.items():
         parser.add_argument("--" + name.replace("_", "-"), type=checked(_amount), metavar="USD", help=meaning)
-    parser.add_argument("--runway-days", type=checked(_amount), metavar="N", help="tell when the balance lasts less")
+    parser.add_argument(
+        "--runway-days", type=checked(_amount), metavar="N", help="tell when the balance lasts for fewer days"
+    )
     parser.add_argument("--spike", type=checked(_times), metavar="3x", help="tell when today is that many usual days")
     target = parser.add_mutually_exclusive_group()
     target.add_argument(
@@ -61,9 +64,9 @@ def describe(parser: Parser) -> None:
     target.add_argument(
         "--pagerduty", nargs="?", const=PAGERDUTY, metavar="URL", help="tell PagerDuty, by OPENROUTER_PAGERDUTY_KEY"
     )
-    parser.add_argument("--quiet", action="store_true", help="say nothing when all is well")
+    parser.add_argument("--quiet", action="store_true", help="say nothing when there is nothing new to tell")
     parser.add_argument("--list", action="store_true", help="show what is remembered")
-    parser.add_argument("--clear", action="store_true", help="forget all of it")
+    parser.add_argument("--clear", action="store_true", help="forget all of it, and what was told")
     parser.add_argument("--timeout", type=whole_number(1, 600), default=30, metavar="S", help="seconds to wait (30)")
 
 
@@ -86,6 +89,7 @@ def run(options: Namespace) -> int:
         raise SettingsError("--clear goes with nothing to remember", hint="clear first, then set", code="usage")
     if options.clear:
         save_preference("alerts", None)
+        forget(settings_file().parent)
     if given.get("pagerduty"):
         _routing_key()  # before anything is kept: a setting that cannot work would fail every later check
     kept = change_preference("alerts", lambda known: _merged(known, given)) if given else load_preference("alerts")
@@ -98,8 +102,15 @@ def run(options: Namespace) -> int:
     routing_key = _routing_key() if target.kind == "pagerduty" else ""
     now = datetime.now(UTC)
     standing = spending(settings, now, timeout_s=options.timeout)
-    outcome = check(settings_file().parent, rules, standing, lambda alert: _tell(alert, target, routing_key))
-    write(_as_json(outcome, standing, now) if options.json else _as_text(outcome, standing, quiet=options.quiet))
+    outcome = check(
+        settings_file().parent,
+        rules,
+        standing,
+        lambda alert: _tell(alert, target, routing_key),
+        _name_of(target, routing_key),
+    )
+    face = _as_json(outcome, standing, rules, now) if options.json else None
+    write(face or _as_text(outcome, standing, rules, quiet=options.quiet))
     _complain(options, outcome, standing)
     if outcome.error:
         return outcome.error.exit_code
@@ -110,19 +121,45 @@ def run(options: Namespace) -> int:
     return Unreachable.exit_code if len(outcome.unknown) == rules.number else 0
 
 
-def _as_text(outcome: Outcome, standing: Spending, *, quiet: bool) -> str:
+def _name_of(target: Target, routing_key: str) -> str:
+    """Name a target in the memory of what was told; its address is a secret, and its checksum is none."""
+    if not target.kind:
+        return SCREEN
+    return f"{target.kind}:{sha256(f'{target.url} {routing_key}'.encode()).hexdigest()[:16]}"
+
+
+def _as_text(outcome: Outcome, standing: Spending, rules: Rules, *, quiet: bool) -> str:
     lines = [("🚨 " if alert.is_critical else "⚠ ") + alert.text for alert in (*outcome.told, *outcome.undelivered)]
+    if not quiet:
+        lines += [f"• {each.alert.still} (told {spoken(each.told_at)})" for each in outcome.standing]
     if not lines and not quiet and not outcome.unknown:
-        lines = [f"{'•' if standing.unasked else '✔'} no alert ({standing.source})"]
+        judged = "; ".join([standing.source, *_judged(standing, rules)])
+        lines = [f"{'•' if standing.unasked else '✔'} no alert ({judged})"]
     return "".join(line + "\n" for line in lines)
 
 
-def _as_json(outcome: Outcome, standing: Spending, now: datetime) -> str:
+def _judged(standing: Spending, rules: Rules) -> list[str]:
+    """Say which figure stood for the balance, where that is another one."""
+    if not standing.remarks:
+        return []
+    found = []
+    if rules.balance_below is not None and standing.balance is not None:
+        found.append(f"judged: {standing.balance_of}, {format_usd(standing.balance)}")
+    if rules.runway_days is not None and standing.runway_days is not None:
+        found.append(f"judged: how long {standing.runway_of} lasts")
+    return [*found, *standing.remarks] if found else []
+
+
+def _as_json(outcome: Outcome, standing: Spending, rules: Rules, now: datetime) -> str:
     told: list[Json] = [{"text": alert.text, "critical": alert.is_critical} for alert in outcome.told]
-    notes = [f"not judged: {what}" for what in outcome.unknown]
+    still: list[Json] = [
+        {"text": each.alert.still, "critical": each.alert.is_critical, "told_at": iso(each.told_at)}
+        for each in outcome.standing
+    ]
+    notes = [*_judged(standing, rules), *(f"not judged: {what}" for what in outcome.unknown)]
     notes += [f"not delivered: {alert.text}" for alert in outcome.undelivered]
     notes += [error.message for error in standing.troubles]
-    data: dict[str, Json] = {"told": told, "source": standing.source}
+    data: dict[str, Json] = {"told": told, "standing": still, "source": standing.source}
     return envelope("alert", now, data, notes=notes, error=_error(outcome, standing))
 
 
