@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from .account import Account, utc_now
 from .apikey import WINDOWS, ApiKey
+from .price_list import models_of_the_guides
 
 DEMO_KEY = "demo-inference-key-7f3a"
 DEMO_MGMT_KEY = "demo-management-key-9b2c"
@@ -50,6 +51,7 @@ def demo_account(now: datetime | None = None) -> Account:
     is only hours old, nor in the first days of a month.
     """
     account = Account(now=(lambda: now) if now else utc_now, total_credits=Decimal(600), total_usage=Decimal("598.10"))
+    account.models += models_of_the_guides()
     key = _add_keys(account)
     _add_last_seven_days(account)
     _add_older_days(account)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import secrets
 from dataclasses import dataclass, replace
@@ -93,7 +94,7 @@ def take(call: Call, api_type: str) -> Order:
         refusals.check_money(account, key)
         model, provider = choose(call, body)
         refusals.check_free_quota(account, model)
-        reply = account.next_reply(call.request)
+        reply = _as_asked(account.next_reply(call.request), body)
         prompt_tokens = reply.prompt_tokens if reply.prompt_tokens is not None else tokens_of(body)
         if account.checks_affordability and reply.byok_upstream is None:
             refusals.check_affordable(account, key, model, prompt_tokens, max_tokens(body))
@@ -101,6 +102,14 @@ def take(call: Call, api_type: str) -> Order:
         refusals.check_in_flight(account, order.full.cost)
         billing.begin(account, order.generation, order.full.cost)
     return order
+
+
+def _as_asked(reply: Reply, body: dict[str, Any]) -> Reply:
+    """The reply, as a JSON object where the request wants one."""
+    wanted = body.get("response_format")
+    if not isinstance(wanted, dict) or wanted.get("type") != "json_object" or reply.text.startswith("{"):
+        return reply
+    return replace(reply, text=json.dumps({"answer": reply.text}))
 
 
 def choose(call: Call, body: dict[str, Any]) -> tuple[Model, str]:

@@ -77,4 +77,22 @@ def default_models() -> list[Model]:
         Model("google/gemini-3-flash-image", "Google: Gemini 3 Flash Image", "0.0000005", "0.000003", 65_536, 32_768,
               ("Google",), {"image_output": "0.00003"}, ("image",), tokenizer="Gemini"),
     ]
+
+
+def models_of_the_guides() -> list[Model]:
+    """Models that guides to OpenRouter name, some of them older than those above, at the prices they had."""
+    return [
+        Model("anthropic/claude-sonnet-4", "Anthropic: Claude Sonnet 4", "0.000003", "0.000015", 1_000_000, 64_000,
+              ANTHROPIC, cache("0.0000003", "0.00000375"), tokenizer="Claude"),
+        Model("anthropic/claude-3.5-sonnet", "Anthropic: Claude 3.5 Sonnet", "0.000003", "0.000015", 200_000, 8_192,
+              ANTHROPIC, cache("0.0000003", "0.00000375"), tokenizer="Claude"),
+        Model("anthropic/claude-3-haiku", "Anthropic: Claude 3 Haiku", "0.00000025", "0.00000125", 200_000, 4_096,
+              ANTHROPIC, cache("0.00000003", "0.0000003"), tokenizer="Claude"),
+        Model("openai/gpt-4o", "OpenAI: GPT-4o", "0.0000025", "0.00001", providers=("OpenAI", "Azure"),
+              more=cache("0.00000125"), tokenizer="GPT"),
+        Model("meta-llama/llama-3.1-8b-instruct", "Meta: Llama 3.1 8B", "0.00000006", "0.00000006", 131_072, None,
+              ("DeepInfra", "Novita"), tokenizer="Llama3"),
+        Model("google/gemma-2-9b-it:free", "Google: Gemma 2 9B (free)", "0", "0", 8_192, None, ("Chutes",),
+              tokenizer="Gemini"),
+    ]
 # fmt: on
