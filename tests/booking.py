@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from openrouter_usage.lines import write_line
+from tests.ledger_model import whole_call
 from tests.running import HANG_GUARD_S, ROOT, Ran, assert_no_secret, contents, exact_json
 from tests.sandbox import INFERENCE_KEY
 
@@ -71,13 +72,13 @@ def moment(text: str) -> datetime:
 
 
 def calls_in(data: bytes) -> list[dict[str, Any]]:
-    """The calls of ledger lines that tests wrote, the first of each id."""
-    found: dict[Any, dict[str, Any]] = {}
+    """The calls of ledger lines that tests wrote, those of each id as one."""
+    found: dict[Any, list[dict[str, Any]]] = {}
     for number, line in enumerate(data.splitlines()):
         values = exact_json(line.decode())
         if "kind" not in values:
-            found.setdefault(values.get("id") or number, values)
-    return list(found.values())
+            found.setdefault(values.get("id") or number, []).append(values)
+    return list(map(whole_call, found.values()))
 
 
 def name_of(values: Mapping[str, Any], by: str, zone: tzinfo = UTC) -> str:

@@ -170,6 +170,7 @@ def ledger(ask: Asking, sandbox: Sandbox) -> None:
     ask("report", "--svg", str(ask.home / "chart.svg"))
     ask("clean", "--before", "2026-11-21")
     ask("clean", "--before", "2026-11-21", "--yes")
+    ask("clean", "--ahead")
 
 
 def calls(ask: Asking, sandbox: Sandbox) -> None:
@@ -189,6 +190,9 @@ def calls(ask: Asking, sandbox: Sandbox) -> None:
     ask("call", *GPT, "--stream", "--max-cost", "0.5")
     account.script(Reply(usage="missing", stream=Stream(usage_chunk="missing")))
     ask("call", *GPT, "--stream")
+    with (ask.home / ".openrouter" / "usage.jsonl").open("a") as books:
+        books.write('{"kind":"hold","hold":"killed","ts":"2026-11-22T10:00:00Z","model":"a/b"}\n')
+        books.write(json.dumps({**ENTRY, "id": "gen-nobody-knows", "cost": None}) + "\n")
     ask("settle")
     ask("stats")
     account.generation_lag_requests = 0

@@ -10,7 +10,8 @@ from decimal import Context, Decimal, Inexact
 from pathlib import Path
 from typing import Any
 
-from openrouter_usage.entry import Entry
+from openrouter_usage.entry import Entry, checked_entry
+from openrouter_usage.lines import write_line
 from openrouter_usage.period import Period
 from openrouter_usage.usage import Usage
 
@@ -28,7 +29,7 @@ class Book:
 
     @classmethod
     def of(cls, path: Path) -> Book:
-        """Read a file line by line; of the calls with one id the best known counts, of equals the first."""
+        """Read a file line by line; the lines of one id are one call, which stands where the first of them does."""
         book = cls()
         for line in path.read_bytes().split(b"\n") if path.exists() else ():
             try:
@@ -43,12 +44,10 @@ class Book:
                 book.holds.pop(record.get("hold"), None)
                 if "model" in record:
                     book.calls.append(record)
-        best: dict[object, dict[str, Any]] = {}
+        lines: dict[object, list[dict[str, Any]]] = {}
         for call in book.calls:
-            key = call.get("id") or id(call)
-            if key not in best or _rank(call) < _rank(best[key]):
-                best[key] = call
-        book.calls = [call for call in book.calls if call is best[call.get("id") or id(call)]]
+            lines.setdefault(call.get("id") or id(call), []).append(call)
+        book.calls = [whole_call(found) for found in lines.values()]
         return book
 
     def within(self, period: Period | None) -> Iterator[dict[str, Any]]:
@@ -64,8 +63,33 @@ class Book:
         return groups
 
 
-def _rank(call: dict[str, Any]) -> int:
-    return 2 if call.get("cost") is None else int(call.get("cost_source") == "estimated")
+def whole_call(lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """What lines about one call say together, whatever their order."""
+    if len(lines) == 1:
+        return lines[0]
+    amount = lambda call, name: Decimal(call.get(name) or 0)  # noqa: E731
+    is_certain = lambda call: call.get("cost") is not None and call.get("cost_source") != "estimated"  # noqa: E731
+    text = lambda call: write_line(checked_entry(call))  # noqa: E731
+    by_money = sorted(
+        lines,
+        key=lambda call: (
+            not is_certain(call), call.get("cost") is None, -amount(call, "cost"), call.get("byok_cost") is None,
+            -amount(call, "byok_cost"), call.get("cost_source") != "late", moment(call), text(call),
+        ),
+    )  # fmt: skip
+    by_names = sorted(
+        lines, key=lambda call: (not is_certain(call), call.get("cost_source") == "late", moment(call), text(call))
+    )
+    whole = {name: next((c[name] for c in by_names if c.get(name)), None) for name in ("session", "provider", "tags")}
+    for name in ("prompt", "completion", "cached", "cache_write", "reasoning"):
+        whole[f"{name}_tokens"] = next((c[f"{name}_tokens"] for c in by_money if c.get(f"{name}_tokens")), 0)
+    first = by_money[0]
+    byok = [call["byok_cost"] for call in by_money if call.get("byok_cost") is not None]
+    if first.get("cost") and first.get("byok_cost") is None:
+        byok = [amount for amount in byok if Decimal(amount) != Decimal(first["cost"])]
+    whole["byok_cost"] = byok[0] if byok else None
+    kept = {name: first[name] for name in ("id", "ts", "cost", "cost_source") if name in first}
+    return {"model": by_names[0]["model"]} | {name: value for name, value in whole.items() if value} | kept
 
 
 def moment(call: dict[str, Any]) -> datetime:

@@ -41,6 +41,7 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
     "answers": ("foundation", set()),
     "entry": ("foundation", set()),
     "lines": ("foundation", set()),
+    "merging": ("foundation", set()),
     # the only ones that touch the world; client and ledger never meet
     "files": ("door", set()),
     "skill": ("door", set()),

@@ -355,8 +355,7 @@ def test_an_answer_without_choices_and_usage_is_none_and_booked_by_its_generatio
     assert caller.ending == "late" and caller.agree()
 
 
-USAGES = ["missing", "null", "no_cost", "null_cost", "cost_true", lambda usage: "free", lambda usage: {"cost": "x"},
-          lambda usage: {"cost": -1}, lambda usage: {"cost": 10**7}]  # fmt: skip
+USAGES = ["missing", "null", "no_cost", "null_cost", "cost_true", lambda usage: "free", lambda usage: {"cost": "x"}]
 
 
 @BOTH

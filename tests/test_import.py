@@ -91,9 +91,9 @@ def test_importing_what_a_ledger_has_adds_nothing(calls: list[Entry]) -> None:
         counted = list(whole.entries())
         for pieces in (csv_pieces, json_pieces):
             again = list(imported("".join(pieces(counted))))
-            assert whole.append_all(_without_known(whole, again)) == 0
+            assert whole.append_all(_without_known(whole, again)) == (0, 0)
             added = copy.append_all(_without_known(copy, again))
-            assert added == (len(counted) if pieces is csv_pieces else 0)
+            assert added == (len(counted) if pieces is csv_pieces else 0, 0)
         assert copy.totals().total == whole.totals().total
         assert copy.totals(by="tag").groups == whole.totals(by="tag").groups
         whole.close()
@@ -115,7 +115,7 @@ def test_an_export_is_read_back_once(face: str, tracker: Tracker, at: TrackerAt)
     tracker.ledger.rename(tracker.home / "kept")
     for added in (count, 0, 0):
         ran = at(None, "import", path, "--json")
-        assert (ran.code, ran.err, ran.data) == (0, "", {"added": added, "known": count - added})
+        assert (ran.code, ran.err, ran.data) == (0, "", {"added": added, "completed": 0, "known": count - added})
         data = at(NOON, "stats", "--json").data
         assert (data["total"], data["groups"]) == (expected["total"], expected["groups"])
 
@@ -136,7 +136,7 @@ def test_calls_that_differ_in_anything_are_different(tracker: Tracker, at: Track
     records = [FULL, *({**FULL, name: value} for name, value in other.items())]
     assert at(None, "import", given_file(tracker, json.dumps(records[:1]))).code == 0
     assert at(None, "import", given_file(tracker, json.dumps(records)), "--json").data == {
-        "added": len(other), "known": 1
+        "added": len(other), "completed": 0, "known": 1
     }  # fmt: skip
 
 
@@ -144,13 +144,15 @@ def test_a_known_cost_replaces_an_unknown_one_and_nothing_else(tracker: Tracker,
     tracker.write(call(cost=None, id="gen-1"), call(cost="1", id="gen-2"), call(cost="1", id="gen-3"))
     costs = {"gen-1": 3, "gen-2": 9, "gen-3": None}
     records = [{**FULL, "generation_id": name, "cost_usd": cost} for name, cost in costs.items()]
-    assert at(None, "import", given_file(tracker, json.dumps(records)), "--json").data == {"added": 1, "known": 2}
+    done = at(None, "import", given_file(tracker, json.dumps(records)), "--json").data
+    assert done == {"added": 0, "completed": 1, "known": 2}
     assert at(None, "stats", "--json").data["total"]["cost_usd"] == 5
 
 
 def test_an_id_that_comes_twice_in_a_file_counts_once(tracker: Tracker, at: TrackerAt) -> None:
     records = [{**FULL, "generation_id": "gen-1"}, {**FULL, "generation_id": "gen-1", "cost_usd": 9}]
-    assert at(None, "import", given_file(tracker, json.dumps(records)), "--json").data == {"added": 1, "known": 1}
+    done = at(None, "import", given_file(tracker, json.dumps(records)), "--json").data
+    assert done == {"added": 1, "completed": 0, "known": 1}
     assert at(None, "stats", "--json").data["total"]["cost_usd"] == Decimal("0.5")
 
 
@@ -174,8 +176,8 @@ def test_the_history_of_another_tracker_is_read(tracker: Tracker, at: TrackerAt)
 def test_a_ledger_with_holds_leaves_them_where_they_are(tracker: Tracker, at: TrackerAt) -> None:
     lines = [hold("open"), hold("ended"), call(cost="1", hold="ended"), hold("gone"), release("gone"), b"\n"]
     path = given_file(tracker, b"".join(lines))
-    assert at(None, "import", path, "--json").data == {"added": 1, "known": 0}
-    assert at(None, "import", path, "--json").data == {"added": 0, "known": 1}
+    assert at(None, "import", path, "--json").data == {"added": 1, "completed": 0, "known": 0}
+    assert at(None, "import", path, "--json").data == {"added": 0, "completed": 0, "known": 1}
     data = at(NOON, "stats", "--json").data
     assert (data["total"]["cost_usd"], data["open_holds"]) == (1, 0)
 
@@ -183,10 +185,10 @@ def test_a_ledger_with_holds_leaves_them_where_they_are(tracker: Tracker, at: Tr
 def test_the_ledger_may_be_imported_into_itself(tracker: Tracker, at: TrackerAt) -> None:
     tracker.write(call(cost="1"), call(cost="1"), hold("open"), call(id="gen-1"), hold("a"), call(cost="2", hold="a"))
     before = tracker.bytes
-    assert at(None, "import", str(tracker.ledger), "--json").data == {"added": 0, "known": 4}
+    assert at(None, "import", str(tracker.ledger), "--json").data == {"added": 0, "completed": 0, "known": 4}
     for face in ("csv", "json"):
         exported = given_file(tracker, at(None, "export", "--format", face).out)
-        assert at(None, "import", exported, "--json").data == {"added": 0, "known": 4}
+        assert at(None, "import", exported, "--json").data == {"added": 0, "completed": 0, "known": 4}
     assert tracker.bytes == before
 
 

@@ -103,7 +103,7 @@ def test_json_has_every_figure_exactly(account: Account, at: TrackerAt) -> None:
         "prompt_tokens": 1500, "completion_tokens": 500, "reasoning_tokens": 64, "cached_tokens": 900,
         "normalized_prompt_tokens": 915, "normalized_completion_tokens": 305, "latency_ms": 312,
         "generation_time_ms": 1240, "streamed": False, "cancelled": False, "finish_reason": "stop", "service_tier": "",
-        "recorded": None,
+        "recorded": None, "completed": None,
     }  # fmt: skip
     assert answer["data"].items() >= figures.items()
 
@@ -343,7 +343,7 @@ def test_without_record_nothing_is_written(account: Account, tracker: Tracker, a
     ("known", "recorded", "cost"),
     [
         ({"cost": "0.5", "cost_source": "billed"}, False, Decimal("0.5")),
-        ({"cost": "0", "cost_source": "billed"}, False, Decimal(0)),
+        ({"cost": "0", "cost_source": "billed"}, False, Decimal("0.0123456789012345678")),
         ({"cost": "0.5"}, False, Decimal("0.5")),
         ({"cost": None}, True, Decimal("0.0123456789012345678")),
         ({"cost": "0.5", "cost_source": "estimated"}, True, Decimal("0.0123456789012345678")),

@@ -24,11 +24,18 @@ RECORD_FIELDS = (
     "generation_id", "model", "timestamp", "prompt_tokens", "completion_tokens", "total_tokens",
     "cost_usd", "cache_discount", "provider", "latency_ms",
 )  # fmt: skip
+UNKNOWN_MODEL = "unknown model"
+# With this the ids of calls begin that OpenRouter can be asked about.
+GENERATION_PREFIX = "gen-"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One call: when (UTC), which model, its tokens, and its cost in USD; a cost of None is unknown."""
+    """One call: when (UTC), which model, its tokens, and its cost in USD; a cost of None is unknown.
+
+    `told` is what the answer gave as its cost where that is no amount anybody can believe, "" for every other call;
+    `seen` says that a person has looked at it since.
+    """
 
     ts: datetime
     model: str
@@ -49,11 +56,23 @@ class Entry:
     latency_ms: int | None = None
     finish_reason: str = ""
     hold: str = ""
+    told: str = ""
+    seen: bool = False
 
     @property
     def is_certain(self) -> bool:
-        """Tell whether the cost is known and not merely estimated."""
+        """Check whether the cost is known and not merely estimated."""
         return self.cost is not None and self.cost_source != "estimated"
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Check whether the bill is unbelievable and nobody has looked yet."""
+        return bool(self.told) and not self.seen
+
+    @property
+    def is_unsettled(self) -> bool:
+        """Check whether OpenRouter can still be asked what the call cost."""
+        return not self.is_certain and self.id.startswith(GENERATION_PREFIX)
 
     @property
     def tag_label(self) -> str:
@@ -131,7 +150,7 @@ class Unread:
 
 Record = Entry | Hold | Release | Unread
 _TOKENS = ("cached_tokens", "cache_write_tokens", "reasoning_tokens", "latency_ms")
-_NAMES = ("provider", "session", "finish_reason", "hold")
+_NAMES = ("provider", "session", "finish_reason", "hold", "told")
 _AMOUNTS = ("byok_cost", "cache_discount")
 
 
@@ -154,6 +173,7 @@ def checked_entry(values: Mapping[str, object]) -> Entry:
         cost_source="" if source == "unknown" else str(source),
         tags=_tags(values.get("tags")),
         streamed=values["streamed"] if isinstance(values.get("streamed"), bool) else None,  # type: ignore[arg-type]  # narrowed
+        seen=values.get("seen") is True,
         **optional,  # type: ignore[arg-type]  # every value was checked above
     )
 
@@ -181,7 +201,7 @@ def record_values(record: Entry | Hold | Release) -> dict[str, Json]:
         value = getattr(record, name)
         if name == "tags":
             value = dict(value)
-        if name in _ALWAYS or value not in (None, "", {}):
+        if name in _ALWAYS or (value not in (None, "", {}) and not (name == "seen" and value is False)):
             values[name] = value
     if record.cost is None:
         del values["cost"]

@@ -11,6 +11,7 @@ OpenRouterUsageError            the root; catch it to catch them all
 │   ├── TimedOut            5   no complete answer before the deadline
 │   ├── NotFound            5   OpenRouter does not know the thing asked for: 404, 405, 410
 │   └── BadAnswer           5   an answer that cannot be understood
+│       └── Unbelievable    5   a bill that nobody can believe: negative, no number, above a million USD
 └── LedgerError             6   the ledger cannot be read or written
 """
 
@@ -92,14 +93,33 @@ class BudgetExceeded(Refused):
     code = "over_budget"
 
     def __init__(
-        self, *, scope: str, spent: Decimal, held: Decimal, asked: Decimal, cap: Decimal, resets_at: datetime | None
+        self,
+        *,
+        scope: str,
+        spent: Decimal,
+        held: Decimal,
+        asked: Decimal,
+        cap: Decimal,
+        resets_at: datetime | None,
+        ahead: Decimal | None = None,
+        ahead_calls: int = 0,
     ) -> None:
-        """Name the cap, what stands against it, and when it starts anew."""
+        """Name the cap, what stands against it, and when it starts anew.
+
+        `ahead` USD of that are in calls dated in the future, which count until somebody corrects them.
+        """
         against = f"{_usd(spent)} spent + {_usd(held)} held + " if resets_at else ""
         until = f"; it starts anew {resets_at:%Y-%m-%d} at midnight UTC" if resets_at else ""
+        hint = "nothing was sent; a shorter answer (--max-tokens) or a cheaper model costs less, or raise the budget"
+        if resets_at and ahead:
+            calls = "1 call" if ahead_calls == 1 else f"{ahead_calls:,} calls"
+            until = f"{until}, but {_usd(ahead)} of it stays: {calls} dated in the future by a wrong clock"
+            hint = (
+                "nothing was sent; `settle` asks OpenRouter when those calls were made, `clean --ahead` takes them out"
+            )
         super().__init__(
             f"the {scope} budget of {_usd(cap)} does not allow this call: {against}{_usd(asked)} asked{until}",
-            hint="nothing was sent; a shorter answer (--max-tokens) or a cheaper model costs less, or raise the budget",
+            hint=hint,
         )
         self.scope = scope
         self.spent = spent
@@ -107,6 +127,22 @@ class BudgetExceeded(Refused):
         self.asked = asked
         self.cap = cap
         self.resets_at = resets_at
+
+
+class UnbelievableBill(Refused):
+    """A call has a bill that nobody can believe; under a budget nothing is sent until a person has looked at it."""
+
+    code = "unbelievable_bill"
+
+    def __init__(self, identity: str, told: str, count: int) -> None:
+        """Name the call by its id, and what OpenRouter told as its cost."""
+        more = f", and {count - 1:,} more like it" if count > 1 else ""
+        super().__init__(
+            f"under a budget nothing is sent: the call {identity} was billed with {told!r}, "
+            f"which nobody can believe{more}",
+            hint=f"look at it on OpenRouter, then run: cost_tracker.py settle --id {identity}",
+        )
+        self.generation = identity
 
 
 def _usd(amount: Decimal) -> str:
@@ -146,6 +182,17 @@ class BadAnswer(Unreachable):
     """OpenRouter, or something in between, sent an answer that cannot be understood."""
 
     code = "bad_answer"
+
+
+class Unbelievable(BadAnswer):
+    """OpenRouter tells a cost that no call can have; `told` is what it said."""
+
+    code = "unbelievable_bill"
+
+    def __init__(self, message: str, *, told: str = "") -> None:
+        """Hold the message, and the cost as it was told."""
+        super().__init__(message, hint="look at the call on OpenRouter")
+        self.told = told
 
 
 class LedgerError(OpenRouterUsageError):

@@ -11,6 +11,8 @@ from openrouter_usage.text import quoted
 
 UTC = timezone.utc
 DAY = timedelta(days=1)
+# No call to a language model is dated later: the end of all that a ledger can hold.
+FOREVER = datetime(2200, 1, 1, tzinfo=UTC)
 # A clock that is off by less puts hardly a call into the wrong day.
 NOTABLE_SKEW_S = 120
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)

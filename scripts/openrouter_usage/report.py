@@ -45,9 +45,10 @@ class Compared(NamedTuple):
 class Report:
     """The calls of a period; `rows` and `more` add up to `total`, and so does the trend with `earlier`.
 
-    `held` is the most, in USD, that the calls of open holds may still cost; None when that is not known.
-    `source` is a file, `origin` what is in it. Where that is OpenRouter's own figures of an `account`, they are not
-    known in the `missing` spans, which are in no sum.
+    `held` is the most, in USD, that the calls of open holds may still cost; None when that is not known. `unsettled`
+    booked calls, of whatever period, have no certain cost, and OpenRouter can be asked about them; those that are
+    `ahead`, in USD, are dated in the future. `source` is a file, `origin` what is in it. Where that is OpenRouter's own
+    figures of an `account`, they are not known in the `missing` spans, which are in no sum.
     """
 
     title: str
@@ -64,6 +65,9 @@ class Report:
     beside: Beside | None = None
     open_holds: int = 0
     held: Decimal | None = ZERO
+    unsettled: int = 0
+    ahead_calls: int = 0
+    ahead: Decimal = ZERO
     source: str = ""
     origin: str = "local ledger"
     account: str | None = None

@@ -6,15 +6,25 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
-from openrouter_usage.answers.fields import Fields
-from openrouter_usage.entry import LARGEST_COST, LARGEST_TOKENS, LONGEST_NAME, Entry
+from openrouter_usage.answers.fields import Fields, unbelievable
+from openrouter_usage.entry import (
+    GENERATION_PREFIX,
+    LARGEST_COST,
+    LARGEST_TOKENS,
+    LONGEST_NAME,
+    UNKNOWN_MODEL,
+    Entry,
+)
 from openrouter_usage.errors import BadAnswer
 from openrouter_usage.exactjson import Json
 
 
 @dataclass(frozen=True, slots=True)
 class CallUsage:
-    """One call by its own answer; a cost of None is unknown, and BYOK money is paid to the provider."""
+    """One call by its own answer; a cost of None is unknown, and BYOK money is paid to the provider.
+
+    `told` is what the answer gives as its cost where that is no amount that a call can have.
+    """
 
     id: str = ""
     model: str = ""
@@ -28,6 +38,7 @@ class CallUsage:
     byok_cost: Decimal | None = None
     finish_reason: str = ""
     has_usage: bool = False
+    told: str = ""
 
     def merged(self, later: CallUsage) -> CallUsage:
         """Take what a later chunk of a stream adds: the last usage counts, and names stay once they are known."""
@@ -42,6 +53,7 @@ class CallUsage:
             cached_tokens=_either(base.cached_tokens, self.cached_tokens),
             cache_write_tokens=_either(base.cache_write_tokens, self.cache_write_tokens),
             finish_reason=later.finish_reason or self.finish_reason,
+            told=later.told or self.told,
             has_usage=self.has_usage or later.has_usage,
         )
 
@@ -49,7 +61,7 @@ class CallUsage:
         """Give the call as a ledger entry made at `now`."""
         return Entry(
             ts=now,
-            model=self.model or _name(requested) or "unknown model",
+            model=self.model or _name(requested) or UNKNOWN_MODEL,
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self.completion_tokens,
             cost=self.cost,
@@ -63,6 +75,8 @@ class CallUsage:
             session=_name(session),
             finish_reason=self.finish_reason,
             hold=hold,
+            # Any other program's figures are none of OpenRouter's bill, and no reason to stop.
+            told=self.told if self.id.startswith(GENERATION_PREFIX) else "",
         )
 
 
@@ -90,7 +104,7 @@ def _with_usage(named: CallUsage, usage: Fields) -> CallUsage:
     completion = _details(usage, "completion_tokens_details", "output_tokens_details")
     read, written = _count(usage, "cache_read_input_tokens"), _count(usage, "cache_creation_input_tokens")
     sent, received = _count(usage, "prompt_tokens", "input_tokens"), _count(usage, "completion_tokens", "output_tokens")
-    cost = _amount(usage, "cost")
+    cost, told = _amount(usage, "cost"), unbelievable(usage.get("cost"))
     return replace(
         named,
         # Only /messages names cached tokens beside the others; everywhere else they are part of the prompt.
@@ -100,11 +114,12 @@ def _with_usage(named: CallUsage, usage: Fields) -> CallUsage:
         cache_write_tokens=_either(_count(prompt, "cache_write_tokens"), written),
         reasoning_tokens=_count(completion, "reasoning_tokens"),
         cost=cost,
+        told=told,
         # For any other call the upstream cost is the same money as `cost`, and adding it would double it.
         byok_cost=_amount(_details(usage, "cost_details"), "upstream_inference_cost")
         if usage.flag("is_byok")
         else None,
-        has_usage=any(figure is not None for figure in (sent, received, cost)),
+        has_usage=any(figure is not None for figure in (sent, received, cost, told or None)),
     )
 
 

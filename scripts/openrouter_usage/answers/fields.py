@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
+from openrouter_usage.entry import LARGEST_COST
 from openrouter_usage.errors import BadAnswer, InvalidValue
 from openrouter_usage.exactjson import Json
 from openrouter_usage.money import usd
 from openrouter_usage.period import parse_moment
 from openrouter_usage.text import safe
+
+_BOUNDLESS = re.compile(r"[+-]?\d+(\.\d+)?[eE][+-]?\d+", re.ASCII)
 
 
 class Fields:
@@ -101,3 +105,19 @@ class Fields:
     def wrong(self, name: str, why: str) -> BadAnswer:
         """Give the error that says which field of which answer is wrong, and why."""
         return BadAnswer(f"OpenRouter's answer to {self.where} is not understood: field {safe(name)}: {why}")
+
+
+def unbelievable(cost: object) -> str:
+    """Return how an answer tells a cost that no call can have: negative, not finite, or above a million USD.
+
+    Returns "" for a believable cost, and for what is no number at all or too fine to be kept: that is unknown.
+    """
+    if isinstance(cost, bool) or not isinstance(cost, (int, float, Decimal, str)):
+        return ""
+    try:
+        amount = Decimal(cost)
+        is_believable = amount.is_finite() and 0 <= amount <= LARGEST_COST
+    except InvalidOperation:
+        # A number whose exponent is beyond all bounds; any other text tells no amount.
+        is_believable = not _BOUNDLESS.fullmatch(str(cost).strip())
+    return "" if is_believable else safe(str(cost), 60)

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from openrouter_usage.answers.fields import Fields
-from openrouter_usage.entry import LARGEST_COST, LARGEST_TOKENS, LONGEST_NAME, Entry, believable
-from openrouter_usage.errors import InvalidValue
+from openrouter_usage.answers.fields import Fields, unbelievable
+from openrouter_usage.entry import LARGEST_COST, LARGEST_TOKENS, LONGEST_NAME, UNKNOWN_MODEL, Entry, believable
+from openrouter_usage.errors import InvalidValue, Unbelievable
 from openrouter_usage.exactjson import Json
 from openrouter_usage.money import ZERO
+from openrouter_usage.text import quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Generation:
         """Give the call as a ledger entry of the time at which OpenRouter made it."""
         return Entry(
             ts=self.created_at or now,
-            model=self.model or requested or "unknown model",
+            model=self.model or requested or UNKNOWN_MODEL,
             prompt_tokens=self.prompt_tokens or 0,
             completion_tokens=self.completion_tokens or 0,
             cost=self.total_cost,
@@ -74,6 +75,9 @@ def read_generation(answer: Json, asked_for: str) -> Generation:
     data = Fields(answer, "/generation").within("data")
     if data.text("id") not in ("", asked_for):
         raise data.wrong("id", "it is another one than was asked for")
+    told = unbelievable(data.get("total_cost"))
+    if told:
+        raise Unbelievable(data.wrong("total_cost", f"no call can cost {quoted(told)}").message, told=told)
     total_cost = _amount(data, "total_cost")
     if total_cost is None:
         raise data.wrong("total_cost", "an amount was expected")

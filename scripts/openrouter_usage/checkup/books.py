@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
+from openrouter_usage.budget import dated_ahead_from
 from openrouter_usage.diagnosis.books import Books, Index, Line, Spool, State
 from openrouter_usage.errors import LedgerError, OpenRouterUsageError
 from openrouter_usage.files import own_files
@@ -22,10 +23,10 @@ from openrouter_usage.period import UTC
 _LOCK_WAIT_S = 2.0
 
 
-def look(path: Path) -> Books:
+def look(path: Path, now: datetime) -> Books:
     """Look at a ledger by its path."""
     exists = os.path.lexists(path)
-    state, error = _state(path)
+    state, error = _state(path, now)
     return Books(
         path=str(path),
         exists=exists,
@@ -39,17 +40,20 @@ def look(path: Path) -> Books:
     )
 
 
-def _state(path: Path) -> tuple[State | None, OpenRouterUsageError | None]:
+def _state(path: Path, now: datetime) -> tuple[State | None, OpenRouterUsageError | None]:
     notices: list[str] = []
     ledger = Ledger(path, notice=notices.append)
     try:
         health = ledger.health(untouched=True)
+        ahead = ledger.ahead(dated_ahead_from(now), untouched=True)
     except OpenRouterUsageError as error:
         return None, error
     finally:
         ledger.close()
     unread = tuple(Line(line.offset, line.why, line.is_damaged) for line in health.unread)
-    return State(health.size, unread, health.duplicates, health.holds, tuple(notices)), None
+    late = (ahead.usage.requests, ahead.usage.cost, ahead.last) if ahead else None
+    found = (health.size, unread, health.duplicates, health.holds, tuple(notices))
+    return State(*found, health.unsettled, health.doubtful, late), None
 
 
 def _lock(path: Path) -> LedgerError | None:

@@ -97,7 +97,7 @@ def _local(place: _Place) -> dict[str, Look]:
         "versions": lambda: judged_versions.findings(versions.look(skill), words),
         "settings": lambda: judged_limits.findings(limits.look(environ, home), words),
         "keys": lambda: judged_keys.findings(keys.look(environ, home, skill), words),
-        "ledger": lambda: judged_books.findings(books.look(ledger_file(environ)), now, words),
+        "ledger": lambda: judged_books.findings(books.look(ledger_file(environ), now), now, words),
         "ledger archive": lambda: judged_archive.findings(archive.look(ledger) if ledger else None, words),
         "files modes": lambda: judged_files.modes(files.look(home, ledger, skill), words),
         "files disk": lambda: judged_files.disk(files.disk(ledger), words) if ledger else [],

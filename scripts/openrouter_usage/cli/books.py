@@ -9,11 +9,13 @@ from datetime import date, datetime, tzinfo
 from openrouter_usage.cli.output import complain, progress
 from openrouter_usage.cli.parser import Parser, checked
 from openrouter_usage.errors import InvalidValue, SettingsError
-from openrouter_usage.ledger.books import Ledger, UnreadLine
-from openrouter_usage.period import UTC, Period, days, find_zone, iso, parse_day, parse_moment
+from openrouter_usage.ledger.books import Ahead, Health, Ledger, UnreadLine
+from openrouter_usage.money import format_usd
+from openrouter_usage.period import UTC, Period, days, find_zone, iso, parse_day, parse_moment, spoken
 from openrouter_usage.settings import ledger_file
-from openrouter_usage.text import plural, safe
+from openrouter_usage.text import named, plural, quoted, safe
 
+_MOST_DOUBTFUL = 3
 _WORTH_SHOWING = 16 * 1024 * 1024
 _MOMENT = "YYYY-MM-DD, or a moment such as 2026-11-22T10:30:00Z"
 _EVER = Period(datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC), "ever")
@@ -54,6 +56,33 @@ def unread_notes(unread: Sequence[UnreadLine]) -> list[str]:
 
 def _first(lines: list[UnreadLine]) -> str:
     return f"{'' if len(lines) == 1 else 'the first '}at byte {lines[0].offset:,}"
+
+
+def unsettled_notes(health: Health) -> list[str]:
+    """Say how many booked calls have no certain cost though OpenRouter can be asked, and which bills are absurd."""
+    notes = []
+    if health.unsettled:
+        notes.append(
+            f"{plural(health.unsettled, 'call')} in the ledger whose cost is unknown or estimated can be looked up;"
+            " run: cost_tracker.py settle"
+        )
+    for entry in health.doubtful[:_MOST_DOUBTFUL]:
+        notes.append(
+            f"{named(entry.id)} was billed with {quoted(entry.told)}, which nobody can believe: under a budget nothing"
+            f" is sent until you have looked at it; then run: cost_tracker.py settle --id {safe(entry.id)}"
+        )
+    return notes
+
+
+def ahead_notes(ahead: Ahead | None) -> list[str]:
+    """Say which calls are dated in the future, what they cost, and how to get them out of every later budget."""
+    if ahead is None:
+        return []
+    return [
+        f"{plural(ahead.usage.requests, 'call')} dated in the future, up to {spoken(ahead.last)}, with"
+        f" {format_usd(ahead.usage.cost)}: a clock was wrong, and every budget until then counts them;"
+        " `cost_tracker.py settle` asks OpenRouter when they were made, `clean --ahead` takes them out"
+    ]
 
 
 def describe_span(parser: Parser) -> None:

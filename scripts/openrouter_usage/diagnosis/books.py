@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import NamedTuple
 
 from openrouter_usage.diagnosis.finding import Finding, note, of_error, ok, problem, warning
 from openrouter_usage.diagnosis.words import Words
-from openrouter_usage.entry import Hold
-from openrouter_usage.errors import LedgerError, OpenRouterUsageError
+from openrouter_usage.entry import Entry, Hold
+from openrouter_usage.errors import LedgerError, OpenRouterUsageError, Refused
 from openrouter_usage.money import format_usd, total
 from openrouter_usage.period import spoken
-from openrouter_usage.text import ago, named, plural
+from openrouter_usage.text import ago, named, plural, quoted
 
 AREA = "ledger"
 # A call that runs for longer than this has most likely ended without saying so.
@@ -30,13 +31,20 @@ class Line(NamedTuple):
 
 
 class State(NamedTuple):
-    """What is in a ledger beside its sums; `notices` is what the reader was told on the way."""
+    """What is in a ledger beside its sums; `notices` is what the reader was told on the way.
+
+    `unsettled` booked calls can be looked up, `doubtful` ones have an unbelievable bill, and `ahead` ones, with what
+    they cost and up to when, are dated in the future.
+    """
 
     size: int
     unread: tuple[Line, ...]
     duplicates: int
     holds: tuple[Hold, ...]
     notices: tuple[str, ...] = ()
+    unsettled: int = 0
+    doubtful: tuple[Entry, ...] = ()
+    ahead: tuple[int, Decimal, datetime] | None = None
 
 
 class Index(NamedTuple):
@@ -81,7 +89,8 @@ def findings(books: Books, now: datetime, words: Words) -> list[Finding]:
     if books.unwritable and not books.error:
         told.append(_unwritable(books, words))
     if books.state and books.exists:
-        told += [*_lines(books.state, words), *_holds(books.state.holds, now, words)]
+        told += [*_lines(books.state, words), *_holds(books.state, now, words)]
+        told += [*_unsettled(books.state), *_doubtful(books.state, words), *_ahead(books.state)]
     if books.exists:
         told += _index(books.index, words)
     if books.spool.files:
@@ -134,9 +143,36 @@ def places(lines: Sequence[Line], words: Words) -> str:
     return f"{shown} and {rest:,} more" if rest > 0 else shown
 
 
-def _holds(holds: Sequence[Hold], now: datetime, words: Words) -> list[Finding]:
+def _unsettled(state: State) -> list[Finding]:
+    if not state.unsettled:
+        return []
+    text = f"{plural(state.unsettled, 'call')} booked with an unknown or estimated cost, which can be looked up"
+    return [warning(AREA, text, "run: cost_tracker.py settle")]
+
+
+def _doubtful(state: State, words: Words) -> list[Finding]:
+    if not state.doubtful:
+        return []
+    first = state.doubtful[0]
+    which = "" if words.is_shared else f", the first is {named(first.id)}"
+    text = f"{plural(len(state.doubtful), 'call')} with a bill that nobody can believe ({quoted(first.told)}){which}"
+    remedy = "look at it on OpenRouter, then run: cost_tracker.py settle --id ID; under a budget nothing is sent before"
+    return [problem(AREA, text, remedy, kind=Refused)]
+
+
+def _ahead(state: State) -> list[Finding]:
+    if state.ahead is None:
+        return []
+    count, cost, last = state.ahead
+    text = f"{plural(count, 'call')} dated in the future, up to {spoken(last)}, with {format_usd(cost)}"
+    remedy = "set the clock; cost_tracker.py settle asks OpenRouter when they were made, clean --ahead takes them out"
+    return [warning(AREA, f"{text}: every budget until then counts them", remedy)]
+
+
+def _holds(state: State, now: datetime, words: Words) -> list[Finding]:
+    holds = state.holds
     if not holds:
-        return [ok(AREA, "no call is unsettled")]
+        return [] if state.unsettled else [ok(AREA, "no call is unsettled")]
     known = [(hold.max_cost, hold) for hold in holds if hold.max_cost is not None]
     if known:
         most, largest = max(known, key=lambda pair: pair[0])

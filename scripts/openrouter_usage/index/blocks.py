@@ -32,6 +32,8 @@ class Block:
         # The line of a hold that has not ended by the end of the block, None for one that has.
         self.holds: dict[str, bytes | None] = {}
         self.unread: list[tuple[int, Unread]] = []
+        # Calls that OpenRouter can still be asked about, or whose bill is unbelievable: their offset, and which.
+        self.unsettled: list[tuple[int, bool]] = []
         self.calls = 0
 
     @property
@@ -57,6 +59,8 @@ class Block:
             self.ids.append((mark_of(entry.id.encode()), start))
         if entry.hold:
             self.holds[entry.hold] = None
+        if entry.is_unsettled or entry.is_doubtful:
+            self.unsettled.append((start, entry.is_doubtful))
 
     def count(self, entry: Entry, start: int) -> None:
         """Count what a call used, and nothing else of it."""

@@ -10,10 +10,11 @@ from functools import lru_cache
 
 from openrouter_usage.entry import Entry, Hold
 from openrouter_usage.index.blocks import BY_NAME, Block, mark_of, read_block
-from openrouter_usage.index.schema import marks, portions
+from openrouter_usage.index.schema import Damaged, marks, portions
 from openrouter_usage.index.usual import DAY_SLOTS
 from openrouter_usage.index.vector import COLUMNS, MOST_CALLS, columns
 from openrouter_usage.lines import read_line
+from openrouter_usage.merging import merged
 
 EntryAt = Callable[[int], Entry | None]
 SPAN_DAYS = 32
@@ -36,6 +37,7 @@ _ADD_QUARTER = (
 # With so many bytes of new lines the small table of ids has been filled often enough.
 _FRESH_BYTES = 4 * 1024 * 1024
 _ID_TABLES = ("ids", "fresh_ids")
+_UNSETTLED = "INSERT OR REPLACE INTO unsettled VALUES (?, ?, ?)"
 Row = tuple[object, ...]
 
 
@@ -71,6 +73,9 @@ class Ingest:
             lines = [(at, line.why[:200], line.is_damaged) for at, line in block.unread]
             self._connection.executemany("INSERT OR IGNORE INTO unread VALUES (?, ?, ?)", lines)
             block.unread.clear()
+        if block.unsettled:
+            self._connection.executemany(_UNSETTLED, [unsettled_row(*row) for row in block.unsettled])
+            block.unsettled.clear()
         if block.calls > MOST_CALLS // 2 or block.size > _LARGE:
             self._flush()
 
@@ -94,15 +99,17 @@ class Ingest:
         )
 
     def finish(self, entry_at: EntryAt) -> None:
-        """Write the sums, and take the calls out that are counted twice; `entry_at` reads a line."""
+        """Write the sums, and count calls once that stand in several lines; `entry_at` reads a line."""
         self._flush()
-        surplus = Block()
+        surplus, instead = Block(), Block()
         for mark in self._marks_met_twice():
-            self._settle_mark(mark, entry_at, surplus)
+            self._merge_mark(mark, entry_at, surplus, instead)
             if surplus.calls > _LARGE:
                 self._write(surplus, -1)
-                surplus = Block()
+                self._write(instead, 1)
+                surplus, instead = Block(), Block()
         self._write(surplus, -1)
+        self._write(instead, 1)
         if self._is_full:
             self._put_together()
 
@@ -123,22 +130,65 @@ class Ingest:
                 met.update(mark for (mark,) in run(known, some))
         return [mark for mark, times in met.items() if times > 1]
 
-    def _settle_mark(self, mark: int, entry_at: EntryAt, surplus: Block) -> None:
-        """Keep one call of each id: the first whose cost is certain, else the first with a cost, else the first."""
-        starts = sorted(_starts(self._connection, mark))
+    def _merge_mark(self, mark: int, entry_at: EntryAt, surplus: Block, instead: Block) -> None:
+        """Count the lines of each id as the one call that they are, at the offset of the first of them."""
         by_id: dict[str, list[tuple[int, Entry]]] = {}
-        for start in starts:
+        for start in sorted(_starts(self._connection, mark)):
             entry = entry_at(start)
             if entry is not None:
                 by_id.setdefault(entry.id, []).append((start, entry))
         for found in by_id.values():
-            best = min(found, key=lambda pair: (not pair[1].is_certain, pair[1].cost is None, pair[0]))
-            for start, entry in (pair for pair in found if pair is not best):
-                surplus.count(entry, start)
+            if len(found) > 1:
+                self._merge(mark, found, entry_at, surplus, instead)
+
+    def _merge(
+        self, mark: int, found: list[tuple[int, Entry]], entry_at: EntryAt, surplus: Block, instead: Block
+    ) -> None:
+        first = found[0][0]
+        lines: list[Entry] = []
+        for start, entry in found:
+            counted = [entry, *_entries_at(merged_into(self._connection, start), entry_at)]
+            surplus.count(merged(counted), start)
+            lines += counted
+            if start != first:
                 for table in _ID_TABLES:
                     forget = f"DELETE FROM {table} WHERE mark = ? AND start = ?"  # noqa: S608  # own names
                     self._connection.execute(forget, (mark, start))
-                self._connection.execute("INSERT OR IGNORE INTO superseded VALUES (?)", (start,))
+                moved = [start, *merged_into(self._connection, start)]
+                rows = [(at, first, merged_mark(at, first)) for at in moved]
+                self._connection.executemany("INSERT OR REPLACE INTO merged VALUES (?, ?, ?)", rows)
+            self._connection.execute("DELETE FROM unsettled WHERE start = ?", (start,))
+        whole = merged(lines)
+        instead.count(whole, first)
+        if whole.is_unsettled or whole.is_doubtful:
+            self._connection.execute(_UNSETTLED, unsettled_row(first, whole.is_doubtful))
+
+
+def unsettled_row(start: int, is_doubtful: bool) -> Row:
+    """Return the row of a call that is not settled, with a mark of what is in it."""
+    return (start, int(is_doubtful), mark_of(repr((start, int(is_doubtful))).encode()))
+
+
+def merged_mark(start: int, first: int) -> int:
+    """Return the mark of the row that says which line another one belongs to."""
+    return mark_of(repr((start, first)).encode())
+
+
+def merged_into(connection: sqlite3.Connection, first: int) -> list[int]:
+    """Return where the further lines of a call begin whose first line begins at an offset."""
+    rows = connection.execute("SELECT start, mark FROM merged WHERE first = ? ORDER BY start", (first,)).fetchall()
+    if any(mark != merged_mark(start, first) for start, mark in rows):
+        raise Damaged("its lines of one call are damaged")
+    return [start for start, _ in rows]
+
+
+def whole_entry(connection: sqlite3.Connection, first: int, entry: Entry, entry_at: EntryAt) -> Entry:
+    """Return a call as all of its lines tell it, given the first of them."""
+    return merged([entry, *_entries_at(merged_into(connection, first), entry_at)])
+
+
+def _entries_at(starts: list[int], entry_at: EntryAt) -> list[Entry]:
+    return [entry for entry in map(entry_at, starts) if entry is not None]
 
 
 @lru_cache(maxsize=8)  # a single call makes one row for each of its groups
@@ -188,9 +238,12 @@ def hold_row(hold: Hold) -> Row:
 
 
 def known_entry(connection: sqlite3.Connection, identity: str, entry_at: EntryAt) -> Entry | None:
-    """Give the call that counts for an id, None when there is none yet."""
-    found = (entry_at(start) for start in _starts(connection, mark_of(identity.encode())))
-    return next((entry for entry in found if entry is not None and entry.id == identity), None)
+    """Return the call that is booked under an id, None when there is none yet."""
+    for start in _starts(connection, mark_of(identity.encode())):
+        entry = entry_at(start)
+        if entry is not None and entry.id == identity:
+            return whole_entry(connection, start, entry, entry_at)
+    return None
 
 
 def _starts(connection: sqlite3.Connection, mark: int) -> list[int]:

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta, tzinfo
 from openrouter_usage.entry import Hold
 from openrouter_usage.errors import InvalidValue
 from openrouter_usage.index.blocks import mark_of
-from openrouter_usage.index.ingest import GROUPS, SPAN_DAYS, hold_row, span_slot
+from openrouter_usage.index.ingest import GROUPS, SPAN_DAYS, hold_row, merged_mark, span_slot, unsettled_row
 from openrouter_usage.index.schema import Damaged, marks, portions
 from openrouter_usage.index.usual import DAY_SLOTS, QUARTER_S, quarter_of
 from openrouter_usage.index.vector import COLUMNS, from_columns
@@ -160,10 +160,51 @@ def _hold(row: tuple[object, ...]) -> Hold:
     return hold
 
 
-def superseded_in(connection: sqlite3.Connection, first: int, last: int) -> set[int]:
-    """Give the offsets of lines that do not count, for another stands in their place."""
-    rows = connection.execute("SELECT start FROM superseded WHERE start >= ? AND start <= ?", (first, last))
-    return {start for (start,) in rows}
+def merged_in(connection: sqlite3.Connection, first: int, last: int) -> tuple[set[int], set[int]]:
+    """Return, of the lines between two offsets, those that further lines complete, and those further lines.
+
+    A further line does not count by itself; the first one counts with all that the further ones know.
+    """
+    completed = connection.execute("SELECT DISTINCT first FROM merged WHERE first >= ? AND first <= ?", (first, last))
+    rows = connection.execute("SELECT start, first, mark FROM merged WHERE start >= ? AND start <= ?", (first, last))
+    further = set()
+    for start, of, mark in rows:
+        if mark != merged_mark(start, of):
+            raise Damaged("its lines of one call are damaged")
+        further.add(start)
+    return {start for (start,) in completed}, further
+
+
+def lines_of_calls(connection: sqlite3.Connection) -> tuple[set[int], dict[int, int]]:
+    """Return the first lines that further ones complete, and each further line with the first one of its call."""
+    first_of = {}
+    for start, first, mark in connection.execute("SELECT start, first, mark FROM merged"):
+        if mark != merged_mark(start, first):
+            raise Damaged("its lines of one call are damaged")
+        first_of[start] = first
+    return set(first_of.values()), first_of
+
+
+def unsettled_starts(connection: sqlite3.Connection, *, only_doubtful: bool = False) -> list[int]:
+    """Return where the calls stand that OpenRouter can still be asked about, or only those with an absurd bill."""
+    which = " WHERE is_doubtful" if only_doubtful else ""
+    rows = connection.execute(f"SELECT * FROM unsettled{which} ORDER BY start").fetchall()  # noqa: S608  # own words
+    if any(unsettled_row(row[0], bool(row[1])) != row for row in rows):
+        raise Damaged("its unsettled calls are damaged")
+    return [row[0] for row in rows]
+
+
+def unsettled_count(connection: sqlite3.Connection) -> int:
+    """Count the booked calls that OpenRouter can still be asked about."""
+    return int(connection.execute("SELECT count(*) FROM unsettled").fetchone()[0])
+
+
+def last_slot_from(connection: sqlite3.Connection, first_day: int) -> int | None:
+    """Return the last quarter of an hour with calls, None when none is on a day or later."""
+    (slot,) = connection.execute(
+        "SELECT max(slot) FROM quarters WHERE slot >= ? AND requests > 0", (first_day * DAY_SLOTS,)
+    ).fetchone()
+    return None if slot is None else int(slot)
 
 
 def unread_lines(connection: sqlite3.Connection) -> list[tuple[int, str, bool]]:

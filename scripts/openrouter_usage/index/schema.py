@@ -12,7 +12,7 @@ from openrouter_usage.files import distrust
 from openrouter_usage.index.vector import COLUMNS
 
 # Raised whenever the meaning of a table changes: an index of another version is made anew.
-VERSION = 3
+VERSION = 4
 _OURS = 0x4F52_5549  # "ORUI": tells an index from any other database
 _SUMS = "mark INTEGER NOT NULL, " + ", ".join(f"{name} INTEGER NOT NULL" for name in COLUMNS)
 _TABLES = f"""
@@ -23,13 +23,16 @@ CREATE TABLE sums (slot INTEGER, grouping INTEGER, name TEXT, {_SUMS},
 CREATE TABLE quarters (slot INTEGER PRIMARY KEY, first_offset INTEGER, last_offset INTEGER, {_SUMS});
 CREATE TABLE ids (mark INTEGER, start INTEGER, PRIMARY KEY (mark, start)) WITHOUT ROWID;
 CREATE TABLE fresh_ids (mark INTEGER, start INTEGER, PRIMARY KEY (mark, start)) WITHOUT ROWID;
-CREATE TABLE superseded (start INTEGER PRIMARY KEY);
+CREATE TABLE merged (start INTEGER PRIMARY KEY, first INTEGER NOT NULL, mark INTEGER NOT NULL);
+CREATE INDEX merged_first ON merged (first);
+CREATE TABLE unsettled (start INTEGER PRIMARY KEY, is_doubtful INTEGER NOT NULL, mark INTEGER NOT NULL);
+CREATE INDEX unsettled_doubtful ON unsettled (start) WHERE is_doubtful;
 CREATE TABLE holds (id TEXT PRIMARY KEY, mark INTEGER NOT NULL, ts TEXT NOT NULL, model TEXT NOT NULL,
     max_cost TEXT NOT NULL, generation TEXT NOT NULL, session TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE unread (start INTEGER PRIMARY KEY, why TEXT NOT NULL, is_damaged INTEGER NOT NULL);
 """
 _MOST_VALUES = 500
-_NAMES = ("position", "sums", "quarters", "ids", "fresh_ids", "superseded", "holds", "unread")
+_NAMES = ("position", "sums", "quarters", "ids", "fresh_ids", "merged", "unsettled", "holds", "unread")
 
 
 # A damaged file can make even the message of an error one that cannot be read.

@@ -10,18 +10,20 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from pathlib import Path
+from typing import NamedTuple
 
 from openrouter_usage.entry import Entry, Hold, Release, Unread
 from openrouter_usage.errors import InvalidValue
 from openrouter_usage.index import query
-from openrouter_usage.index.ingest import known_entry
+from openrouter_usage.index.ingest import EntryAt, known_entry, whole_entry
 from openrouter_usage.index.position import load_position
-from openrouter_usage.index.usual import is_usual
+from openrouter_usage.index.usual import DAY_SLOTS, is_usual, quarter_of
 from openrouter_usage.ledger import sums
 from openrouter_usage.ledger.engine import Engine
 from openrouter_usage.ledger.tail import Notice, Progress
 from openrouter_usage.lines import read_line, write_line
-from openrouter_usage.period import UTC, Period
+from openrouter_usage.merging import completing, merged
+from openrouter_usage.period import FOREVER, UTC, Period
 from openrouter_usage.usage import Usage
 
 
@@ -36,20 +38,41 @@ class UnreadLine:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What is to be known about a ledger beside its sums."""
+    """What is to be known about a ledger beside its sums.
+
+    `unsettled` calls are booked without a certain cost, and OpenRouter can be asked about them; `doubtful` ones have a
+    bill that nobody can believe.
+    """
 
     size: int
     unread: tuple[UnreadLine, ...]
     duplicates: int
     holds: tuple[Hold, ...]
+    unsettled: int = 0
+    doubtful: tuple[Entry, ...] = ()
+
+
+class Ahead(NamedTuple):
+    """The calls that are dated in the future: what they used, and the last moment (to a quarter of an hour)."""
+
+    usage: Usage
+    last: datetime
+
+
+class Appended(NamedTuple):
+    """What became of calls: new ones, and those that were booked already and are better known now."""
+
+    new: int
+    completed: int
 
 
 class Committed:
     """What is spent and held at the moment of a decision, while nobody else can change it."""
 
-    def __init__(self, index: sqlite3.Connection) -> None:
-        """Look into the index of a locked ledger."""
+    def __init__(self, index: sqlite3.Connection, entry_at: EntryAt) -> None:
+        """Look into the index of a locked ledger; `entry_at` reads a line of it."""
         self._index = index
+        self._entry_at = entry_at
 
     def spent(self, period: Period) -> Usage:
         """Sum the settled calls of whole UTC days."""
@@ -58,6 +81,10 @@ class Committed:
     def holds(self) -> list[Hold]:
         """Give the holds that have not ended."""
         return query.open_holds(self._index)
+
+    def doubtful(self) -> list[Entry]:
+        """Return the calls with an unbelievable bill that nobody has looked at."""
+        return _unsettled(self._index, self._entry_at, only_doubtful=True)
 
 
 class Ledger:
@@ -82,30 +109,63 @@ class Ledger:
         """Close the files; the next verb opens them again."""
         self.engine.close()
 
-    def append(self, entry: Entry, *, durable: bool = False) -> bool:
-        """Write a call; False, and nothing written, when its id is known with a cost that is no worse."""
-        return self.append_all([entry], durable=durable) == 1
+    def append(self, entry: Entry, *, durable: bool = False, may_redate: bool = False) -> bool:
+        """Write a call; False, and nothing written, when its id is known and all that the entry says with it.
 
-    def append_all(self, entries: Iterable[Entry], *, durable: bool = False) -> int:
-        """Write those calls that are new, at once, and give their number."""
+        What the entry knows better completes the call that is booked. With `may_redate` its time is better known too.
+        """
+        return any(self.append_all([entry], durable=durable, may_redate=may_redate))
+
+    def append_all(
+        self, entries: Iterable[Entry], *, durable: bool = False, may_lower: bool = True, may_redate: bool = False
+    ) -> Appended:
+        """Write what is new of some calls, at once. Without `may_lower` no call counts for less than before."""
         wanted = list(entries)
 
-        def work(index: sqlite3.Connection) -> int:
-            new = list(self._new(index, wanted))
-            if new:
-                self.engine.write(b"".join(map(_line, new)), durable=durable)
-            return len(new)
+        def work(index: sqlite3.Connection) -> Appended:
+            met: dict[str, Entry] = {}
+            lines: list[Entry] = []
+            new = completed = 0
+            for entry in wanted:
+                known = met.get(entry.id) or self._known(index, entry.id)
+                line = completing(entry, known, may_lower=may_lower, may_redate=may_redate) if known else entry
+                if line is None:
+                    continue
+                if entry.id:
+                    met[entry.id] = merged([known, line]) if known else line
+                new, completed = new + (known is None), completed + (known is not None)
+                lines.append(line)
+            if lines:
+                self.engine.write(b"".join(map(_line, lines)), durable=durable)
+            return Appended(new, completed)
 
         return self.engine.locked(work)
 
-    def _new(self, index: sqlite3.Connection, entries: Iterable[Entry]) -> Iterator[Entry]:
-        met: dict[str, Entry] = {}
-        for entry in entries:
-            known = met.get(entry.id) or (known_entry(index, entry.id, self.engine.entry_at) if entry.id else None)
-            if known is None or _is_better(entry, known):
-                if entry.id:
-                    met[entry.id] = entry
-                yield entry
+    def _known(self, index: sqlite3.Connection, identity: str) -> Entry | None:
+        return known_entry(index, identity, self.engine.entry_at) if identity else None
+
+    def known(self, identity: str) -> Entry | None:
+        """Return the call that is booked under an id, None when there is none."""
+        return self.engine.reading(lambda index: self._known(index, identity))
+
+    def unsettled(self) -> list[Entry]:
+        """Return the booked calls that OpenRouter can still be asked about, or whose bill is unbelievable."""
+        return self.engine.reading(lambda index: _unsettled(index, self.engine.entry_at))
+
+    def ahead(self, moment: datetime, *, untouched: bool = False) -> Ahead | None:
+        """Sum the calls that are dated on the UTC day of a moment or later; None when there are none.
+
+        With `untouched` all files stay as they are.
+        """
+
+        def work(index: sqlite3.Connection) -> Ahead | None:
+            last = query.last_slot_from(index, quarter_of(moment) // DAY_SLOTS)
+            if last is None:
+                return None
+            usage = sums.spent(index, Period(moment, FOREVER, "ahead"))
+            return Ahead(usage, sums.moment_of(last)) if usage.requests else None
+
+        return self.engine.looking(work) if untouched else self.engine.reading(work)
 
     def entries(self, period: Period | None = None) -> Iterator[Entry]:
         """Give the calls of a period, or all, in the order of the file, each id once."""
@@ -125,7 +185,7 @@ class Ledger:
 
     def committed(self, look: Callable[[Committed], None]) -> None:
         """Show what is spent and held, as of one moment."""
-        self.engine.reading(lambda index: look(Committed(index)))
+        self.engine.reading(lambda index: look(Committed(index, self.engine.entry_at)))
 
     def health(self, *, untouched: bool = False) -> Health:
         """Tell about lines that are not counted, duplicates, and holds that have not ended.
@@ -139,8 +199,15 @@ class Ledger:
             position = load_position(index)
             if status and position and position.offset < status.st_size:
                 unread.append(UnreadLine(position.offset, "without an end", True))
-            duplicates = index.execute("SELECT count(*) FROM superseded").fetchone()[0]
-            return Health(status.st_size if status else 0, tuple(unread), duplicates, tuple(query.open_holds(index)))
+            duplicates = index.execute("SELECT count(*) FROM merged").fetchone()[0]
+            return Health(
+                status.st_size if status else 0,
+                tuple(unread),
+                duplicates,
+                tuple(query.open_holds(index)),
+                query.unsettled_count(index),
+                tuple(_unsettled(index, self.engine.entry_at, only_doubtful=True)),
+            )
 
         return self.engine.looking(work) if untouched else self.engine.reading(work)
 
@@ -148,7 +215,7 @@ class Ledger:
         """Set money aside if `check` does not raise; the look and the hold are one step for everybody else."""
 
         def work(index: sqlite3.Connection) -> None:
-            check(Committed(index))
+            check(Committed(index, self.engine.entry_at))
             self.engine.write(_line(hold), durable=True)
 
         self.engine.locked(work)
@@ -161,10 +228,12 @@ class Ledger:
 
         def work(index: sqlite3.Connection) -> bool:
             is_open = query.open_hold(index, entry.hold) is not None
-            known = known_entry(index, entry.id, self.engine.entry_at) if entry.id else None
-            if not is_open and (not entry.id or (known is not None and not _is_better(entry, known))):
+            known = self._known(index, entry.id)
+            line = completing(entry, known) if known else entry
+            if not is_open and (not entry.id or line is None):
                 return False
-            self.engine.write(_line(entry), durable=True)
+            # The hold of a call that is booked already ends with this line, whatever else is in it.
+            self.engine.write(_line(line or replace(known or entry, hold=entry.hold)), durable=True)
             return True
 
         return self.engine.locked(work)
@@ -202,6 +271,10 @@ def _line(record: Entry | Hold | Release) -> bytes:
     return line
 
 
-def _is_better(entry: Entry, known: Entry) -> bool:
-    """Tell whether a second report of a call knows its cost where the first one did not."""
-    return (entry.is_certain and not known.is_certain) or (entry.cost is not None and known.cost is None)
+def _unsettled(index: sqlite3.Connection, entry_at: EntryAt, *, only_doubtful: bool = False) -> list[Entry]:
+    found = []
+    for start in query.unsettled_starts(index, only_doubtful=only_doubtful):
+        entry = entry_at(start)
+        if entry is not None:
+            found.append(whole_entry(index, start, entry, entry_at))
+    return found

@@ -7,7 +7,7 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from openrouter_usage.errors import LedgerError
 from openrouter_usage.files import sync_folder
 from openrouter_usage.index import query
 from openrouter_usage.index.blocks import lines_of
+from openrouter_usage.index.ingest import whole_entry
 from openrouter_usage.index.position import load_position
 from openrouter_usage.ledger.engine import Engine
 from openrouter_usage.ledger.file import BLOCK
@@ -43,23 +44,21 @@ class Cleaned:
 class _Sieve:
     """Decides line by line; open holds and lines that are not understood always stay."""
 
-    def __init__(self, index: sqlite3.Connection, before: datetime) -> None:
-        self._before = before
+    def __init__(self, engine: Engine, index: sqlite3.Connection, takes_out: Callable[[Entry], bool]) -> None:
+        self._engine = engine
+        self._index = index
+        self._takes_out = takes_out
         self._open = {hold.id for hold in query.open_holds(index)}
-        self._superseded = query.superseded_in(index, 0, 2**62)
-        self._ended_old: set[str] = set()
+        self._completed, self._first_of = query.lines_of_calls(index)
+        self._gone: set[int] = set()
         self.removed = self.kept = 0
         self.usage = NOTHING
 
     def keeps(self, at: int, line: bytes) -> bool:
-        """Tell whether a line stays, and count it."""
+        """Check whether a line stays, and count it."""
         record = read_line(line)
         if isinstance(record, Entry):
-            # A second report of a call goes with the first, or it would begin to count.
-            stays = record.ts >= self._before and at not in self._superseded
-            if not stays and at not in self._superseded:
-                self.removed += 1
-                self.usage += record.usage
+            stays = self._keeps_call(at, record)
         elif isinstance(record, Hold):
             # An ended hold goes whatever its age: should its end go, it would be open again.
             stays = record.id in self._open
@@ -68,12 +67,30 @@ class _Sieve:
         self.kept += stays
         return stays
 
+    def _keeps_call(self, at: int, entry: Entry) -> bool:
+        """Keep or drop all lines of a call together: one that is left alone would begin to count, or know less."""
+        if at in self._first_of:
+            return self._first_of[at] not in self._gone
+        if at in self._completed:
+            entry = whole_entry(self._index, at, entry, self._engine.entry_at)
+        if not self._takes_out(entry):
+            return True
+        self._gone.add(at)
+        self.removed += 1
+        self.usage += entry.usage
+        return False
+
 
 def clean(engine: Engine, before: datetime, *, dry_run: bool) -> Cleaned:
     """Take out the calls before a moment; LedgerError leaves the ledger as it was."""
+    return take_out(engine, lambda entry: entry.ts < before, dry_run=dry_run)
+
+
+def take_out(engine: Engine, takes_out: Callable[[Entry], bool], *, dry_run: bool) -> Cleaned:
+    """Take out the calls that a rule names; LedgerError leaves the ledger as it was."""
 
     def work(index: sqlite3.Connection) -> Cleaned:
-        sieve, position = _Sieve(index, before), load_position(index)
+        sieve, position = _Sieve(engine, index, takes_out), load_position(index)
         # What came after the index has read is nobody's to judge: it stays, whatever it is.
         end = position.offset if position else 0
         if not dry_run and end:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 
 from openrouter_usage.entry import Entry
 from openrouter_usage.index import query
 from openrouter_usage.index.blocks import Block, read_block
+from openrouter_usage.index.ingest import whole_entry
 from openrouter_usage.index.usual import DAY_SLOTS, QUARTER_S
 from openrouter_usage.index.vector import columns, from_columns
 from openrouter_usage.ledger.engine import Engine
@@ -46,7 +47,7 @@ def totals(engine: Engine, index: sqlite3.Connection, period: Period | None, by:
     if known is None:
         return Totals(NOTHING, {})
     # All calls are known, so the first and the last day may as well be taken whole.
-    start, end = _at(known[0] // DAY_SLOTS * DAY_SLOTS), _at(-(-known[1] // DAY_SLOTS) * DAY_SLOTS)
+    start, end = moment_of(known[0] // DAY_SLOTS * DAY_SLOTS), moment_of(-(-known[1] // DAY_SLOTS) * DAY_SLOTS)
     if period:
         start, end = max(start, period.start), min(end, period.end)
     if start >= end:
@@ -65,7 +66,7 @@ def _by_day(engine: Engine, index: sqlite3.Connection, start: datetime, end: dat
         if shift is not None:
             _add(groups, query.sums_by_day(index, low, high, shift))
         else:
-            _add(groups, _read(engine, index, _at(low), _at(high), name_of))
+            _add(groups, _read(engine, index, moment_of(low), moment_of(high), name_of))
     for low_at, high_at in _edges(start, end, first, stop):
         _add(groups, _read(engine, index, low_at, high_at, name_of))
     return groups
@@ -91,7 +92,7 @@ def _edges(start: datetime, end: datetime, first: int, stop: int) -> list[tuple[
     """Give what whole quarters of an hour leave of a period at its ends."""
     if first >= stop:
         return [(start, end)]
-    return [(low, high) for low, high in ((start, _at(first)), (_at(stop), end)) if low < high]
+    return [(low, high) for low, high in ((start, moment_of(first)), (moment_of(stop), end)) if low < high]
 
 
 def _whole_days(index: sqlite3.Connection, first: int, end: int, by: str) -> Groups:
@@ -106,16 +107,19 @@ def _with_untagged(groups: Groups, everything: Usage) -> Groups:
 
 def _read_quarters(engine: Engine, index: sqlite3.Connection, first: int, end: int, by: str) -> Groups:
     """Sum quarters of an hour from their lines, without making an Entry of each."""
-    span = query.span_of(index, _at(first), _at(end - 1)) if first < end else None
+    span = query.span_of(index, moment_of(first), moment_of(end - 1)) if first < end else None
     if span is None:
         return {}
     block, surplus = Block(range(first, end)), Block(range(first, end))
     for at, text in engine.blocks(*span):
         read_block(text, at, block)
-    for at in query.superseded_in(index, *span):
+    completed, further = query.merged_in(index, *span)
+    for at in completed | further:
         entry = engine.entry_at(at)
         if entry is not None:
             surplus.count(entry, at)
+            if at in completed:
+                block.count(whole_entry(index, at, entry, engine.entry_at), at)
     groups: Groups = {}
     for part, sign in ((block, 1), (surplus, -1)):
         named = {name.decode(): from_columns(columns(vector)) for name, vector in part.wanted(by).items()}
@@ -138,7 +142,8 @@ def _add(groups: Groups, more: Groups) -> None:
         groups[name] = groups[name] + usage if name in groups else usage
 
 
-def _at(slot: int) -> datetime:
+def moment_of(slot: int) -> datetime:
+    """Return the moment at which a quarter of an hour begins, numbered since 1970."""
     return _EPOCH + timedelta(seconds=slot * QUARTER_S)
 
 
@@ -162,14 +167,30 @@ def counted_entries(
     span = query.span_of(index, start, end)
     if span is None:
         return iter(())
-    skipped = query.superseded_in(index, *span)
-    return _within(engine.lines(*span), skipped, start, end)
+    return _within(engine, index, span, start, end)
 
 
-def _within(lines: Iterator[tuple[int, bytes]], skipped: set[int], start: datetime, end: datetime) -> Iterator[Entry]:
+def _within(
+    engine: Engine, index: sqlite3.Connection, span: tuple[int, int], start: datetime, end: datetime
+) -> Iterator[Entry]:
+    completed, further = query.merged_in(index, *span)
+    # The further lines may stand anywhere, and the index may be closed by the time that their call is read.
+    whole = {}
+    for at in completed:
+        entry = engine.entry_at(at)
+        if entry is not None:
+            whole[at] = whole_entry(index, at, entry, engine.entry_at)
+    return _counted(engine.lines(*span), whole, further, start, end)
+
+
+def _counted(
+    lines: Iterator[tuple[int, bytes]], whole: Mapping[int, Entry], further: set[int], start: datetime, end: datetime
+) -> Iterator[Entry]:
     for at, line in lines:
-        record = read_line(line)
-        if isinstance(record, Entry) and at not in skipped and start <= record.ts < end:
+        if at in further:
+            continue
+        record = whole.get(at) or read_line(line)
+        if isinstance(record, Entry) and start <= record.ts < end:
             yield record
 
 

@@ -54,6 +54,8 @@ def as_json(report: Report, now: datetime) -> str:
         "more": {"count": report.more_count, **_usage(report.more)},
         "open_holds": report.open_holds,
         "held_usd": report.held,
+        "unsettled_calls": report.unsettled,
+        "ahead": {"calls": report.ahead_calls, "cost_usd": report.ahead},
         "trend": _shares(report.trend),
         "earlier": {"days": report.earlier_days, **_usage(report.earlier)},
         "utc": None

@@ -14,7 +14,7 @@ from openrouter_usage.answers.call import CallUsage
 from openrouter_usage.answers.generation import Generation
 from openrouter_usage.budget import Caps, check, counted_at
 from openrouter_usage.entry import LONGEST_NAME, Entry, Hold, checked_hold, record_values
-from openrouter_usage.errors import InvalidValue, LedgerError, NotFound, OpenRouterUsageError, Refused
+from openrouter_usage.errors import InvalidValue, LedgerError, NotFound, OpenRouterUsageError, Refused, Unbelievable
 from openrouter_usage.ledger import spool
 from openrouter_usage.ledger.books import Ledger
 from openrouter_usage.lines import write_line
@@ -87,6 +87,8 @@ class Booking:
     def remark(self) -> str:
         """Say how a call that failed stands in the books; "" when it cost nothing, or is not booked."""
         if self.entry is not None:
+            if self.entry.told:
+                return f"its bill is unbelievable; look at it, then run: settle --id {self.entry.id}"
             cost = "an unknown amount" if self.entry.cost is None else format_usd(self.entry.cost)
             return f"the call cost {cost}"
         if self.hold is None or self._is_released:
@@ -112,21 +114,38 @@ class Booking:
         return self._write(generation.entry(self._clock(), session=self._session, requested=self._model))
 
     def settle_estimated(self, usage: CallUsage, *, streamed: bool, latency_ms: int | None) -> Entry:
-        """End the hold of a call that was answered and whose cost nobody tells: all that was held counts."""
+        """End the hold of a call whose cost nobody tells, or nobody can believe: all that was held counts."""
         held = self.hold.max_cost if self.hold else None
         known = replace(usage, cost=held)
         entry = known.entry(self._clock(), requested=self._model, session=self._session)
         source = "" if held is None else "estimated"
+        if usage.told:
+            # A person has to look at it, and needs a name for it: a call without an id has its hold's.
+            entry = replace(entry, id=entry.id or (self.hold.id if self.hold else ""), told=usage.told)
         return self._write(replace(entry, cost_source=source, streamed=streamed or None, latency_ms=latency_ms))
 
     def leave(self, usage: CallUsage, *, latency_ms: int | None) -> None:
         """Write down what is known of a stream that nobody ended; what it cost, if unknown, is left to `settle`."""
+        if usage.told:
+            self.settle_estimated(usage, streamed=True, latency_ms=latency_ms)
+            return
         if usage.cost is not None or self.hold is None:
             self.settle(usage, streamed=True, latency_ms=latency_ms)
             return
         self.name_generation(usage.id)
         entry = usage.entry(self._clock(), requested=self._model, session=self._session)
         count_in_sessions(entry, self._sessions)
+
+    def settle_by_asking(self, look_up: LookUp, usage: CallUsage, *, streamed: bool, latency_ms: int | None) -> bool:
+        """End the hold with what OpenRouter says when it is asked; False when it does not say yet."""
+        try:
+            found = looked_up(look_up, usage.id)
+        except Unbelievable as error:
+            self.settle_estimated(replace(usage, told=error.told), streamed=streamed, latency_ms=latency_ms)
+            return True
+        if found is not None:
+            self.settle_late(found)
+        return found is not None
 
     def _write(self, entry: Entry) -> Entry:
         entry = replace(entry, tags=self._tags)
@@ -167,11 +186,16 @@ class Booking:
 
 
 def looked_up(look_up: LookUp, generation: str) -> Generation | None:
-    """Ask for a generation; None when OpenRouter does not know it yet, or cannot be asked."""
+    """Ask for a generation; None when OpenRouter does not know it yet, or cannot be asked.
+
+    Raises Unbelievable for a bill that nobody can believe.
+    """
     try:
         return look_up(generation) if generation else None
     except NotFound:
         return None
+    except Unbelievable:
+        raise
     except OpenRouterUsageError as error:
         logger.warning("%s could not be looked up: %s", generation, error.message)
         return None

@@ -28,13 +28,13 @@ from openrouter_usage.errors import (
     Unreachable,
     may_have_arrived,
 )
-from openrouter_usage.exactjson import Json, dumps, loads
+from openrouter_usage.exactjson import Json, dumps, loads, loads_oddly
 from openrouter_usage.money import ZERO
 from openrouter_usage.prices import current_prices, price_file
 from openrouter_usage.pricing import PriceList, WorstCase, fitted, limited, price_capped, worst_case
 from openrouter_usage.settings import Settings
 from openrouter_usage.text import quoted
-from openrouter_usage.tracker.booking import Booking, looked_up
+from openrouter_usage.tracker.booking import Booking
 from openrouter_usage.tracker.chunks import ChunkStream
 from openrouter_usage.tracker.lookup import patiently
 
@@ -113,7 +113,7 @@ class Caller:
         usage = replace(usage, id=usage.id or answer.generation)
         failed = complaint(parsed)
         try:
-            if failed is None or usage.cost is not None:
+            if failed is None or usage.cost is not None or usage.told:
                 self._settle(booking, usage, streamed=False, latency_ms=_since(began))
             else:
                 failed.generation = usage.id
@@ -122,7 +122,7 @@ class Caller:
             booking.name_generation(usage.id)
             raise
         if failed is not None:
-            failed.hint = failed.hint if usage.cost is None else _joined(failed.hint, booking.remark)
+            failed.hint = failed.hint if usage.cost is None and not usage.told else _joined(failed.hint, booking.remark)
             raise failed
         return json.loads(answer.body)  # type: ignore[no-any-return]  # an object, as _parsed has seen
 
@@ -157,9 +157,7 @@ class Caller:
             return
         booking.end_after(error)
         if error.may_have_arrived and error.generation:
-            found = looked_up(self.look_up, error.generation)
-            if found is not None:
-                booking.settle_late(found)
+            booking.settle_by_asking(self.look_up, CallUsage(id=error.generation), streamed=False, latency_ms=None)
         error.hint = _joined(error.hint, booking.remark)
 
     def _settle(self, booking: Booking, usage: CallUsage, *, streamed: bool, latency_ms: int) -> None:
@@ -169,9 +167,11 @@ class Caller:
             return
         # First of all written down: whatever ends the look-up, `settle` can ask again.
         booking.name_generation(usage.id)
-        found = looked_up(self.look_up, usage.id)
-        if found is not None:
-            booking.settle_late(found)
+        # An unbelievable bill is left to a person, who looks at it: it must not be explained away in passing.
+        if usage.told:
+            booking.settle_estimated(usage, streamed=streamed, latency_ms=latency_ms)
+        elif booking.settle_by_asking(self.look_up, usage, streamed=streamed, latency_ms=latency_ms):
+            pass
         elif usage.has_usage or (not streamed and usage.id):
             booking.settle_estimated(usage, streamed=streamed, latency_ms=latency_ms)
         # Else the stream was cut and nobody knows yet: the hold stays open, and `settle` asks again.
@@ -184,7 +184,7 @@ class Caller:
 def _parsed(answer: Answer) -> Json:
     """Parse a good answer; BadAnswer when it is no JSON object, or one that answers nothing."""
     try:
-        parsed = loads(answer.body)
+        parsed = loads_oddly(answer.body)
     except ValueError:
         parsed = None
     wrong = "" if isinstance(parsed, dict) else "is no JSON object"

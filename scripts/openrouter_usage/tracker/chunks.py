@@ -21,7 +21,7 @@ from openrouter_usage.client.sse import DONE, events
 from openrouter_usage.client.transport import OpenAnswer
 from openrouter_usage.credentials import scrubbed
 from openrouter_usage.errors import BadAnswer, OpenRouterUsageError, SettingsError
-from openrouter_usage.exactjson import Json, loads
+from openrouter_usage.exactjson import Json, loads_oddly
 from openrouter_usage.ledger.later import put_off
 from openrouter_usage.tracker.written import guarded, is_locking
 
@@ -106,7 +106,7 @@ class ChunkStream:
         try:
             # A server that repeats the key would have it shown.
             text = scrubbed(text)
-            chunk = loads(text)
+            chunk = loads_oddly(text)
         except ValueError:
             chunk = None
         if not isinstance(chunk, dict):

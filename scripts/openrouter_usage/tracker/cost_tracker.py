@@ -205,14 +205,15 @@ class CostTracker:
         return look_up(generation_id, api_key=self._api_key, retries=retries)
 
     def record_from_generation(self, generation_id: str) -> Entry:
-        """Write a call to the ledger as GET /generation tells it, and give it back; twice counts once.
+        """Write a call to the ledger as GET /generation tells it, and return it as it is booked; twice counts once.
 
-        A hold that is open for the call ends with it. Raises NotFound when OpenRouter does not know the call.
+        A hold that is open for the call ends with it, and a call that is booked already is completed: a cost that was
+        unknown, estimated or 0, BYOK money, provider, latency, cached tokens, cache discount. Raises NotFound when
+        OpenRouter does not know the call.
         """
         from openrouter_usage.tracker.settling import record
 
-        entry, _ = record(self.ledger, self._look_up(generation_id), self._clock())
-        return entry
+        return record(self.ledger, self._look_up(generation_id), self._clock()).entry
 
 
 _OPTIONAL = frozenset(

@@ -15,7 +15,7 @@ from openrouter_usage.ledger.books import Ledger
 from openrouter_usage.money import usd
 from openrouter_usage.period import UTC
 from openrouter_usage.settings import ledger_file
-from openrouter_usage.tracker.booking import Booking, LookUp, looked_up
+from openrouter_usage.tracker.booking import Booking, LookUp
 
 LOOK_UPS_AFTER_A_CALL = 2
 
@@ -102,8 +102,7 @@ class BudgetEnforcer:
         """
         from openrouter_usage.tracker.settling import record
 
-        entry, _ = record(self.ledger, self._look_up(generation_id), self._clock())
-        return entry.usage.cost
+        return record(self.ledger, self._look_up(generation_id), self._clock()).entry.usage.cost
 
     def _look_up(self, generation_id: str, retries: int = 4) -> Generation:
         from openrouter_usage.tracker.lookup import look_up
@@ -151,10 +150,8 @@ class HeldCall:
             self._booking.settle(usage, streamed=False, latency_ms=None)
             return answer
         self._booking.name_generation(usage.id)
-        found = looked_up(self._look_up, usage.id)
-        if found is not None:
-            self._booking.settle_late(found)
-        else:
+        asked = not usage.told and self._booking.settle_by_asking(self._look_up, usage, streamed=False, latency_ms=None)
+        if not asked:
             self._booking.settle_estimated(usage, streamed=False, latency_ms=None)
         return answer
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from openrouter_usage.entry import Entry
 from openrouter_usage.ledger.later import do_waiting
+from openrouter_usage.merging import completing, merged
 from openrouter_usage.usage import NOTHING, Usage
 
 _open: ContextVar[tuple[CostSession, ...]] = ContextVar("openrouter_usage_sessions", default=())
@@ -71,27 +72,25 @@ class CostSession:
         return self._usage.unknown
 
     def count(self, entry: Entry) -> None:
-        """Add a call; one that is known by its id is not added again, but gets the cost that was unknown."""
+        """Add a call; one that is known by its id is not added again, but completes it, by the ledger's own rule."""
         if self._process != os.getpid():
             # A thread of the parent may have held the lock when this process was forked off.
             self._mutex, self._process = threading.Lock(), os.getpid()
         with self._mutex:
-            if entry.id and not self._is_news(entry):
-                return
+            known = self._recent.get(entry.id) if entry.id else None
+            if known:
+                # The ledger's own rule for the second report of a call.
+                line = completing(entry, known)
+                if line is None:
+                    return
+                self._usage -= known.usage
+                entry = merged([known, line])
             self._usage += entry.usage
-
-    def _is_news(self, entry: Entry) -> bool:
-        known = self._recent.get(entry.id)
-        if known is not None:
-            # The ledger's own rule for the second report of a call.
-            if known.is_certain or not (entry.is_certain or (entry.cost is not None and known.cost is None)):
-                return False
-            self._usage -= known.usage
-        self._recent[entry.id] = entry
-        if len(self._recent) > _REMEMBERED:
-            # The ledger knows every id; this is only for calls that are reported twice in a short while.
-            del self._recent[next(iter(self._recent))]
-        return True
+            if entry.id:
+                self._recent[entry.id] = entry
+            if len(self._recent) > _REMEMBERED:
+                # The ledger knows every id; this is only for calls that are reported twice in a short while.
+                del self._recent[next(iter(self._recent))]
 
 
 def current_session() -> str:

@@ -7,14 +7,14 @@ from argparse import Namespace
 from datetime import datetime
 from decimal import Decimal
 
-from openrouter_usage.budget import Caps, Scope, scopes
-from openrouter_usage.cli.books import open_ledger
+from openrouter_usage.budget import Caps, Scope, dated_ahead_from, scopes
+from openrouter_usage.cli.books import ahead_notes, open_ledger, unsettled_notes
 from openrouter_usage.cli.output import write
 from openrouter_usage.cli.parser import Parser, checked
 from openrouter_usage.entry import Hold
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.exactjson import Json
-from openrouter_usage.ledger.books import Committed
+from openrouter_usage.ledger.books import Committed, Ledger
 from openrouter_usage.money import add, format_usd, multiply, ratio, rounded, share
 from openrouter_usage.period import UTC, iso, spoken
 from openrouter_usage.preferences import VARIABLES, cap, load_caps, save_caps, save_preference
@@ -55,14 +55,16 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
         save_preference("budget", None)
     now = now or datetime.now(UTC)
     caps = load_caps()
-    found, holds = _standing(caps, now)
+    ledger = open_ledger(PROGRAM)
+    found, holds = _standing(ledger, caps, now)
     overriding = [variable for variable in VARIABLES.values() if os.environ.get(variable, "").strip()]
     notes = [f"{variable} in the environment is in force, whatever is set here" for variable in overriding]
+    notes += [*unsettled_notes(ledger.health()), *ahead_notes(ledger.ahead(dated_ahead_from(now)))]
     write(_as_json(caps, found, holds, notes, now) if options.json else _as_text(caps, found, holds, notes))
     return 0
 
 
-def _standing(caps: Caps, now: datetime) -> tuple[list[Scope], list[Hold]]:
+def _standing(ledger: Ledger, caps: Caps, now: datetime) -> tuple[list[Scope], list[Hold]]:
     """Look at all caps and holds as of one moment."""
     found: list[Scope] = []
     holds: list[Hold] = []
@@ -71,7 +73,7 @@ def _standing(caps: Caps, now: datetime) -> tuple[list[Scope], list[Hold]]:
         found.extend(scopes(caps, books, now))
         holds.extend(books.holds())
 
-    open_ledger(PROGRAM).committed(look)
+    ledger.committed(look)
     return found, holds
 
 
@@ -90,6 +92,11 @@ def _as_text(caps: Caps, found: list[Scope], holds: list[Hold], notes: list[str]
         )
         if scope.unknown_calls:
             lines.append(f"  not counted: {plural(scope.unknown_calls, 'call')} of unknown cost")
+        if scope.ahead_calls:
+            calls = plural(scope.ahead_calls, "call")
+            lines.append(
+                f"  of it {format_usd(scope.ahead)} in {calls} dated in the future, which stay until corrected"
+            )
     if holds:
         lines.append(f"{plural(len(holds), 'call')} running or unsettled{_open_ended(holds)}; {_REMEDY}")
     return "\n".join([*lines, *notes]) + "\n"
@@ -122,6 +129,8 @@ def _as_json(caps: Caps, found: list[Scope], holds: list[Hold], notes: list[str]
             "left_usd": scope.left if scope.period else None,
             "used_percent": _used_percent(scope),
             "unknown_cost_calls": scope.unknown_calls if scope.period else None,
+            "ahead_calls": scope.ahead_calls if scope.period else None,
+            "ahead_usd": scope.ahead if scope.period else None,
             "start": iso(scope.period.start) if scope.period else None,
             "resets_at": iso(scope.period.end) if scope.period else None,
         }

@@ -1,4 +1,4 @@
-"""Take calls before a day out of the ledger; the old file stays beside it as `.1`."""
+"""Take calls before a day, or calls dated in the future, out of the ledger; the old file stays beside it as `.1`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from argparse import Namespace
 from collections.abc import Sequence
 from datetime import date, datetime
 
+from openrouter_usage.budget import dated_ahead_from
 from openrouter_usage.cli.books import open_ledger, read_day
 from openrouter_usage.cli.output import complain, write
 from openrouter_usage.cli.parser import Parser, checked
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.exactjson import Json
-from openrouter_usage.ledger.clean import Cleaned, clean, other_names
+from openrouter_usage.ledger.clean import Cleaned, clean, other_names, take_out
 from openrouter_usage.money import format_usd
 from openrouter_usage.period import UTC, iso, midnight, month, today
 from openrouter_usage.preferences import load_caps
@@ -21,6 +22,7 @@ from openrouter_usage.text import plural, safe
 EXAMPLES = """examples:
   cost_tracker.py clean --before 2026-01-01          shows what would go
   cost_tracker.py clean --before 2026-01-01 --yes    takes it out
+  cost_tracker.py clean --ahead --yes                takes out what a wrong clock dated in the future
 """
 PROGRAM = "cost_tracker.py clean"
 _LINKED = "the ledger has {} (hard links): with --yes it would be refused, for it would become two ledgers"
@@ -28,9 +30,9 @@ _LINKED = "the ledger has {} (hard links): with --yes it would be refused, for i
 
 def describe(parser: Parser) -> None:
     """Add the arguments of this verb."""
-    parser.add_argument(
-        "--before", required=True, metavar="DATE", type=checked(read_day), help="the first UTC day that stays"
-    )
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--before", metavar="DATE", type=checked(read_day), help="the first UTC day that stays")
+    which.add_argument("--ahead", action="store_true", help="calls that are dated in the future")
     parser.add_argument("--yes", action="store_true", help="really do it; without, nothing is changed")
     parser.add_argument("--dry-run", action="store_true", help="only show what would go, even with --yes")
 
@@ -39,18 +41,25 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
     """Print what goes, or would go."""
     now = now or datetime.now(UTC)
     dry = options.dry_run or not options.yes
-    before = midnight(options.before)
-    _check(options.before, now)
     ledger = open_ledger(PROGRAM)
-    done = clean(ledger.engine, before, dry_run=dry)
+    if options.ahead:
+        start = dated_ahead_from(now)
+        done = take_out(ledger.engine, lambda entry: entry.ts >= start, dry_run=dry)
+        which = f"dated {start.date()} UTC or later"
+    else:
+        start = midnight(options.before)
+        _check(options.before, now)
+        done = clean(ledger.engine, start, dry_run=dry)
+        which = f"before {options.before} UTC"
     others = other_names(ledger.path)
     notes = [_LINKED.format(plural(others, "other name"))] if others else []
     for text in notes:
         complain(PROGRAM, text, "delete the other names first")
     if options.json:
-        write(_as_json(done, before, dry, now, notes))
+        bounds: dict[str, Json] = {"before": None, "from": None, "from" if options.ahead else "before": iso(start)}
+        write(_as_json(done, bounds, dry, now, notes))
     else:
-        write(_as_text(done, options.before, dry, is_sure=options.yes))
+        write(_as_text(done, which, dry, is_sure=options.yes))
     return 0
 
 
@@ -70,7 +79,7 @@ def _check(before: date, now: datetime) -> None:
         )
 
 
-def _as_json(done: Cleaned, before: datetime, dry: bool, now: datetime, notes: Sequence[str]) -> str:
+def _as_json(done: Cleaned, bounds: dict[str, Json], dry: bool, now: datetime, notes: Sequence[str]) -> str:
     figures: dict[str, Json] = {
         "removed": done.removed,
         "removed_usd": done.usage.cost,
@@ -79,18 +88,18 @@ def _as_json(done: Cleaned, before: datetime, dry: bool, now: datetime, notes: S
         "kept": done.kept,
     }
     old_file = str(done.kept_as) if done.kept_as else None
-    data: dict[str, Json] = {"before": iso(before), "dry_run": dry, **figures, "old_file": old_file}
+    data: dict[str, Json] = {**bounds, "dry_run": dry, **figures, "old_file": old_file}
     return envelope("clean", now, data, notes=notes)
 
 
-def _as_text(done: Cleaned, before: date, dry: bool, *, is_sure: bool) -> str:
+def _as_text(done: Cleaned, which: str, dry: bool, *, is_sure: bool) -> str:
     byok = f" + {format_usd(done.usage.byok_cost)} BYOK" if done.usage.byok_cost else ""
     unknown = f" + {done.usage.unknown:,} unknown" if done.usage.unknown else ""
-    cost = f"{plural(done.removed, 'call')} before {before} UTC ({format_usd(done.usage.cost)}{byok}{unknown})"
+    cost = f"{plural(done.removed, 'call')} {which} ({format_usd(done.usage.cost)}{byok}{unknown})"
     if dry:
         how = "; nothing was changed" if is_sure else "; --yes does it"
         return f"{cost} would be taken out, {plural(done.kept, 'line')} left{how}\n"
     if not done.removed:
-        return f"nothing before {before} UTC; the ledger is as it was\n"
+        return f"nothing {which}; the ledger is as it was\n"
     old_file = safe(str(done.kept_as), 300)
     return f"{cost} taken out, {plural(done.kept, 'line')} left; the old file is {old_file}\n"

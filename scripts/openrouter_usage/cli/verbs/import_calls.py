@@ -15,6 +15,7 @@ from openrouter_usage.cli.output import complain, write
 from openrouter_usage.cli.parser import Parser, without_keys
 from openrouter_usage.entry import Entry
 from openrouter_usage.errors import SettingsError
+from openrouter_usage.exactjson import Json
 from openrouter_usage.exchange import imported
 from openrouter_usage.ledger.books import Ledger
 from openrouter_usage.period import UTC
@@ -41,16 +42,23 @@ def run(options: Namespace) -> int:
     unread: dict[str, None] = {}
     entries = list(imported(_text(options.file), unread))
     ledger = open_ledger(PROGRAM)
-    added = ledger.append_all(_without_known(ledger, entries), durable=True)
-    left_out = len(entries) - added
+    done = ledger.append_all(map(_harmless, _without_known(ledger, entries)), durable=True, may_lower=False)
+    left_out = len(entries) - done.new - done.completed
     notes = [_unread(list(unread))] if unread else []
     if options.json:
-        write(envelope("import", datetime.now(UTC), {"added": added, "known": left_out}, notes=notes))
+        figures: dict[str, Json] = {"added": done.new, "completed": done.completed, "known": left_out}
+        write(envelope("import", datetime.now(UTC), figures, notes=notes))
     else:
-        write(f"{plural(added, 'call')} added, {left_out:,} already known\n")
+        completed = f"{done.completed:,} completed, " if done.completed else ""
+        write(f"{plural(done.new, 'call')} added, {completed}{left_out:,} already known\n")
         for note in notes:
             complain(PROGRAM, note)
     return 0
+
+
+def _harmless(entry: Entry) -> Entry:
+    """Return a call without what only this machine may decide: a file ends no hold and settles no doubtful bill."""
+    return replace(entry, hold="", seen=False)
 
 
 def _unread(names: list[str]) -> str:

@@ -6,6 +6,7 @@ from argparse import Namespace
 from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from openrouter_usage.answers.generation import Generation
 from openrouter_usage.cli.books import open_ledger
@@ -18,6 +19,9 @@ from openrouter_usage.money import format_usd
 from openrouter_usage.period import UTC, iso, spoken
 from openrouter_usage.render.as_json import envelope
 from openrouter_usage.text import named, safe
+
+if TYPE_CHECKING:
+    from openrouter_usage.tracker.settling import Recorded
 
 EXAMPLES = """examples:
   cost_tracker.py query --id gen-...
@@ -55,19 +59,19 @@ def run(options: Namespace) -> int:
 
     now = datetime.now(UTC)
     generation = look_up(options.id, retries=options.retries, timeout_s=options.timeout)
-    recorded: bool | None = None
+    done: Recorded | None = None
     if options.record:
         from openrouter_usage.tracker.settling import record
 
-        _, recorded = record(open_ledger("cost_tracker.py query"), generation, now)
+        done = record(open_ledger("cost_tracker.py query"), generation, now)
     if options.json:
-        write(envelope("generation", now, _data(generation, recorded)))
+        write(envelope("generation", now, _data(generation, done)))
     else:
-        write("\n".join([*_lines(generation), *_recorded(recorded)]) + "\n")
+        write("\n".join([*_lines(generation), *_recorded(done)]) + "\n")
     return 0
 
 
-def _data(generation: Generation, recorded: bool | None) -> dict[str, Json]:
+def _data(generation: Generation, done: Recorded | None) -> dict[str, Json]:
     """Return the figures under this program's names, and every field as OpenRouter sent it under its own."""
     data: dict[str, Json] = {}
     for field in fields(generation):
@@ -75,7 +79,7 @@ def _data(generation: Generation, recorded: bool | None) -> dict[str, Json]:
         if name != "sent":
             is_money = isinstance(value, Decimal) or name in ("usage", "upstream_cost", "cache_discount")
             data[f"{name}_usd" if is_money else name] = iso(value) if isinstance(value, datetime) else value
-    data["recorded"] = recorded
+    data |= {"recorded": done and done.is_new, "completed": done and done.is_completed}
     for name, value in generation.sent.items():
         # A field of the future may have a name that means something else here.
         shown = f"sent_{name}" if name in data and name not in _SAME else name
@@ -142,7 +146,11 @@ def _count(value: int | None) -> str:
     return "unknown" if value is None else f"{value:,}"
 
 
-def _recorded(recorded: bool | None) -> list[str]:
-    if recorded is None:
+def _recorded(done: Recorded | None) -> list[str]:
+    if done is None:
         return []
-    return ["Recorded in the ledger." if recorded else "The ledger has this call already."]
+    if done.is_new:
+        return ["Recorded in the ledger."]
+    if done.is_completed:
+        return ["The ledger has this call already; what was missing of it is added, and it counts once."]
+    return ["The ledger has this call already."]

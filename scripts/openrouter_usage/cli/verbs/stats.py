@@ -7,14 +7,23 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 
-from openrouter_usage.cli.books import describe_span, open_ledger, span, span_title, unread_notes
+from openrouter_usage.budget import dated_ahead_from
+from openrouter_usage.cli.books import (
+    ahead_notes,
+    describe_span,
+    open_ledger,
+    span,
+    span_title,
+    unread_notes,
+    unsettled_notes,
+)
 from openrouter_usage.cli.output import terminal_width, write
 from openrouter_usage.cli.parser import Parser, account_name, whole_number
 from openrouter_usage.entry import Hold
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.ledger.books import Health, Ledger
 from openrouter_usage.ledger.sums import GROUPINGS, Totals
-from openrouter_usage.money import format_usd, total
+from openrouter_usage.money import ZERO, format_usd, total
 from openrouter_usage.period import UTC, Period, month, today, week
 from openrouter_usage.report import DEFAULT_TOP, Beside, Report, cut, every_day, ranked
 from openrouter_usage.text import plural
@@ -98,7 +107,7 @@ def make_report(ledger: Ledger, options: Namespace, now: datetime) -> Report:
     totals, by_day = _sums(ledger, period, options, zone)
     rows, more_count, more = cut(ranked(totals.groups, options.by), options.top)
     trend, earlier_days, earlier = every_day(by_day)
-    health = ledger.health()
+    health, ahead = ledger.health(), ledger.ahead(dated_ahead_from(now))
     return Report(
         title=period_title(options, period, zone),
         period=period,
@@ -115,7 +124,10 @@ def make_report(ledger: Ledger, options: Namespace, now: datetime) -> Report:
         open_holds=len(health.holds),
         held=held(health.holds),
         source=str(ledger.path),
-        notes=health_notes(health),
+        unsettled=health.unsettled,
+        ahead_calls=ahead.usage.requests if ahead else 0,
+        ahead=ahead.usage.cost if ahead else ZERO,
+        notes=(*health_notes(health), *unsettled_notes(health), *ahead_notes(ahead)),
     )
 
 
