@@ -242,3 +242,91 @@ def test_a_child_of_a_program_with_tls_leaves_the_parents_stream_alone(home: Pat
         )
         assert (done.returncode, done.stdout, done.stderr) == (0, b"True\nTrue\n", b"")
         assert audit(tracker.ledger).spent == account.bill > 0
+
+
+# -- imports, threads and forks before and during the first call -------------------------------------------------------
+
+STEPS = """
+tracker, capped, enforcer = CostTracker(), CostTracker(caps=BudgetEnforcer(9, 1).caps), BudgetEnforcer(9, 1)
+def first(steps):
+    for step in steps:
+        try: step()
+        except OpenRouterUsageError as error: yield type(error).__name__
+def held():
+    with enforcer.hold("openai/gpt-5.2", 10, 10) as held: held.settle({"id": "gen-held", "usage": {"cost": 0.1}})
+def ask(): return tracker.chat("Hello?", "openai/gpt-5.2", session="s", tags={"a": "b"})
+STEPS = [
+    ask, lambda: list(tracker.stream("Hello?", "openai/gpt-5.2")), lambda: next(tracker.stream("Hi", "openai/gpt-5.2")),
+    lambda: capped.chat("Hello?", "openai/gpt-5.2"), lambda: capped.chat("Hi", "openai/gpt-5.2", max_tokens=10**7),
+    held, lambda: enforcer.check_budget("openai/gpt-5.2", 1, 1), lambda: enforcer.record_cost(ask()["id"]),
+    lambda: tracker.record_from_generation(ask()["id"]), lambda: tracker.get_generation_stats("gen-no", retries=0),
+    check_credits, get_key_balance, lambda: get_generation_stats("gen-no", max_retries=0), lambda: list(tracker.cost_history),
+    lambda: estimate_cost("openai/gpt-5.2", 1, 1), lambda: tracker.chat("", "no/such"),
+    track_cost(lambda: {"id": "gen-t", "model": "a/b", "usage": {"cost": 0.1}}),
+    tracker.summary, tracker.get_cost_by_model, lambda: tracker.log_usage("a/b", 1, 1, 0.1),
+]
+"""
+
+
+def test_everything_that_a_call_needs_is_loaded_before_the_first_one(run: Run) -> None:
+    code = STEPS + (
+        "from openrouter_usage.tracker.loading import load_client\n"
+        "load_client()\nbefore = set(sys.modules)\nprint(list(first(STEPS)))\n"
+        "os.environ['OPENROUTER_BASE_URL'] = 'http://127.0.0.1:9'\nprint(list(first([ask])))\n"
+        "print(sorted(set(sys.modules) - before))"
+    )
+    ran = run(HEAD + code)
+    said = "['BudgetExceeded', 'BadRequest']\n['ConnectionFailed']\n[]\n"
+    assert (ran.out, ran.err) == (said, "")
+
+
+def test_the_library_is_imported_without_what_only_calls_need(run: Run) -> None:
+    code = "CostTracker().log_usage('a/b', 1, 1, 0.1)\nprint([n for n in ('requests', 'ssl', 'dotenv') if n in sys.modules])"
+    assert run(HEAD + code).out == "[]\n"
+
+
+@FORKS
+@pytest.mark.parametrize("what", ["ask", "STEPS[3]", "held", "check_credits", "STEPS[9]", "STEPS[-4]"])
+def test_children_that_are_forked_while_threads_make_the_first_calls_make_their_own(
+    what: str, run: Run, tracker: Tracker, account: Account
+) -> None:
+    code = STEPS + f"""
+def work(): list(first([{what}]))
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads: thread.start()
+children = []
+for pause in (0, 0.01, 0.03):
+    time.sleep(pause)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)  # a hang guard: it kills
+        work()
+        os._exit(0)
+    children.append(child)
+print([os.waitpid(child, 0)[1] for child in children])
+for thread in threads: thread.join()
+"""
+    ran = run(HEAD + code)
+    assert (ran.code, ran.out, ran.err) == (0, "[0, 0, 0]\n", "")
+    if what == "ask":
+        assert len(account.generations) == 11 and audit(tracker.ledger).spent == account.bill
+
+
+AT_THE_END: dict[str, tuple[str, str]] = {
+    # name: what is done at the very end of a program, and what it says
+    "an exit handler makes a call": ("atexit.register(lambda: print(bool(ask())))", "True"),
+    "an exit handler asks for the balance": ("atexit.register(lambda: print('error' in get_key_balance()))", "False"),
+    "a finalizer makes a call": (
+        "class Own:\n    def __del__(self, print=print, first=first, ask=ask): print(list(first([ask])))\n"
+        "sys.modules['own'] = Own()",
+        "['SettingsError']",
+    ),
+    "no thread can begin": ("threading.Thread.start = lambda self: exec('raise RuntimeError')\nprint(bool(ask()))", "True"),
+}
+
+
+@pytest.mark.parametrize("name", AT_THE_END)
+def test_a_call_at_the_end_of_a_program_is_made_or_refused_and_never_hangs(name: str, run: Run) -> None:
+    code, said = AT_THE_END[name]
+    ran = run(HEAD + STEPS + code)
+    assert (ran.code, ran.out, ran.err) == (0, said + "\n", "")

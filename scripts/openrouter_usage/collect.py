@@ -111,11 +111,14 @@ def at_once(
             results[part] = error
 
     threads = [threading.Thread(target=run, args=item, daemon=True) for item in tasks.items()]
-    for thread in threads:
-        thread.start()
     deadline = time.monotonic() + timeout_s + 1
-    meanwhile()
     for thread in threads:
+        try:
+            thread.start()
+        except RuntimeError:  # no thread can begin here: their number is limited, or Python is ending
+            thread.run()
+    meanwhile()
+    for thread in (thread for thread in threads if thread.ident is not None):
         # A name look-up cannot be cut short, so the wait for it is bounded here as well.
         thread.join(max(0.0, deadline - time.monotonic()))
     return {part: _found(part, results.get(part)) for part in tasks}

@@ -34,7 +34,9 @@ class Lifeline:
         self._lock = threading.RLock()
         self._timer = threading.Timer(max(0.0, seconds), self.cut)
         self._timer.daemon = True
-        self._timer.start()
+        # Where no thread can begin (its number is limited, Python is ending), the socket's own timeouts have to do.
+        with contextlib.suppress(RuntimeError):
+            self._timer.start()
 
     def __enter__(self) -> Lifeline:
         """Hold every connection that this thread opens or reuses from here on."""

@@ -21,11 +21,15 @@ class SharedContext:
         self._error: OSError | ModuleNotFoundError | None = None
         # Not a daemon: a process that ends while OpenSSL reads certificates ends with a segmentation fault.
         self._thread = threading.Thread(target=self._make)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # no thread can begin here: their number is limited, or Python is ending
+            self._make()
 
     def get(self) -> ssl.SSLContext:
         """Wait for the context; SettingsError when the bundle cannot be read, ModuleNotFoundError without certifi."""
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         if isinstance(self._error, ModuleNotFoundError):
             raise self._error
         if self._context is None:

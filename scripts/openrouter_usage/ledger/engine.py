@@ -17,7 +17,7 @@ from openrouter_usage.index.position import load_position
 from openrouter_usage.index.schema import SQLITE_ERRORS, Damaged, open_in_memory
 from openrouter_usage.ledger import spool
 from openrouter_usage.ledger.file import LedgerFile
-from openrouter_usage.ledger.forks import watch
+from openrouter_usage.ledger.forks import Gate, watch
 from openrouter_usage.ledger.guard import guarded
 from openrouter_usage.ledger.later import at_work
 from openrouter_usage.ledger.mounts import shared_kind
@@ -27,7 +27,6 @@ from openrouter_usage.text import plural, safe
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
-_PAUSE_S = 1.0
 
 
 class Engine:
@@ -40,11 +39,11 @@ class Engine:
         self.file = LedgerFile(self.path)
         self.notice = notice
         self._index = Index(self.path)
-        self._mutex = threading.RLock()
+        self._mutex, self._gate = threading.RLock(), Gate()
         self._wait_s = lock_timeout_s
         self._tail = Tail(self.file, notice, progress)
         self._inside: sqlite3.Connection | None = None
-        self._written = self._is_rewritten = self._is_paused = self._has_given_up = False
+        self._written = self._is_rewritten = self._has_given_up = False
         watch(self)
 
     def close(self) -> None:
@@ -54,18 +53,16 @@ class Engine:
             self.file.close()
 
     def pause(self) -> None:
-        """Let a thread that is in the middle of work end it, for a process that is about to fork."""
-        self._is_paused = self._mutex.acquire(timeout=_PAUSE_S)
+        """Let a thread that has the files in its hands put them down, for a process that is about to fork."""
+        self._gate.shut()
 
     def resume(self) -> None:
         """Go on in the process that has forked."""
-        if self._is_paused:
-            self._is_paused = False
-            self._mutex.release()
+        self._gate.open()
 
     def abandon(self) -> None:
         """Begin anew in a process that was forked."""
-        self._mutex, self._is_paused = threading.RLock(), False
+        self._mutex, self._gate = threading.RLock(), Gate()
         self._index.abandon()
         self.file.close()
         self._inside = None
@@ -115,7 +112,7 @@ class Engine:
         done: list[T] = []
         self._written = self._is_rewritten = False
         try:
-            with self._index.locked(wait_s) as connection:
+            with self._gate, self._index.locked(wait_s) as connection:
                 self._take_spool()
                 position = self._tail.catch_up(connection, load_position(connection))
                 self._inside = connection
@@ -167,7 +164,7 @@ class Engine:
     def _if_current(self, work: Work[T]) -> list[T]:
         """Do work at once if nothing has happened to the ledger since the index was written."""
         status = self.file.status()
-        with self._index.looked_at() as connection:
+        with self._gate, self._index.looked_at() as connection:
             position = load_position(connection) if connection else None
             if connection and status and position and position.is_current(status) and not spool.waiting(self.path):
                 return [work(connection)]
@@ -180,13 +177,14 @@ class Engine:
 
     def _in_memory(self, work: Work[T], *, untouched: bool = False) -> T:
         """Do work on an index that nobody else sees: the last state of the one on disk, caught up if need be."""
-        kept = self._index.read_only(untouched=untouched) if self._index.exists() else None
-        if kept is not None:
-            with contextlib.closing(kept), contextlib.suppress(Damaged, *SQLITE_ERRORS):
-                return self._on_copy(kept, work)
-        with contextlib.closing(open_in_memory()) as memory:
-            self._tail.catch_up(memory, None)
-            return work(memory)
+        with self._gate:
+            kept = self._index.read_only(untouched=untouched) if self._index.exists() else None
+            if kept is not None:
+                with contextlib.closing(kept), contextlib.suppress(Damaged, *SQLITE_ERRORS):
+                    return self._on_copy(kept, work)
+            with contextlib.closing(open_in_memory()) as memory:
+                self._tail.catch_up(memory, None)
+                return work(memory)
 
     def _on_copy(self, kept: sqlite3.Connection, work: Work[T]) -> T:
         status, position = self.file.status(), load_position(kept)

@@ -11,6 +11,10 @@ from pathlib import Path
 from openrouter_usage.index.holder import locked
 from openrouter_usage.ledger.file import CAREFUL, identity
 
+if os.name == "posix":
+    # Not at the first use: a process that is forked in the middle of an import waits for its lock for ever.
+    import fcntl
+
 _HELD: set[int] = set()
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0002, 0.01
 
@@ -30,9 +34,7 @@ def guarded(path: Path, wait_s: float) -> Iterator[None]:
 
 
 def _guard(path: Path, wait_s: float) -> int | None:
-    try:
-        import fcntl
-    except ImportError:
+    if os.name != "posix":
         return None
     deadline, pause = time.monotonic() + wait_s, _FIRST_PAUSE_S
     name = str(path)
@@ -66,6 +68,9 @@ def _guard(path: Path, wait_s: float) -> int | None:
 def _let_go(handle: int) -> None:
     if handle in _HELD:  # a fork has closed it already
         _HELD.discard(handle)
+        # Closing would not do: a process that was forked off before the handle was in _HELD has a copy of it.
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_UN)
         os.close(handle)
 
 

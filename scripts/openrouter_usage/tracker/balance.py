@@ -11,6 +11,7 @@ from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.exactjson import Json
 from openrouter_usage.settings import Settings, load_settings, parse_base_url
 from openrouter_usage.text import safe
+from openrouter_usage.tracker.loading import load_client
 
 if TYPE_CHECKING:
     from openrouter_usage.client.openrouter import OpenRouter
@@ -68,6 +69,7 @@ def key_balance(info: KeyInfo) -> dict[str, Json]:
 
 
 def _open(settings: Settings, api_key: str | None) -> OpenRouter:
+    load_client()
     from openrouter_usage.collect import connect
 
     key = ApiKey.checked(api_key, "api_key", "the caller") if api_key else settings.require_key()

@@ -19,6 +19,7 @@ from openrouter_usage.lines import write_line
 from openrouter_usage.period import UTC
 from openrouter_usage.render.cost_summary import render_cost_summary
 from openrouter_usage.settings import ledger_file
+from openrouter_usage.tracker.loading import load_client
 
 if TYPE_CHECKING:
     from openrouter_usage.answers.generation import Generation
@@ -177,6 +178,7 @@ class CostTracker:
     def _prepare(
         self, messages: object, model: str, params: Mapping[str, object], track_usage: bool, **wishes: Any
     ) -> PreparedCall:
+        load_client()
         from openrouter_usage.tracker.prepared import prepare
 
         if not isinstance(track_usage, bool):
@@ -190,6 +192,7 @@ class CostTracker:
         Returns `{"data": {...}}`, with the figures as attributes too, or None when it stays unknown. Raises Denied
         or Unreachable as every request does.
         """
+        load_client()
         from openrouter_usage.tracker.generation_stats import GenerationStats
 
         try:
@@ -198,6 +201,7 @@ class CostTracker:
             return None
 
     def _look_up(self, generation_id: str, retries: int = 4) -> Generation:
+        load_client()
         from openrouter_usage.tracker.generation_stats import check_id
         from openrouter_usage.tracker.lookup import look_up
 
@@ -211,6 +215,7 @@ class CostTracker:
         unknown, estimated or 0, BYOK money, provider, latency, cached tokens, cache discount. Raises NotFound when
         OpenRouter does not know the call.
         """
+        load_client()
         from openrouter_usage.tracker.settling import record
 
         return record(self.ledger, self._look_up(generation_id), self._clock()).entry

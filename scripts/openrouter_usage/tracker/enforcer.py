@@ -16,6 +16,7 @@ from openrouter_usage.money import usd
 from openrouter_usage.period import UTC
 from openrouter_usage.settings import ledger_file
 from openrouter_usage.tracker.booking import Booking, LookUp
+from openrouter_usage.tracker.loading import load_client
 
 LOOK_UPS_AFTER_A_CALL = 2
 
@@ -86,6 +87,7 @@ class BudgetEnforcer:
 
         Raises Unbounded for a model whose price is unknown or varies, and Unreachable without a price list.
         """
+        load_client()
         from openrouter_usage.tracker.estimate import estimate_cost
 
         return estimate_cost(model, prompt_tokens, max_tokens)
@@ -100,11 +102,13 @@ class BudgetEnforcer:
 
         Raises NotFound while OpenRouter does not know it: an unknown cost is never taken for zero.
         """
+        load_client()
         from openrouter_usage.tracker.settling import record
 
         return record(self.ledger, self._look_up(generation_id), self._clock()).entry.usage.cost
 
     def _look_up(self, generation_id: str, retries: int = 4) -> Generation:
+        load_client()
         from openrouter_usage.tracker.lookup import look_up
 
         return look_up(generation_id, api_key=self._api_key, retries=retries)
@@ -143,6 +147,7 @@ class HeldCall:
         Takes what `track_cost` understands. An answer of unknown cost is looked up, and counts with all that was
         held when OpenRouter does not know it either.
         """
+        load_client()
         from openrouter_usage.tracker.observe import observe
 
         usage = observe(answer)

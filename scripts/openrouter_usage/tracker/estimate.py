@@ -10,10 +10,12 @@ from openrouter_usage.period import UTC
 from openrouter_usage.prices import current_prices, price_file
 from openrouter_usage.pricing import PriceList, estimate
 from openrouter_usage.settings import load_settings
+from openrouter_usage.tracker.loading import load_client
 
 
 def load_price_list() -> PriceList:
     """Give the price list, at most a day old; it is public, so no key is sent for it."""
+    load_client()
     from openrouter_usage.client.openrouter import OpenRouter
     from openrouter_usage.client.transport import Transport
 

@@ -11,6 +11,7 @@ from openrouter_usage.entry import LONGEST_NAME
 from openrouter_usage.errors import InvalidValue, NotFound
 from openrouter_usage.exactjson import Json
 from openrouter_usage.settings import load_settings
+from openrouter_usage.tracker.loading import load_client
 
 
 class GenerationStats(dict[str, Json]):
@@ -42,6 +43,7 @@ def get_generation_stats(
     Asks up to `max_retries` times, `delay` seconds apart, for OpenRouter knows a call some seconds after it was
     made. Raises MissingKey, Denied or Unreachable where it does not answer at all.
     """
+    load_client()
     from openrouter_usage.tracker.lookup import open_client
 
     check_id(generation_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from openrouter_usage.client.retry import may_be_billed
 from openrouter_usage.exactjson import loads
 
 LONGEST_BODY = 64 * 1024 * 1024
@@ -51,8 +52,6 @@ def content_of(response: Any) -> bytes | None:
 
 def may_have_cost(response: Any) -> bool:
     """Tell whether a response without usage can have cost something; a refusal cannot."""
-    from openrouter_usage.client.retry import may_be_billed
-
     status = look(response, "status_code")
     return isinstance(status, int) and (status < 400 or may_be_billed(status, is_from_openrouter=False))
 

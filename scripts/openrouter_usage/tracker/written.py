@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from openrouter_usage.entry import Entry
 from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.text import safe
+from openrouter_usage.tracker.loading import load_books
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -28,6 +29,7 @@ _LOCKING = ("openrouter_usage.ledger", "openrouter_usage.index", "openrouter_usa
 
 def shared_ledger() -> Ledger:
     """Give this process's ledger as the settings name it now, opened at its first use; SettingsError without one."""
+    load_books()
     from openrouter_usage.ledger.books import Ledger
     from openrouter_usage.settings import ledger_file
 
@@ -77,6 +79,7 @@ def guarded(work: Callable[[], T], otherwise: T) -> T:
 def complain(about: str, text: str) -> None:
     """Tell the log of a problem, once as long as it lasts."""
     if about not in _said:
+        load_books()
         import logging
 
         _said.add(about)
