@@ -73,16 +73,18 @@ class CostHistory(Sequence[CostRecord]):
 
     def __getitem__(self, index: int | slice) -> CostRecord | list[CostRecord]:
         """Return one call, or a list of those in a slice; IndexError when there are fewer."""
+        entries = self._ledger.entries()
         if isinstance(index, slice):
-            return list(self)[index]
+            return list(map(record_of, list(entries)[index]))
         if index >= 0:
-            found = list(islice(self, index, index + 1))
+            found = list(islice(entries, index, index + 1))
         else:
-            last = deque(self, maxlen=-index)
+            # The file has to be read to its end, but no more than the last few calls are kept.
+            last = deque(entries, maxlen=-index)
             found = [last[0]] if len(last) == -index else []
         if not found:
             raise IndexError("the ledger has fewer calls")
-        return found[0]
+        return record_of(found[0])
 
     def __repr__(self) -> str:
         """Say how many calls there are, and in which file."""
