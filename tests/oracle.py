@@ -57,7 +57,7 @@ def breakdown(account: Account, *, days: int = 7, by: str = "model", top: int | 
         rows.sort(key=lambda row: row["name"], reverse=True)
         shown = len(rows) if top is None else top
     else:
-        rows.sort(key=lambda row: (-(row["usage_usd"] + row["byok_usd"]), -row["requests"], row["name"]))
+        rows.sort(key=lambda row: (-row["usage_usd"], -row["byok_usd"], -row["requests"], row["name"]))
         shown = 5 if top is None else top
     rest = rows[shown:]
     first = datetime.fromordinal(today.toordinal() - days).date()

@@ -60,8 +60,10 @@ def test_rows_and_more_are_the_total_of_the_days(rows: list[ActivityRow], days: 
 
 @given(st.lists(ROWS, max_size=40), st.sampled_from(["model", "provider"]))
 def test_the_dearest_come_first_and_what_is_left_out_is_cheaper(rows: list[ActivityRow], by: str) -> None:
-    def rank(usage: Usage) -> Fraction:
-        return Fraction(usage.cost) + Fraction(usage.byok_cost)
+    """Credits alone decide; BYOK money only among those that cost as much, and then calls."""
+
+    def rank(usage: Usage) -> tuple[Fraction, Fraction, int]:
+        return Fraction(usage.cost), Fraction(usage.byok_cost), usage.requests
 
     everything = break_down(rows, NOW, days=30, top=10_000, by=by)
     ranks = [rank(share.usage) for share in everything.rows]

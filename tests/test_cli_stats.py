@@ -6,12 +6,13 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 from argparse import Namespace
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from openrouter_usage.render import report_table
 from openrouter_usage.render.as_markdown import escaped
 from openrouter_usage.render.report_text import render
 from tests import booking, oracle
-from tests.booking import NOON, Booked, Tracker, TrackerAt, call, hold, moment, release
+from tests.booking import NOON, UTC, Booked, Tracker, TrackerAt, call, hold, moment, release
 from tests.running import exact_json
 from tests.test_hostile_text import TERMINAL, harmless
 
@@ -358,9 +359,48 @@ def same_in_the_tables(report: Any, data: dict[str, Any]) -> None:
 def test_the_dearest_group_comes_first_and_days_by_date(tracker: Tracker, at: TrackerAt) -> None:
     tracker.write(booking.sample())
     models = [row["name"] for row in at(NOON, "stats", "--json").data["groups"]]
-    assert models == ["google/gemini-3-flash", "anthropic/claude-sonnet-4.5", "openai/gpt-5.2"]
+    # gemini cost $4.20 of BYOK besides, which is not credits.
+    assert models == ["anthropic/claude-sonnet-4.5", "google/gemini-3-flash", "openai/gpt-5.2"]
     days = [row["name"] for row in at(NOON, "stats", "--by", "day", "--json").data["groups"]]
     assert days == sorted(days)
+
+
+MANY_DAYS = [(datetime(2026, 9, 1, tzinfo=UTC) + timedelta(days=number)).date().isoformat() for number in range(70)]
+
+
+@pytest.fixture
+def many_days(tracker: Tracker) -> list[str]:
+    """A ledger of 70 days in a row, each with its own cost."""
+    tracker.write(*(call(f"{day}T12:00:00Z", cost=f"0.{number + 1:02}") for number, day in enumerate(MANY_DAYS)))
+    return MANY_DAYS
+
+
+def days_of(page: str, face: str) -> list[str]:
+    """The days that a face shows, in its order."""
+    if face == "json":
+        return [row["name"] for row in exact_json(page)["data"]["groups"]]
+    start = {"text": "  20", "csv": "day,20", "markdown": "| day | 20"}[face]
+    lines = [line for line in page.replace("`", "").splitlines() if line.startswith(start)]
+    return [re.findall(r"\d{4}-\d\d-\d\d", line.replace("\\", ""))[0] for line in lines]
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_every_day_is_shown_and_of_a_few_the_newest(face: str, many_days: list[str], at: TrackerAt) -> None:
+    words = ("stats", "--by", "day", "--format", face)
+    assert days_of(at(NOON, *words).out, face) == many_days
+    assert days_of(at(NOON, *words, "--tz", AMSTERDAM).out, face) == many_days
+    some = at(NOON, *words, "--top", "3").out
+    assert days_of(some, face) == many_days[-3:]
+    assert ("67 earlier days" in some) is (face != "json")
+    assert days_of(at(NOON, *words, "--top", "0").out, face) == []
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_a_trend_ends_with_the_newest_day(face: str, many_days: list[str], at: TrackerAt) -> None:
+    page = at(NOON, "stats", "--trend", "--format", face).out
+    assert many_days[-1] in page.replace("\\", "") and many_days[-31] in page.replace("\\", "")
+    if face == "json":
+        assert [row["name"] for row in exact_json(page)["data"]["trend"]] == many_days[-31:]
 
 
 def test_a_call_reported_twice_counts_once_and_a_known_cost_replaces_an_unknown_one(

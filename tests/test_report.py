@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from openrouter_usage.period import Period, days
 from openrouter_usage.render.cost_summary import render_cost_summary
 from openrouter_usage.render.report_text import render
-from openrouter_usage.report import Report, cut, every_day, period_of_day, ranked
+from openrouter_usage.report import DEFAULT_TOP, Report, cut, every_day, period_of_day, ranked
 from openrouter_usage.summary.model import Share
+from openrouter_usage.text import columns
 from openrouter_usage.usage import NOTHING, Usage
 
 UTC = timezone.utc
@@ -37,7 +38,9 @@ def report(**fields: object) -> Report:
     ("groups", "order"),
     [
         ({"a": of("1"), "b": of("2")}, ["b", "a"]),
-        ({"a": of("1"), "b": of("0", byok="3")}, ["b", "a"]),
+        ({"a": of("0.000001"), "b": of("0", byok="3")}, ["a", "b"]),
+        ({"a": of("1", requests=9), "b": of("1", byok="3"), "c": of("1", byok="4")}, ["c", "b", "a"]),
+        ({"a": of("0", requests=9), "b": of("0", byok="3")}, ["b", "a"]),
         ({"a": of("1"), "b": of("1", requests=2)}, ["b", "a"]),
         ({"b": of("1"), "a": of("1")}, ["a", "b"]),
         ({"a": of("0"), "b": of("0", unknown=1)}, ["a", "b"]),
@@ -63,8 +66,20 @@ def test_days_stand_in_their_order(groups: dict[str, Usage]) -> None:
 @given(st.dictionaries(st.text(max_size=5), USAGES), st.integers(0, 12))
 def test_what_is_cut_off_is_added_up(groups: dict[str, Usage], top: int) -> None:
     shares = ranked(groups, "model")
-    rows, count, rest = cut(shares, top)
+    rows, count, rest = cut(shares, "model", top)
     assert rows == tuple(shares[:top])
+    assert all(left.usage.cost >= right.usage.cost for left in rows for right in shares[top:])
+    assert cut(shares, "model")[0] == tuple(shares[:DEFAULT_TOP])
+    assert len(rows) + count == len(groups)
+    assert sum((row.usage for row in rows), rest) == sum(groups.values(), NOTHING)
+
+
+@given(DAYS, st.integers(0, 40))
+def test_days_are_all_kept_or_the_newest_of_them(groups: dict[str, Usage], top: int) -> None:
+    shares = ranked(groups, "day")
+    assert cut(shares, "day") == (tuple(shares), 0, NOTHING)
+    rows, count, rest = cut(shares, "day", top)
+    assert [row.name for row in rows] == sorted(groups)[max(0, len(groups) - top) :]
     assert len(rows) + count == len(groups)
     assert sum((row.usage for row in rows), rest) == sum(groups.values(), NOTHING)
 
@@ -138,11 +153,35 @@ def test_a_line_is_there_only_where_there_is_something_to_say() -> None:
         assert f"\n{line}\n" in full
 
 
-def test_the_rule_below_a_title_is_as_long_as_it_has_always_been() -> None:
+WIDTHS = [
+    ("2025-01-15", 10),
+    ("café", 4),
+    ("cafe\u0301", 4),
+    ("世界", 4),
+    ("ｆｕｌｌ", 8),
+    ("💰", 2),
+    ("👩\u200d💻", 2),
+    ("👍🏽", 2),
+    ("❤\ufe0f", 2),
+    ("🇳🇱", 2),
+    ("💰 a世", 6),
+    ("", 0),
+]
+
+
+@pytest.mark.parametrize(("title", "width"), WIDTHS)
+def test_the_rule_below_a_title_is_as_long_as_the_title(title: str, width: int) -> None:
+    assert columns(title) == width
+    first, rule = render(report(title=title), 80).splitlines()[:2]
+    assert first == f"OpenRouter Cost Statistics ({title})"
+    assert rule == "=" * (len("OpenRouter Cost Statistics ()") + width)
+
+
+def test_the_rules_below_plain_titles_are_as_long_as_those() -> None:
     trend = (Share("2026-01-01", of("1")),)
     lines = render(report(title="2025-01-15", period=days(FIRST, FIRST, "month"), trend=trend), 80)
-    assert lines.startswith("OpenRouter Cost Statistics (2025-01-15)\n=====================================\nTotal ")
-    assert "\nMonthly Cost Trend\n================\n2026-01-01: $1.00 ████" in lines
+    assert lines.startswith("OpenRouter Cost Statistics (2025-01-15)\n=======================================\nTotal ")
+    assert "\nMonthly Cost Trend\n==================\n2026-01-01: $1.00 ████" in lines
 
 
 def test_the_short_block_is_bounded_and_adds_up() -> None:

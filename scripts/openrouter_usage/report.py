@@ -8,9 +8,9 @@ from datetime import date, timedelta, tzinfo
 from decimal import Decimal
 from typing import NamedTuple
 
-from openrouter_usage.money import ZERO, add, subtract
+from openrouter_usage.money import ZERO, subtract
 from openrouter_usage.period import Period, days
-from openrouter_usage.summary.model import Share
+from openrouter_usage.summary.model import Share, dearest_first
 from openrouter_usage.text import named
 from openrouter_usage.usage import NOTHING, Usage
 
@@ -95,23 +95,26 @@ def group_name(name: str, by: str) -> str:
 
 
 def ranked(groups: Mapping[str, Usage], by: str) -> list[Share]:
-    """Order groups: days by date, everything else by cost, and give the nameless one a name."""
+    """Order groups: days by date, everything else by credits, and give the nameless one a name."""
     shares = [Share(group_name(name, by), usage) for name, usage in groups.items()]
     if by == "day":
         return sorted(shares, key=lambda share: share.name)
-    return sorted(shares, key=_dearest_first)
+    return sorted(shares, key=dearest_first)
 
 
-def _dearest_first(share: Share) -> tuple[object, ...]:
-    usage = share.usage
-    # A minus sign would round to the caller's decimal context.
-    return (add(usage.cost, usage.byok_cost).copy_negate(), -usage.requests, share.name)
+def cut(shares: list[Share], by: str, top: int | None = None) -> tuple[tuple[Share, ...], int, Usage]:
+    """Return the groups to show, how many more there are, and what those add up to.
 
-
-def cut(shares: list[Share], top: int) -> tuple[tuple[Share, ...], int, Usage]:
-    """Give the first `top` groups, how many more there are, and what those add up to."""
-    rest = shares[top:]
-    return tuple(shares[:top]), len(rest), sum((share.usage for share in rest), NOTHING)
+    Of what is ranked, the smallest are left out. Days are all shown, or else the last `top` of them: nobody asks for a
+    report to see how it began.
+    """
+    if by == "day":
+        start = 0 if top is None else max(0, len(shares) - top)
+        kept, rest = shares[start:], shares[:start]
+    else:
+        most = DEFAULT_TOP if top is None else top
+        kept, rest = shares[:most], shares[most:]
+    return tuple(kept), len(rest), sum((share.usage for share in rest), NOTHING)
 
 
 def every_day(groups: Mapping[str, Usage], most: int = MOST_BARS) -> tuple[tuple[Share, ...], int, Usage]:

@@ -33,6 +33,30 @@ def named(text: str) -> str:
     return safe(text) if _PLAIN_NAME.fullmatch(text) else quoted(text, NAME_LIMIT)
 
 
+def columns(text: str) -> int:
+    """Return how many columns of a terminal a text takes: two for wide letters and emoji, none for what joins another.
+
+    A terminal that knows an older Unicode may differ by the newest emoji.
+    """
+    if text.isascii():
+        return len(text)
+    from unicodedata import category, east_asian_width  # late: it is loaded for text beyond ASCII only
+
+    total = last = 0
+    is_joined = False
+    for char in text:
+        if char == "\ufe0f":  # asks for the emoji form of what stands before it
+            width = 1 if last == 1 else 0
+        elif category(char) in ("Mn", "Me", "Cf") or "\U0001f3fb" <= char <= "\U0001f3ff":
+            width = 0
+        else:
+            width = 0 if is_joined else 2 if east_asian_width(char) in ("W", "F") else 1
+            last = width
+        is_joined = char == "\u200d"
+        total += width
+    return total
+
+
 def is_account(text: str) -> bool:
     """Tell whether a text can name an archived account, which is shown and typed: short, plain, and no key."""
     return bool(_ACCOUNT.fullmatch(text)) and "sk-or-" not in text

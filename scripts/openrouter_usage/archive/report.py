@@ -28,7 +28,7 @@ class Wanted(NamedTuple):
     period: Period | None
     is_open: bool
     by: str
-    top: int
+    top: int | None
     has_trend: bool
 
 
@@ -43,7 +43,7 @@ def account_report(account: str, known: Days, wanted: Wanted, now: datetime) -> 
             code="not_archived",
         )
     groups = _groups(days, wanted.by, _model_names(known))
-    rows, more_count, more = cut(ranked(groups, wanted.by), wanted.top)
+    rows, more_count, more = cut(ranked(groups, wanted.by), wanted.by, wanted.top)
     trend, earlier_days, earlier = _trend(days) if wanted.has_trend else ((), 0, NOTHING)
     gaps = missing(span, known)
     sources = " and ".join(source for source in (ACTIVITY, ANALYTICS) if any(d.source == source for d in days.values()))

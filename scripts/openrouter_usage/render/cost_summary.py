@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from openrouter_usage.money import format_usd
-from openrouter_usage.report import DEFAULT_TOP, cut, ranked
+from openrouter_usage.report import cut, ranked
 from openrouter_usage.text import named, plural
 from openrouter_usage.usage import Usage
 
@@ -19,7 +19,7 @@ def render_cost_summary(total: Usage, by_model: dict[str, Usage]) -> str:
         lines.append(f"Estimated Cost: {plural(total.estimated, 'call')} (in the total, not billed figures)")
     if total.unknown:
         lines.append(f"Unknown Cost: {plural(total.unknown, 'call')} (not in the total)")
-    rows, more_count, more = cut(ranked(by_model, "model"), DEFAULT_TOP)
+    rows, more_count, more = cut(ranked(by_model, "model"), "model")
     lines += ["", "By Model:", *(f"  {named(row.name)}: {format_usd(row.usage.cost)}" for row in rows)]
     if more_count:
         lines.append(f"  ... and {more_count:,} more ({format_usd(more.cost)})")

@@ -85,7 +85,8 @@ def as_csv_rows(report: Report) -> Iterator[tuple[str, ...]]:
     for name, usage in report.rows:
         yield _row(report.by, name, period_of_day(report, name) if report.by == "day" else whole, usage)
     if report.more_count:
-        yield _row("more", f"{report.more_count} more", whole, report.more)
+        which = "earlier days" if report.by == "day" else "more"
+        yield _row("more", f"{report.more_count} {which}", whole, report.more)
     if report.earlier_days:
         yield _row("earlier", f"{report.earlier_days} earlier days", whole, report.earlier)
     yield from (_row("trend", day.name, period_of_day(report, day.name), day.usage) for day in report.trend)

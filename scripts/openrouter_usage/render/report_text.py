@@ -8,7 +8,7 @@ from openrouter_usage.money import format_usd, multiply, ratio, share
 from openrouter_usage.period import Period, spoken
 from openrouter_usage.report import Report
 from openrouter_usage.summary.model import Share
-from openrouter_usage.text import named, plural, safe
+from openrouter_usage.text import columns, named, plural, safe
 from openrouter_usage.usage import Usage
 
 _HEADINGS = {"model": "By Model", "day": "By Day", "session": "By Session", "provider": "By Provider", "tag": "By Tag"}
@@ -28,7 +28,7 @@ def render(report: Report, width: int) -> str:
 
 
 def _rule(title: str) -> str:
-    return "=" * (len(title) - 2)
+    return "=" * columns(title)
 
 
 def _totals(usage: Usage) -> list[str]:
@@ -80,9 +80,11 @@ def _groups(report: Report) -> list[str]:
     ]
     if report.by == "day":
         lines = _with_unknown(report, report.rows, lines, "  ")
-    if report.more_count:
-        lines.append(f"  ... and {report.more_count:,} more ({_cost(report.more)})")
-    return lines
+    if not report.more_count:
+        return lines
+    if report.by == "day":
+        return [f"  ... {plural(report.more_count, 'earlier day')} ({_cost(report.more)})", *lines]
+    return [*lines, f"  ... and {report.more_count:,} more ({_cost(report.more)})"]
 
 
 def _cost(usage: Usage) -> str:

@@ -40,9 +40,11 @@ def _written(synced: Synced) -> list[str]:
         lines.append(
             f"New: {plural(len(days), 'day')}, {span}: {spent(usage)} ({plural(usage.requests, 'call')})",
         )
-    lines += [_changed(change) for change in synced.changed[:_MOST_CHANGED]]
-    rest = len(synced.changed) - _MOST_CHANGED
-    return [*lines, f"... and {plural(rest, 'more changed day')}"] if rest > 0 else lines
+    # What changed last is what somebody may act on.
+    changed = sorted(synced.changed, key=lambda change: change.day.day)
+    rest = len(changed) - _MOST_CHANGED
+    lines += [f"Changed: {plural(rest, 'earlier day')}"] if rest > 0 else []
+    return [*lines, *map(_changed, changed[-_MOST_CHANGED:])]
 
 
 def _changed(change: Change) -> str:

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from openrouter_usage.answers.account import ActivityRow
-from openrouter_usage.money import add
 from openrouter_usage.period import Period, completed_days
-from openrouter_usage.summary.model import Breakdown, Share
+from openrouter_usage.summary.model import Breakdown, Share, dearest_first
 from openrouter_usage.summary.options import DEFAULT_TOP
 from openrouter_usage.usage import NOTHING, Usage
 
@@ -41,14 +40,8 @@ def share_out(sums: Mapping[str, Usage], period: Period, *, days: int, top: int 
     if by == "day":
         shares.sort(key=lambda share: share.name, reverse=True)
     else:
-        shares.sort(key=_dearest_first)
+        shares.sort(key=dearest_first)
     shown = len(shares) if top is None and by == "day" else DEFAULT_TOP if top is None else top
     rest = sum((share.usage for share in shares[shown:]), NOTHING)
     whole = sum((share.usage for share in shares), NOTHING)
     return Breakdown(by, days, period, tuple(shares[:shown]), max(0, len(shares) - shown), rest, whole)
-
-
-def _dearest_first(share: Share) -> tuple[object, ...]:
-    usage = share.usage
-    # Only the order weighs credits and BYOK together; as figures they are never added.
-    return (add(usage.cost, usage.byok_cost).copy_negate(), -usage.requests, share.name)

@@ -36,6 +36,16 @@ class Share(NamedTuple):
     usage: Usage
 
 
+def dearest_first(share: Share) -> tuple[object, ...]:
+    """Return what shares are ordered by: credits; of equals BYOK money, then calls, then the name.
+
+    Credits and BYOK are never added, so a model that cost nothing but BYOK stands among those that cost no credits.
+    """
+    usage = share.usage
+    # A minus sign would round to the caller's decimal context.
+    return (usage.cost.copy_negate(), usage.byok_cost.copy_negate(), -usage.requests, share.name)
+
+
 LOCAL = "local ledger"
 
 

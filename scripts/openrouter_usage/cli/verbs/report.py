@@ -106,7 +106,7 @@ def _content(ledger: Ledger, options: Namespace, now: datetime) -> Content:
     # All sums of the page are made of these, so that they are of one moment and add up.
     groups = [totals.groups for totals in ledger.totals_of(slot.period for slot in slots)]
     timeline = stack(unit, slots, groups)
-    rows, more_count, more = cut(ranked(added(groups), "model"), options.top)
+    rows, more_count, more = cut(ranked(added(groups), "model"), "model", options.top)
     health = ledger.health()
     is_usual = not (options.window or options.since or options.until)
     report = Report(

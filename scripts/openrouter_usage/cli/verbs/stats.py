@@ -55,7 +55,7 @@ def describe(parser: Parser) -> None:
     parser.add_argument("--by-model", action="store_const", const="model", dest="by", help="the same as --by model")
     parser.add_argument("--trend", action="store_true", help="one bar a day")
     parser.add_argument(
-        "--top", type=whole_number(0, 100_000), default=DEFAULT_TOP, metavar="N", help=f"groups shown ({DEFAULT_TOP})"
+        "--top", type=whole_number(0, 100_000), metavar="N", help=f"groups shown ({DEFAULT_TOP}; of days all)"
     )
     parser.add_argument(
         "--format", choices=("text", "json", "csv", "markdown"), default="text", help="how to show it (text)"
@@ -105,7 +105,7 @@ def make_report(ledger: Ledger, options: Namespace, now: datetime) -> Report:
     zone = options.tz or UTC
     period = asked_period(options, now, zone)
     totals, by_day = _sums(ledger, period, options, zone)
-    rows, more_count, more = cut(ranked(totals.groups, options.by), options.top)
+    rows, more_count, more = cut(ranked(totals.groups, options.by), options.by, options.top)
     trend, earlier_days, earlier = every_day(by_day)
     health, ahead = ledger.health(), ledger.ahead(dated_ahead_from(now))
     return Report(
