@@ -77,9 +77,9 @@ def test_the_text_says_what_is_not_attributed_and_what_is_unknown(ledger: Path, 
     lines = stats_at(NOON).out.splitlines()
     at = lines.index("Recent Models (this week, from the local ledger):")
     assert lines[at + 1 : at + 6] == [
-        "• google/gemini-3-flash: $0.00 + $4.20 BYOK (1)",
         "• anthropic/claude-sonnet-4.5: $1.25 (1)",
         "• openai/gpt-5.2: $0.30 (2)",
+        "• google/gemini-3-flash: $0.00 + $4.20 BYOK (1)",
         "1 call of unknown cost not in these",
         "not attributed: $0.45 (spent by this key, not seen by the ledger)",
     ]
