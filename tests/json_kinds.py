@@ -134,6 +134,11 @@ def summaries(ask: Asking, sandbox: Sandbox) -> None:
     """stats.py with each set of keys, with parts missing, and with the ledger's help."""
     ask("stats.py")
     ask("stats.py", "--today", "--tz", "Asia/Tokyo", "--explain")
+    ask("stats.py", "--month")
+    ask("stats.py", "--yesterday")
+    sandbox.misbehave("/analytics/query", Fault.status(404))
+    ask("stats.py", "--month")
+    sandbox.behave()
     sandbox.account.add_activity("openai/gpt-5.2", days_ago=1, usage=Decimal(1000))
     ask("stats.py", "--explain")
     ask("credits")

@@ -69,6 +69,7 @@ def breakdown(account: Account, *, days: int = 7, by: str = "model", top: int | 
         "source": "/activity",
         "unattributed_usd": None,
         "truncated": False,
+        "coverage": None,
         "rows": rows[:shown],
         "more": {"count": len(rest), **{name: sum((row[name] for row in rest), Decimal(0)) for name in SUMS}},
         "total": {shown: truth.total(days, value=kept) for shown, kept in SUMS.items()},

@@ -73,6 +73,7 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
     # what others may call
     "collect": ("public", set()),
     "bill": ("public", set()),
+    "account_days": ("public", set()),
     "spenders": ("public", set()),
     "reconciling": ("public", set()),
     "latest": ("public", set()),

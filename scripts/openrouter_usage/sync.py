@@ -20,9 +20,9 @@ from openrouter_usage.text import plural
 from openrouter_usage.usage import NOTHING
 
 ACTIVITY_DAYS = 30
-_PIECE = 31
+PIECE_DAYS = 31
 _NOTABLE_SKEW = timedelta(seconds=NOTABLE_SKEW_S)
-_MOST_A_MINUTE = 60  # 64 are allowed, and somebody else may ask as well
+MOST_A_MINUTE = 60  # 64 are allowed, and somebody else may ask as well
 UNKNOWN_PROVIDER = "unknown"
 
 
@@ -35,11 +35,11 @@ class Pace:
         """Begin with no question asked."""
         self._clock = clock
         self._sleep = sleep
-        self._asked: deque[float] = deque(maxlen=_MOST_A_MINUTE)
+        self._asked: deque[float] = deque(maxlen=MOST_A_MINUTE)
 
     def wait(self) -> None:
         """Wait until one more question is welcome, and count it."""
-        if len(self._asked) == _MOST_A_MINUTE:
+        if len(self._asked) == MOST_A_MINUTE:
             self._sleep(max(0.0, self._asked[0] + 60 - self._clock()))
         self._asked.append(self._clock())
 
@@ -103,7 +103,7 @@ class Asking:
         """Ask the analytics API on which days of a span there was spend; BadAnswer when it knows of none of `days`."""
         pace.wait()
         found = self._client.analytics(span.period, by_day=True)
-        spent = {_day_of(row, span) for row in found.rows if row.usage != NOTHING}
+        spent = {day_of(row, span) for row in found.rows if row.usage != NOTHING}
         if not spent and not found.truncated and any(day.day in span.days() and day.rows for day in days):
             raise BadAnswer(
                 f"OpenRouter's answer to {ANALYTICS} is empty, though /activity has spend in {span}",
@@ -119,9 +119,9 @@ class Asking:
         An answer that was cut short is asked for again in halves. That a day had no spend is only believed where the
         sums say the same.
         """
-        pieces = [piece for stretch in sorted(wanted) for piece in _cut(stretch)]
-        while pieces:
-            piece = pieces.pop()
+        queue = [piece for stretch in sorted(wanted) for piece in pieces(stretch)]
+        while queue:
+            piece = queue.pop()
             pace.wait()
             found = self._client.analytics(piece.period, "model", by_day=True)
             if not found.truncated:
@@ -134,7 +134,7 @@ class Asking:
                 yield piece, None
             else:
                 middle = piece.first + piece.length // 2 * DAY
-                pieces += [Stretch(piece.first, middle - DAY), Stretch(middle, piece.last)]
+                queue += [Stretch(piece.first, middle - DAY), Stretch(middle, piece.last)]
 
     def _openrouter_time(self) -> datetime:
         """Tell the time of the last answer by OpenRouter's clock; by the own one where it has none."""
@@ -157,20 +157,22 @@ class Asking:
         return [ArchivedDay(account, day, source, at, gathered(found)) for day, found in by_day.items()]
 
 
-def _cut(stretch: Stretch) -> Iterator[Stretch]:
+def pieces(stretch: Stretch) -> Iterator[Stretch]:
+    """Cut a stretch into pieces that one answer has room for."""
     first = stretch.first
     while first <= stretch.last:
-        last = min(stretch.last, first + (_PIECE - 1) * DAY)
+        last = min(stretch.last, first + (PIECE_DAYS - 1) * DAY)
         yield Stretch(first, last)
         first = last + DAY
 
 
 def _rows(found: Analytics, asked: Stretch) -> Iterator[ActivityRow]:
     for spend in found.rows:
-        yield ActivityRow(_day_of(spend, asked), spend.names[0], UNKNOWN_PROVIDER, spend.usage, spend.names[0])
+        yield ActivityRow(day_of(spend, asked), spend.names[0], UNKNOWN_PROVIDER, spend.usage, spend.names[0])
 
 
-def _day_of(spend: Spend, asked: Stretch) -> date:
+def day_of(spend: Spend, asked: Stretch) -> date:
+    """Return the day of a row; BadAnswer where it has none, or one that was not asked for."""
     if spend.day is None:
         raise BadAnswer(f"OpenRouter's answer to {ANALYTICS} is not understood: a row names no day")
     if not asked.first <= spend.day <= asked.last:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from datetime import date
 from typing import NamedTuple
 
@@ -52,7 +52,7 @@ def is_doubtful(found: Iterable[ArchivedDay], known: Mapping[date, ArchivedDay])
     return lost or (not any(day.rows for day in days) and any(day.day not in known for day in days))
 
 
-def missing(wanted: Stretch | None, known: Mapping[date, ArchivedDay]) -> list[Stretch]:
+def missing(wanted: Stretch | None, known: Container[date]) -> list[Stretch]:
     """Give the stretches of wanted days that nobody ever asked about: neither spend nor no spend is known there."""
     return stretches(day for day in (wanted.days() if wanted else ()) if day not in known)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
-from datetime import date, datetime, tzinfo
+from datetime import datetime, tzinfo
 
 from openrouter_usage.cli.output import complain, progress
-from openrouter_usage.cli.parser import Parser, checked
-from openrouter_usage.errors import InvalidValue, SettingsError
+from openrouter_usage.cli.parser import Parser, checked, is_day, read_day
+from openrouter_usage.errors import SettingsError
 from openrouter_usage.ledger.books import Ahead, Health, Ledger, UnreadLine
 from openrouter_usage.money import format_usd
 from openrouter_usage.period import UTC, Period, days, find_zone, iso, parse_day, parse_moment, spoken
@@ -96,22 +96,11 @@ def describe_span(parser: Parser) -> None:
     )
 
 
-def read_day(text: str) -> date:
-    """Read a day of the years that the ledger covers, and nothing but a day; InvalidValue when it is none."""
-    if not _is_day(text) or not _EVER.start.year <= parse_day(text).year < _EVER.end.year:
-        raise InvalidValue("a day is written like 2026-11-22, and lies in the years 2000 to 2199")
-    return parse_day(text)
-
-
-def _is_day(text: str) -> bool:
-    return len(text) == len("2026-11-22")
-
-
 def _bound(text: str) -> str:
     """Check a bound and leave it as it is: which moment a day begins at depends on --tz."""
     # A moment begins with its day: what else Python reads as one depends on its version.
     read_day(text[:10])
-    if not _is_day(text):
+    if not is_day(text):
         parse_moment(text)
     return text
 
@@ -137,12 +126,12 @@ def span_title(options: Namespace) -> str:
 
 
 def _bound_title(text: str | None) -> str:
-    return text if text and _is_day(text) else iso(parse_moment(text)) if text else ""
+    return text if text and is_day(text) else iso(parse_moment(text)) if text else ""
 
 
 def _moment(text: str, zone: tzinfo) -> Period:
     """Give a day of a zone from its beginning to its end, or a moment, where both are the same."""
-    if _is_day(text):
+    if is_day(text):
         day = parse_day(text)
         return days(day, day, "", zone)
     moment = parse_moment(text)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
+from datetime import date
 from typing import Any, NoReturn
 
 from openrouter_usage.cli.output import terminal_width, write
 from openrouter_usage.errors import InvalidValue, OpenRouterUsageError, SettingsError
+from openrouter_usage.period import parse_day
 from openrouter_usage.text import is_account, safe
 from openrouter_usage.version import VERSION
 
@@ -93,6 +95,18 @@ def account_name(text: str) -> str:
     if not is_account(text):
         raise argparse.ArgumentTypeError("an account has up to 40 letters, digits, dots and dashes, as sync shows it")
     return text
+
+
+def read_day(text: str) -> date:
+    """Read a day of the years that the ledger covers, and nothing but a day; InvalidValue when it is none."""
+    if not is_day(text) or not 2000 <= parse_day(text).year < 2200:
+        raise InvalidValue("a day is written like 2026-11-22, and lies in the years 2000 to 2199")
+    return parse_day(text)
+
+
+def is_day(text: str) -> bool:
+    """Check whether a text is as long as a day, and so no moment."""
+    return len(text) == len("2026-11-22")
 
 
 def checked(read: Any) -> Any:

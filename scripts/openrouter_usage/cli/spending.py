@@ -1,9 +1,11 @@
-"""What stats.py asks beyond its usual endpoints, for --today, --by key, --tz and --explain, and what it makes of it."""
+"""What stats.py asks beyond its usual endpoints for its options, such as a period, and what it makes of it."""
 
 from __future__ import annotations
 
 from argparse import Namespace
-from datetime import datetime
+from collections.abc import Iterable
+from datetime import date, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from openrouter_usage.answers.account import TodaySpend
@@ -12,16 +14,20 @@ from openrouter_usage.answers.key import KeyInfo
 from openrouter_usage.answers.parts import Gap, Parts
 from openrouter_usage.attribution import local_breakdown
 from openrouter_usage.cli.output import complain
+from openrouter_usage.collect import at_once, nothing
 from openrouter_usage.errors import MissingKey, Unreachable
-from openrouter_usage.period import spoken
+from openrouter_usage.period import Period, spoken
 from openrouter_usage.settings import Settings
 from openrouter_usage.spenders import SOURCE, Question, account_breakdown, ask, questions
 from openrouter_usage.summary.model import LOCAL, Breakdown, Window
-from openrouter_usage.summary.options import ACCOUNT_GROUPINGS
+from openrouter_usage.summary.options import ACCOUNT_GROUPINGS, DEFAULT_DAYS
 from openrouter_usage.text import ago
 
 if TYPE_CHECKING:
+    from openrouter_usage.account_days import AccountDays
+    from openrouter_usage.archive.breakdown import DaysFound
     from openrouter_usage.credentials import ApiKey
+    from openrouter_usage.summary.chosen import ChosenPeriod
 
 PROGRAM = "stats.py"
 _NOTABLE_AGE_S = 60
@@ -35,21 +41,43 @@ class Spending:
         self._options = options
         self._settings = settings
         self._now = now
+        self._chosen = _chosen(options, now)
+        self._search = self._new_search()
+        self._found: DaysFound | None = None
+        self._managing: ApiKey | None = None
         self._questions = self._questions_at(now)
         self._answers: dict[str, Analytics | Gap] = {}
         self._left_out: frozenset[str] = frozenset()
 
     def _questions_at(self, now: datetime) -> dict[str, Question]:
         asked = self._options
+        # The days of a chosen period are searched for; a question of its own is a breakdown without such a period.
+        by = "model" if self._chosen else asked.by
         return questions(
-            now, by=asked.by, days=asked.days, only_today=asked.today, zone=asked.tz, explain=asked.explain
+            now, by=by, days=DEFAULT_DAYS, only_today=asked.period == "today", zone=asked.tz, explain=asked.explain
         )
+
+    def _new_search(self) -> AccountDays | None:
+        """Prepare the search for the days of a chosen period, if there is one."""
+        if self._chosen is None:
+            return None
+        from openrouter_usage.account_days import AccountDays
+
+        return AccountDays(self._settings, self._chosen, by=self._options.by, timeout_s=self._options.timeout)
 
     def ask(self, key: ApiKey | None) -> None:
         """Ask OpenRouter, once, if there is a management key."""
-        if key is not None and self._questions and not self._answers:
-            timeout_s = self._options.timeout
-            self._answers = ask(self._settings, key, self._questions, self._now, timeout_s=timeout_s)
+        if key is None or self._managing is not None:
+            return
+        self._managing = key
+        begin = partial(self._search.begin, key, self._now) if self._search else nothing
+        if not self._questions:
+            begin()
+            return
+        timeout_s = self._options.timeout
+        own = {"own": lambda: ask(self._settings, key, self._questions, self._now, timeout_s=timeout_s)}
+        answers = at_once(own, timeout_s=timeout_s + 1, meanwhile=begin)["own"]
+        self._answers = dict.fromkeys(self._questions, answers) if isinstance(answers, Gap) else answers
 
     def fit(self, parts: Parts) -> None:
         """Leave out what is of another day than kept answers are: no figure would fit the one beside it."""
@@ -70,12 +98,17 @@ class Spending:
             managing = self._settings.require_key() if self._settings.base_url.may_see_mgmt_key else None
         self.ask(managing)
 
+    def find(self, parts: Parts) -> None:
+        """End the search for the days of a chosen period, where a management key began it."""
+        if self._search and self._managing:
+            self._found = self._search.finish(self._managing, parts, self._now)
+
     @property
     def gaps(self) -> tuple[Gap, ...]:
         """What OpenRouter did not answer."""
         names = {"breakdown": "breakdown", "zone": "zone_today", "today": "account_today"}
         found = [(names[name], answer) for name, answer in self._answers.items() if isinstance(answer, Gap)]
-        return tuple(gap._replace(part=part) for part, gap in found)
+        return (*(gap._replace(part=part) for part, gap in found), *(self._found.gaps if self._found else ()))
 
     def notes(self, parts: Parts) -> tuple[str, ...]:
         """Say how old answers are that OpenRouter had kept, if the summary uses them."""
@@ -89,7 +122,7 @@ class Spending:
             age_s = (self._now - kept_at).total_seconds() if kept_at else 0
             if kept_at and age_s > _NOTABLE_AGE_S:
                 found.append(f"{words} is as OpenRouter knew it at {spoken(kept_at)}, {ago(age_s)} before it was asked")
-        return tuple(found)
+        return (*found, *(self._found.notes if self._found else ()))
 
     def with_today(self, parts: Parts) -> Parts:
         """Add what the account has spent today, where nobody had asked for it yet."""
@@ -101,6 +134,8 @@ class Spending:
     def breakdown(self, parts: Parts) -> Breakdown | None:
         """Give the breakdown that was asked for; None for the usual one. MissingKey where the ledger cannot help."""
         question, answer = self._questions.get("breakdown"), self._answers.get("breakdown")
+        if self._chosen:
+            return self._of_period(self._chosen)
         if question is None:
             return None
         top = self._options.top
@@ -108,18 +143,28 @@ class Spending:
             rows = () if parts.activity is None or isinstance(parts.activity, Gap) else parts.activity
             return account_breakdown(answer, question, rows, top=top)
         if question.by not in ACCOUNT_GROUPINGS:
-            if "breakdown" in self._left_out:
-                return None
-            found, problem = local_breakdown(question.period, top=top, by=question.by)
-            if problem:
-                complain(PROGRAM, problem)
-            return found
+            return None if "breakdown" in self._left_out else self._of_ledger(question.period, question.by)
         if answer is None:
-            raise MissingKey(
-                f"what each {question.by} spent is told to management keys only: set OPENROUTER_MGMT_KEY",
-                hint="create one at https://openrouter.ai/settings/management-keys",
-            )
+            raise _needs_mgmt_key(question.by)
         return None
+
+    def _of_period(self, chosen: ChosenPeriod) -> Breakdown | None:
+        """Give the breakdown of a chosen period: the account's, or without a management key the ledger's."""
+        by, top = self._options.by, self._options.top
+        if self._found:
+            from openrouter_usage.archive.breakdown import period_breakdown
+
+            return period_breakdown(self._found, title=chosen.words, by=by, top=top)
+        if by in ACCOUNT_GROUPINGS:
+            raise _needs_mgmt_key(by)
+        return self._of_ledger(chosen.local_period(self._now), by, chosen.span(self._now).days())
+
+    def _of_ledger(self, period: Period, by: str, days: Iterable[date] = ()) -> Breakdown | None:
+        """Give what the local ledger knows of a period."""
+        found, problem = local_breakdown(period, top=self._options.top, by=by, days=days)
+        if problem:
+            complain(PROGRAM, problem)
+        return found
 
     def zone_day(self) -> Window | None:
         """Give the running day of the zone: the account's, else the ledger's, else unknown."""
@@ -135,3 +180,22 @@ class Spending:
         if whole.unknown == whole.requests:
             return Window(question.period, None, None, LOCAL, whole.unknown)
         return Window(question.period, whole.cost, whole.byok_cost, LOCAL, whole.unknown)
+
+
+def _chosen(options: Namespace, now: datetime) -> ChosenPeriod | None:
+    """Give the period that the options choose beside the running day; SettingsError for one that cannot be."""
+    if options.period in (None, "today") and not (options.days or options.since or options.until):
+        return None
+    from openrouter_usage.summary.chosen import ChosenPeriod
+
+    name = options.period or ("days" if options.days else "since")
+    chosen = ChosenPeriod(name, options.days or 0, options.since, options.until)
+    chosen.span(now)
+    return chosen
+
+
+def _needs_mgmt_key(by: str) -> MissingKey:
+    return MissingKey(
+        f"what each {by} spent is told to management keys only: set OPENROUTER_MGMT_KEY",
+        hint="create one at https://openrouter.ai/settings/management-keys",
+    )

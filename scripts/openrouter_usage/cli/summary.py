@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from openrouter_usage.cli.output import complain, write
-from openrouter_usage.cli.parser import EXIT_CODES, Parser, checked, whole_number, with_version
-from openrouter_usage.errors import OpenRouterUsageError
+from openrouter_usage.cli.parser import EXIT_CODES, Parser, checked, read_day, whole_number, with_version
+from openrouter_usage.errors import OpenRouterUsageError, SettingsError
 from openrouter_usage.latest import latest
 from openrouter_usage.period import UTC, Period, find_zone, week
 from openrouter_usage.settings import Settings, load_settings
@@ -25,7 +25,9 @@ PROGRAM = "stats.py"
 LINE_MAX_AGE_S = 60
 _EXAMPLES = """examples:
   python3 scripts/stats.py                  today, week, month, balance, spend by model
+  python3 scripts/stats.py --month          this month by model, today included
   python3 scripts/stats.py --by provider --days 30
+  python3 scripts/stats.py --since 2026-10-01 --until 2026-10-31 --by day
   python3 scripts/stats.py --today --by key
   python3 scripts/stats.py --explain        why these figures differ
   python3 scripts/stats.py --line           one line for a status bar
@@ -60,19 +62,11 @@ def parser() -> Parser:
     face.add_argument(
         "--format", choices=("text", "json", "csv", "markdown", "line"), dest="face", help="how to show it"
     )
-    number = whole_number(1, MOST_DAYS)
-    parser.add_argument(
-        "--days",
-        type=number,
-        default=DEFAULT_DAYS,
-        metavar="N",
-        help="completed UTC days to break down (7, at most 30)",
-    )
     parser.add_argument(
         "--top", type=whole_number(0, 10_000), metavar="N", help=f"lines of the breakdown ({DEFAULT_TOP})"
     )
     parser.add_argument("--by", choices=GROUPINGS, default="model", help="what to break down by (model)")
-    parser.add_argument("--today", action="store_true", help="break the running day down instead, UTC unless --tz")
+    _describe_period(parser)
     parser.add_argument(
         "--tz", metavar="ZONE", type=checked(find_zone), help="show the running day of a zone too: Europe/Amsterdam"
     )
@@ -88,9 +82,31 @@ def parser() -> Parser:
     return parser
 
 
+def _describe_period(parser: Parser) -> None:
+    """Add the options that choose the period of the breakdown; they exclude one another."""
+    period = parser.add_mutually_exclusive_group()
+    for name, words in (
+        ("today", "break the running day down, UTC unless --tz"),
+        ("yesterday", "break yesterday down (UTC, as all days below)"),
+        ("week", "break the running week down, from Monday to today"),
+        ("month", "break the running month down, from the 1st to today"),
+    ):
+        period.add_argument(f"--{name}", action="store_const", const=name, dest="period", help=words)
+    period.add_argument(
+        "--days",
+        type=whole_number(1, MOST_DAYS),
+        metavar="N",
+        help=f"break the last N days down, with today (1 to {MOST_DAYS})",
+    )
+    period.add_argument("--since", metavar="DAY", type=checked(read_day), help="from this day on: YYYY-MM-DD")
+    parser.add_argument("--until", metavar="DAY", type=checked(read_day), help="up to and with this day; with --since")
+
+
 def main(argv: Sequence[str], *, clock: Callable[[], datetime] = _now) -> int:
     """Print the summary; 5 when OpenRouter could not be reached and older figures were shown."""
     options = parser().parse_args(argv)
+    if options.until and not options.since:
+        raise SettingsError("--until needs a beginning", hint="add --since YYYY-MM-DD", code="usage")
     settings = load_settings()
     settings.require_key()
     for warning in settings.warnings:
@@ -113,9 +129,13 @@ def main(argv: Sequence[str], *, clock: Callable[[], datetime] = _now) -> int:
     return 0
 
 
+def _has_period(options: Namespace) -> bool:
+    return bool(options.period or options.days or options.since)
+
+
 def _spending(options: Namespace, settings: Settings, now: datetime) -> Spending | None:
     """Prepare what goes beyond the usual endpoints; without such options, and for the line, nothing is loaded."""
-    asks_more = options.today or options.explain or options.tz or options.by in ACCOUNT_GROUPINGS
+    asks_more = _has_period(options) or options.explain or options.tz or options.by in ACCOUNT_GROUPINGS
     if options.face == "line" or not asks_more:
         return None
     from openrouter_usage.cli.spending import Spending
@@ -132,14 +152,15 @@ def _summary(options: Namespace, parts: Parts, spending: Spending | None) -> Sum
     if spending:
         spending.ask_late(parts)
         spending.fit(parts)
+        spending.find(parts)
         notes = spending.notes(parts)
         parts = spending.with_today(parts)
         asked = spending.breakdown(parts)
-    is_usual = not options.today and options.by not in ACCOUNT_GROUPINGS
+    is_usual = not _has_period(options) and options.by not in ACCOUNT_GROUPINGS
     local = _from_ledger(options, week(parts.taken_at)) if parts.activity is None and is_usual else None
     summary = build_summary(
         parts,
-        days=options.days,
+        days=DEFAULT_DAYS,
         top=options.top,
         by=options.by,
         local_day=parts.taken_at.astimezone().date(),
@@ -147,6 +168,7 @@ def _summary(options: Namespace, parts: Parts, spending: Spending | None) -> Sum
         asked=None if asked and asked.is_local else asked,
         zone_day=spending.zone_day() if spending else None,
         more_gaps=spending.gaps if spending else (),
+        is_usual=not (options.days or options.since or options.period not in (None, "today")),
     )
     return _looking_ahead(options, parts, summary._replace(notes=(*summary.notes, *notes)))
 

@@ -10,7 +10,7 @@ from openrouter_usage.answers.key import Limit
 from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.exactjson import Json, dumps
 from openrouter_usage.period import Period, iso
-from openrouter_usage.summary.model import Breakdown, Summary, Window
+from openrouter_usage.summary.model import Breakdown, Coverage, Summary, Window
 from openrouter_usage.usage import Usage
 
 if TYPE_CHECKING:
@@ -131,9 +131,23 @@ def _breakdown(breakdown: Breakdown | None) -> Json:
         "source": breakdown.source,
         "unattributed_usd": breakdown.unattributed,
         "truncated": breakdown.truncated,
+        "coverage": _coverage(breakdown.coverage),
         "rows": [{"name": row.name, **_usage(row.usage)} for row in breakdown.rows],
         "more": {"count": breakdown.more_count, **_usage(breakdown.more)},
         "total": _usage(breakdown.total),
+    }
+
+
+def _coverage(coverage: Coverage | None) -> Json:
+    if coverage is None:
+        return None
+    sources = [(name, span) for name, spans in coverage.sources for span in spans]
+    return {
+        "zone": coverage.zone,
+        "sources": [{"source": name, **_period(span), "days": span.day_count} for name, span in sources],
+        "missing": [{**_period(span), "days": span.day_count} for span in coverage.missing],
+        "live_until": iso(coverage.live_until) if coverage.live_until else None,
+        "live": _usage(coverage.live) if coverage.live else None,
     }
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from openrouter_usage.answers.parts import Gap
 from openrouter_usage.money import format_usd
-from openrouter_usage.period import spoken
+from openrouter_usage.period import Period, spoken
 from openrouter_usage.render.amounts import limit_left, span_words, spent, window_amount, window_source
-from openrouter_usage.summary.model import Breakdown, Summary
+from openrouter_usage.stretch import Stretch
+from openrouter_usage.summary.model import Breakdown, Coverage, Summary
 from openrouter_usage.text import ago, named, plural, safe
+from openrouter_usage.usage import NOTHING
 
 TITLE = "💰 OpenRouter Usage"
 _MARK = " ⬅ what can still be spent"
 _SOON = timedelta(days=7)
+_MOST_SPANS = 3
 _HEADINGS = {
     "model": "Recent Models",
     "provider": "Recent Providers",
@@ -26,6 +30,7 @@ _PARTS = {
     "key": "Totals and key limit",
     "credits": "Balance",
     "activity": "Spend by model",
+    "days": "Spend of some days",
     "today": "Today's account spend",
     "account_today": "Today's account spend",
     "breakdown": "Spend by key, workspace or today",
@@ -109,7 +114,49 @@ def _key_state(summary: Summary) -> list[str]:
     return lines
 
 
+def _of_period(breakdown: Breakdown, coverage: Coverage) -> list[str]:
+    """Write the breakdown of a chosen period: what it comes to, its rows, and which source had which days."""
+    dates = f"{breakdown.period.label} {coverage.zone}"
+    title = f"{coverage.title} ({dates})" if coverage.title else dates
+    lines = [f"Account by {breakdown.by}, {title}: {_whole(breakdown, coverage)}"]
+    rows = [(row.name, f"{spent(row.usage)} ({row.usage.requests:,})") for row in breakdown.rows]
+    if breakdown.by == "day" and not breakdown.more_count:
+        rows += [(_days(span), "unknown") for span in coverage.missing]
+        rows.sort(reverse=True)
+    lines += [f"• {named(name)}: {told}" for name, told in rows]
+    if breakdown.more_count:
+        lines.append(f"... and {breakdown.more_count:,} more ({spent(breakdown.more)})")
+    return [*lines, f"Source: {'; '.join(_sources(breakdown, coverage))}"]
+
+
+def _whole(breakdown: Breakdown, coverage: Coverage) -> str:
+    """Write what the period came to: that nothing was spent is said only where every day is known."""
+    total = breakdown.total
+    told = f"{spent(total)} ({total.requests:,})" if total != NOTHING else "nothing spent"
+    if not coverage.missing:
+        return told
+    unknown = sum(span.day_count for span in coverage.missing)
+    return f"{told} in {breakdown.days - unknown:,} of {plural(breakdown.days, 'day')}, the others are unknown"
+
+
+def _sources(breakdown: Breakdown, coverage: Coverage) -> Iterator[str]:
+    """Write which days each source had, and of the running one what it came to and up to when."""
+    for source, spans in coverage.sources:
+        days = ", ".join(_days(span) for span in spans[:_MOST_SPANS])
+        more = f" and {plural(len(spans) - _MOST_SPANS, 'more span')}" if len(spans) > _MOST_SPANS else ""
+        has_running = coverage.live_until is not None and coverage.source_of(breakdown.period.last_day) == source
+        if coverage.live_until is not None and coverage.live is not None and has_running:
+            more += f" up to {coverage.live_until:%H:%M} UTC: {spent(coverage.live)}"
+        yield f"{source} {days}{more}"
+
+
+def _days(span: Period) -> str:
+    return str(Stretch(span.first_day, span.last_day))
+
+
 def _breakdown(breakdown: Breakdown) -> list[str]:
+    if breakdown.coverage:
+        return _of_period(breakdown, breakdown.coverage)
     source = ", from the local ledger" if breakdown.is_local else ""
     heading = f"{_HEADINGS[breakdown.by]} ({span_words(breakdown)}{source}):"
     if not breakdown.rows and not breakdown.more_count:

@@ -10,6 +10,7 @@ from openrouter_usage.money import plain
 from openrouter_usage.period import DAY, Period, iso, midnight, parse_day
 from openrouter_usage.render.amounts import span_words, window_source
 from openrouter_usage.summary.model import Breakdown, Summary, Window
+from openrouter_usage.text import plural
 from openrouter_usage.usage import Usage
 
 COLUMNS = (
@@ -25,6 +26,7 @@ COLUMNS = (
     "source",
 )
 Row = tuple[str, ...]
+_COUNTERS = {"this week": "usage_weekly", "this month": "usage_monthly"}
 
 
 def summary_rows(summary: Summary) -> Iterator[Row]:
@@ -84,8 +86,10 @@ def _breakdown(breakdown: Breakdown) -> Iterator[Row]:
         yield _used(breakdown, "more", f"{breakdown.more_count} more", breakdown.more, breakdown.period)
     span = f"{breakdown.days} days" if breakdown.is_completed else span_words(breakdown)
     yield _used(breakdown, "total", f"all of {span}", breakdown.total, breakdown.period)
+    for gap in breakdown.coverage.missing if breakdown.coverage else ():
+        yield _row("missing", plural(gap.day_count, "day"), period=gap, source="not known")
     if breakdown.unattributed is not None:
-        counter = "usage_weekly" if breakdown.period.label == "week" else "usage_daily"
+        counter = _COUNTERS.get(span.partition(",")[0], "usage_daily")
         source = f"/key {counter} - local ledger"
         yield _row("unattributed", span, period=breakdown.period, usage=plain(breakdown.unattributed), source=source)
 
@@ -97,4 +101,15 @@ def _day(name: str) -> Period:
 
 def _used(breakdown: Breakdown, kind: str, name: str, usage: Usage, period: Period) -> Row:
     cost, byok, requests = plain(usage.cost), plain(usage.byok_cost), str(usage.requests)
-    return _row(kind, name, period=period, usage=cost, byok=byok, requests=requests, source=breakdown.source)
+    source = _source(breakdown, period)
+    return _row(kind, name, period=period, usage=cost, byok=byok, requests=requests, source=source)
+
+
+def _source(breakdown: Breakdown, period: Period) -> str:
+    """Name where a figure comes from, and up to when it knows the running day."""
+    coverage = breakdown.coverage
+    if coverage is None:
+        return breakdown.source
+    source = coverage.source_of(period.first_day) if period != breakdown.period else breakdown.source
+    has_running = coverage.live_until is not None and period.last_day == breakdown.period.last_day
+    return f"{source}, up to {iso(coverage.live_until)}" if coverage.live_until and has_running else source

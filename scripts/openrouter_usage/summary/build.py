@@ -28,11 +28,13 @@ def build_summary(
     asked: Breakdown | None = None,
     zone_day: Window | None = None,
     more_gaps: tuple[Gap, ...] = (),
+    is_usual: bool = True,
 ) -> Summary:
     """Build the summary as of `parts.taken_at`; `local_day` is the user's own date at that moment.
 
     `local` is what the ledger knows of a running period; it stands in where OpenRouter may not be asked. `asked` is a
-    breakdown that takes the place of the usual one, and `more_gaps` are parts of it that are missing.
+    breakdown that takes the place of the usual one, and `more_gaps` are parts of it that are missing; without
+    `is_usual` nothing else takes its place.
     """
     now = parts.taken_at
     key = None if isinstance(parts.key, Gap) else parts.key
@@ -55,9 +57,9 @@ def build_summary(
         bound_by=bound_by,
         free_models=key.free_models if key and key.free_models and key.free_models.used else None,
         expires_at=key.expires_at if key else None,
-        breakdown=asked or _breakdown(local, windows, rows, now, days=days, top=top, by=by),
+        breakdown=asked or _breakdown(local, windows, rows if is_usual else None, now, days=days, top=top, by=by),
         zone_day=zone_day,
-        gaps=(*_gaps(parts), *more_gaps),
+        gaps=(*_needed(_gaps(parts), asked), *more_gaps),
         notes=(*balance_notes, *_notes(parts, local_day, has_ledger=local is not None)),
     )
 
@@ -139,6 +141,12 @@ def _gaps(parts: Parts) -> tuple[Gap, ...]:
     if isinstance(parts.today, TodaySpend) and parts.today.truncated:
         gaps.append(Gap("today", "truncated", "OpenRouter cut its answer short", "", 5))
     return tuple(gaps)
+
+
+def _needed(gaps: tuple[Gap, ...], asked: Breakdown | None) -> tuple[Gap, ...]:
+    """Leave out that /activity did not answer, where other sources had all days of a chosen period."""
+    is_whole = asked is not None and asked.coverage is not None and not asked.coverage.missing
+    return tuple(gap for gap in gaps if gap.part != "activity" or not is_whole)
 
 
 def _breakdown(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -49,10 +49,31 @@ def dearest_first(share: Share) -> tuple[object, ...]:
 LOCAL = "local ledger"
 
 
+class Coverage(NamedTuple):
+    """Which source told of which days of a chosen period; each day is in one place only.
+
+    `title` is how people call the period, `zone` the one that its days are of. The `missing` days are in no sum.
+    Where the running day is among the days, `live` is its part of the sum, as known at `live_until`.
+    """
+
+    title: str
+    zone: str
+    sources: tuple[tuple[str, tuple[Period, ...]], ...]
+    missing: tuple[Period, ...] = ()
+    live: Usage | None = None
+    live_until: datetime | None = None
+
+    def source_of(self, day: date) -> str:
+        """Return the source that told of a day; "" for one that is not known."""
+        found = (name for name, spans in self.sources for span in spans if span.first_day <= day <= span.last_day)
+        return next(found, "")
+
+
 class Breakdown(NamedTuple):
     """Who or what spent the money of a period; `rows` and `more` add up to `total`.
 
     `unattributed` is what the key spent in the period beyond that, where the rows come from the local ledger.
+    `coverage` tells which source had which day, where the period was chosen by its days.
     """
 
     by: str
@@ -65,6 +86,7 @@ class Breakdown(NamedTuple):
     source: str = "/activity"
     unattributed: Decimal | None = None
     truncated: bool = False
+    coverage: Coverage | None = None
 
     @property
     def is_local(self) -> bool:
@@ -73,7 +95,9 @@ class Breakdown(NamedTuple):
 
     @property
     def is_completed(self) -> bool:
-        """Tell whether it covers completed UTC days only, and so has nothing of today."""
+        """Tell whether it covers the last completed UTC days, and so has nothing of today."""
+        if self.coverage is not None:
+            return False
         return self.source == "/activity" or self.period.label == f"{self.days}d"
 
 

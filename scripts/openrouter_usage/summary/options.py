@@ -4,7 +4,7 @@ from __future__ import annotations
 
 DEFAULT_TOP = 5
 DEFAULT_DAYS = 7
-MOST_DAYS = 30
+MOST_DAYS = 365
 # What only the analytics API can tell, with a management key.
 ACCOUNT_GROUPINGS = ("key", "workspace")
 GROUPINGS = ("model", "provider", "day", *ACCOUNT_GROUPINGS)

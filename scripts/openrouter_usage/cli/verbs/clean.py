@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from datetime import date, datetime
 
 from openrouter_usage.budget import dated_ahead_from
-from openrouter_usage.cli.books import open_ledger, read_day
+from openrouter_usage.cli.books import open_ledger
 from openrouter_usage.cli.output import complain, write
-from openrouter_usage.cli.parser import Parser, checked
+from openrouter_usage.cli.parser import Parser, checked, read_day
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.exactjson import Json
 from openrouter_usage.ledger.clean import Cleaned, clean, other_names, take_out

@@ -7,10 +7,9 @@ from datetime import date, datetime
 from pathlib import Path
 
 from openrouter_usage.answers.keys import KeyRecord
-from openrouter_usage.cli.books import read_day
 from openrouter_usage.cli.management import key_named, load_managing, looks_secret, open_keyring, open_management
 from openrouter_usage.cli.output import complain, write
-from openrouter_usage.cli.parser import Parser, checked, whole_number
+from openrouter_usage.cli.parser import Parser, checked, read_day, whole_number
 from openrouter_usage.errors import InvalidValue, SettingsError
 from openrouter_usage.exactjson import Json, dumps
 from openrouter_usage.keyring.listing import Listing, list_keys

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from openrouter_usage.answers.analytics import MOST_DAYS
 from openrouter_usage.answers.key import KeyInfo
 from openrouter_usage.answers.parts import Gap
-from openrouter_usage.cli.books import open_ledger, read_day
+from openrouter_usage.cli.books import open_ledger
 from openrouter_usage.cli.management import load_managing
 from openrouter_usage.cli.output import complain, write
-from openrouter_usage.cli.parser import Parser, checked, whole_number
+from openrouter_usage.cli.parser import Parser, checked, read_day, whole_number
 from openrouter_usage.client.openrouter import OpenRouter
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.latest import error_of
