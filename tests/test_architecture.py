@@ -36,6 +36,7 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
     "stretch": ("foundation", set()),
     "usage": ("foundation", set()),
     "text": ("foundation", set()),
+    "redaction": ("foundation", set()),
     "exactjson": ("foundation", set()),
     "version": ("foundation", set()),
     "answers": ("foundation", set()),

@@ -8,19 +8,23 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.files import OTHERS_CAN_CHANGE, distrust
+from openrouter_usage.redaction import protect
 from openrouter_usage.skill import SKILL_FOLDER
 from openrouter_usage.text import safe
 
 NAMES = ("OPENROUTER_API_KEY", "OPENROUTER_MGMT_KEY")
-_seen: set[str] = set()
 _LARGEST_FILE = 64 * 1024
 _WELL_FORMED = re.compile(r"[A-Za-z0-9._~+/=-]{8,512}", re.ASCII)
+_PREFIX = "sk-or-"
+_QUOTES = ("'", '"', "`", "\u2018", "\u2019", "\u201c", "\u201d", "\u00ab", "\u00bb")
+_TO_URL_SAFE = str.maketrans("+/", "-_")
 _PLACEHOLDER = re.compile(r"your[-_].*|sk-or-v1-(x+|\.\.\.|…)", re.IGNORECASE)
 
 
@@ -39,13 +43,14 @@ class ApiKey:
     def checked(cls, raw: str, name: str, source: str) -> ApiKey:
         """Make a key of a text from outside; SettingsError when no key can look like that."""
         secret = _cleaned(raw)
-        if not _WELL_FORMED.fullmatch(secret):
+        protect(secret)
+        why = _disguise(secret)
+        if why or not _WELL_FORMED.fullmatch(secret):
+            why = f"{len(secret)} characters, {why or 'with blanks, quotes or other signs that no key has'}"
             raise SettingsError(
-                f"{name} from {safe(source, 300)} does not look like a key: "
-                f"{len(secret)} characters, with blanks, quotes or other signs that no key has",
+                f"{name} from {safe(source, 300)} does not look like a key: {why}",
                 hint=f"copy the key again from https://openrouter.ai/settings/keys and set {name} to it alone",
             )
-        _seen.add(secret)
         return cls(secret, name, safe(source, 300))
 
     def __repr__(self) -> str:
@@ -87,13 +92,6 @@ def find_credentials(environ: Mapping[str, str], home: Path | None, skill_folder
     return Credentials(found.get(NAMES[0]), found.get(NAMES[1]), tuple(warnings))
 
 
-def scrubbed(text: str) -> str:
-    """Take every key that was found out of a text; for tracebacks, which quote what they like."""
-    for secret in _seen:
-        text = text.replace(secret, "[key]")
-    return text
-
-
 def read_credentials(path: Path) -> str:
     """Read a credentials file as it is; SettingsError unless it is a small text file of one's own."""
     return _read(path, [])
@@ -124,6 +122,39 @@ def _cleaned(raw: str) -> str:
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
         text = text[1:-1].strip()
     return text[7:].strip() if text[:7].lower() == "bearer " else text
+
+
+def _disguise(secret: str) -> str:
+    """Say in what disguise a key is that OpenRouter would not know it in, "" for one in none."""
+    if secret[:1] in _QUOTES or secret[-1:] in _QUOTES:
+        return "still in quotes when the outer ones are gone"
+    if "%" in secret and unquote(secret) != secret:
+        return "quoted for a URL"
+    if secret.startswith(_PREFIX):
+        return ""
+    return "in base64 or in hex, which has to be undone" if _is_encoded(secret) else ""
+
+
+def _is_encoded(secret: str, rounds: int = 3) -> bool:
+    """Check whether a key comes out once base64 or hex is undone, perhaps more than once."""
+    if not rounds:
+        return False
+    forms = [_undone(decode, secret) for decode in (bytes.fromhex, _from_base64)]
+    return any(_PREFIX in form or (form and _is_encoded(form, rounds - 1)) for form in forms)
+
+
+def _from_base64(text: str) -> bytes:
+    import base64  # late: a key that begins like one needs it not
+
+    return base64.b64decode(text.translate(_TO_URL_SAFE) + "=" * (-len(text) % 4), b"-_", validate=True)
+
+
+def _undone(decode: Callable[[str], bytes], text: str) -> str:
+    """Undo a code; "" where the text is in none, or what comes out is no text."""
+    try:
+        return decode(text.strip()).decode("ascii")
+    except ValueError:
+        return ""
 
 
 def _parse(text: str) -> dict[str, str | None]:

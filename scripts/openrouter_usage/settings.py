@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -10,11 +11,25 @@ from urllib.parse import urlsplit
 
 from openrouter_usage.credentials import ApiKey, Credentials, find_credentials
 from openrouter_usage.errors import MissingKey, SettingsError
+from openrouter_usage.redaction import WEBHOOK, protect
 from openrouter_usage.skill import SKILL_FOLDER, is_in_skill
 from openrouter_usage.text import safe
 
 DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
 OFFICIAL_HOST = "openrouter.ai"
+_SURELY_SECRET = 16
+_NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,8}|0[0-7]{0,12}|[1-9][0-9]{0,9}", re.ASCII)
+_METADATA_NAMES = (
+    "metadata",
+    "metadata.google.internal",
+    "metadata.goog",
+    "instance-data",
+    "instance-data.ec2.internal",
+)
+_METADATA_NETS = (
+    "169.254.0.0/16", "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32", "fe80::/10", "fd00:ec2::/32",
+    "fd20:ce::/32",
+)  # fmt: skip
 
 
 class BaseUrl(NamedTuple):
@@ -136,14 +151,60 @@ def parse_webhook(text: str) -> BaseUrl:
         host, _port = (parts.hostname or "").rstrip("."), parts.port
     except ValueError:
         host, parts = "", urlsplit("")
+    if is_metadata(host):
+        raise SettingsError(
+            f"the webhook is not used: {safe(host)} is a link-local or metadata address, where machines of a cloud "
+            "keep their secrets",
+            hint="name the address of a service, such as https://hooks.slack.com/services/...",
+        )
     safe_scheme = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
     odd = not text.isascii() or any(c <= " " or c == "\\" for c in text.strip()) or "@" in parts.netloc
+    odd = odd or ("%" in host and ":" not in host)
     if not host or not safe_scheme or odd:
         raise SettingsError(
             "the webhook is not used: an https address is needed (http works on this machine alone)",
             hint="--webhook https://hooks.slack.com/services/...",
         )
+    whole = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    for secret in (whole, parts.path.rstrip("/").rpartition("/")[2]):
+        if len(secret) >= _SURELY_SECRET:  # a short one is a word that stands in other texts too
+            protect(secret, WEBHOOK)
     return BaseUrl(text.strip(), host)
+
+
+def is_metadata(host: str) -> bool:
+    """Check whether a host is, in any way of writing it, one of the addresses where clouds keep machines' secrets.
+
+    Those are the link-local ones, and a few more that clouds have taken for the same.
+    """
+    name = host.strip("[]").rstrip(".").lower()
+    if name in _METADATA_NAMES or name.endswith(tuple("." + known for known in _METADATA_NAMES)):
+        return True
+    from ipaddress import IPv6Address, ip_address, ip_network  # late: only alerts need it
+
+    four = numeric_address(name)
+    try:
+        found = ip_address(name.partition("%")[0] if four is None else four)
+    except ValueError:
+        return False
+    addresses = [found]
+    if isinstance(found, IPv6Address):
+        addresses += [inner for inner in (found.ipv4_mapped, found.sixtofour) if inner]
+        # NAT64 and the old compatible form have the other address at their end.
+        addresses += [ip_address(int(found) & 0xFFFFFFFF)] if int(found) >> 32 in (0, 0x64FF9B << 64) else []
+    return any(each in ip_network(net) for each in addresses for net in _METADATA_NETS)
+
+
+def numeric_address(host: str) -> int | None:
+    """Read an IPv4 address as systems do: one to four parts, each decimal, octal or hex; None for no address."""
+    parts = host.split(".")
+    if not all(_NUMBER.fullmatch(part) for part in parts) or len(parts) > 4:
+        return None
+    numbers = [int(part, 16 if part[1:2] in ("x", "X") else 8 if part[0] == "0" else 10) for part in parts]
+    whole = numbers[-1]
+    for place, number in enumerate(numbers[:-1]):
+        whole += number << (24 - 8 * place)
+    return whole if whole < 2**32 and all(number < 256 for number in numbers[:-1]) else None
 
 
 def _is_address(host: str) -> bool:

@@ -9,13 +9,14 @@ from pathlib import Path
 
 
 class Certificate:
-    """A certificate and the authority that signed it: "good", "wrong_host" or "expired"."""
+    """A certificate and the authority that signed it: "good", "wrong_host", "expired", or of a host by its name."""
 
     def __init__(self, kind: str = "good") -> None:
         import trustme
 
         authority = trustme.CA()
         names = ["elsewhere.example"] if kind == "wrong_host" else ["127.0.0.1", "localhost"]
+        names = [kind] if "." in kind else names
         past = datetime.now(timezone.utc) - timedelta(days=1)
         issued = authority.issue_cert(*names, not_after=past) if kind == "expired" else authority.issue_cert(*names)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

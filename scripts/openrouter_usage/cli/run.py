@@ -102,7 +102,7 @@ def _deaf(number: int, frame: object) -> None:
 def _bug(name: str, argv: Sequence[str]) -> int:
     import traceback
 
-    from openrouter_usage.credentials import scrubbed
+    from openrouter_usage.redaction import scrubbed
 
     shown = scrubbed(traceback.format_exc())
     error = OpenRouterUsageError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from requests.adapters import HTTPAdapter
@@ -23,8 +24,9 @@ class Lifeline:
     for ever; only a watchdog outside the read ends that.
     """
 
-    def __init__(self, seconds: float) -> None:
-        """Begin to count the time until the cut."""
+    def __init__(self, seconds: float, forbids: Callable[[str], bool] | None = None) -> None:
+        """Begin to count the time until the cut; `forbids` says of an address whether nothing may be sent there."""
+        self.forbids = forbids
         self.expired = False
         # Whether a byte of the request itself has been handed to the network: what comes before (names, TLS, a
         # proxy's tunnel) costs nothing, and what comes after may be billed whatever the error looks like.
@@ -66,6 +68,10 @@ class Lifeline:
             connection.cut()
 
 
+class ForbiddenAddress(OSError):
+    """A connection led to an address where nothing may be sent."""
+
+
 class _Cuttable:
     """Adds to an urllib3 connection that its socket can be shut while somebody reads from it."""
 
@@ -80,6 +86,15 @@ class _Cuttable:
         if lifeline is not None:
             lifeline.hold(self)
         super().request(*args, **kwargs)  # type: ignore[misc]  # the mixin stands before a connection
+
+    def _new_conn(self) -> socket.socket:
+        sock: socket.socket = super()._new_conn()  # type: ignore[misc]  # the mixin stands before a connection
+        lifeline = getattr(_running, "lifeline", None)
+        # Looked at when the connection is there: a name may lead elsewhere than it did a moment ago.
+        if lifeline is not None and lifeline.forbids is not None and lifeline.forbids(str(sock.getpeername()[0])):
+            sock.close()
+            raise ForbiddenAddress(0, "nothing is sent to this address")
+        return sock
 
     def send(self, data: Any) -> None:
         """Send bytes of a request, and remember that they have left; those that ask a proxy for a tunnel are none."""

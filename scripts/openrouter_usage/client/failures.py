@@ -9,6 +9,7 @@ from urllib3.exceptions import HTTPError, LocationValueError, NewConnectionError
 from urllib3.exceptions import ProtocolError as BrokenConnection
 from urllib3.exceptions import TimeoutError as SocketTimeout
 
+from openrouter_usage.client.connection import ForbiddenAddress
 from openrouter_usage.errors import OpenRouterUsageError, SettingsError, Unreachable
 
 RAISED = (requests.RequestException, HTTPError, OSError)
@@ -89,6 +90,8 @@ def _told(cause: BaseException) -> str:
         return "no TLS connection could be made"
     if name == "IncompleteRead":  # there is one of http.client and one of urllib3
         return "incomplete answer, the connection ended early"
+    if isinstance(cause, ForbiddenAddress):
+        return "it leads to a link-local or metadata address, to which no alert is sent"
     if isinstance(cause, ConnectionRefusedError):
         return "the connection was refused"
     if isinstance(cause, (SocketTimeout, TimeoutError)):

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import requests
 
+from openrouter_usage.redaction import PASSWORD, protect
 from openrouter_usage.settings import BaseUrl
+
+_LEAST_PASSWORD = 8
 
 
 def proxies_for(base_url: BaseUrl) -> dict[str, str]:
     """Return the proxies for an address, by scheme; nothing for this machine goes through one: it would see the key."""
-    return {} if base_url.is_loopback else dict(requests.utils.get_environ_proxies(base_url.url))
+    proxies = {} if base_url.is_loopback else dict(requests.utils.get_environ_proxies(base_url.url))
+    for proxy in proxies.values():
+        _protect_login(proxy)
+    return proxies
+
+
+def _protect_login(proxy: str) -> None:
+    """Keep a proxy's password out of everything that is shown; a short one is a word like others."""
+    login = proxy.rpartition("@")[0].rpartition("//")[2]
+    password = login.partition(":")[2]
+    for secret in (login, password, unquote(password)):
+        if len(secret) >= _LEAST_PASSWORD:
+            protect(secret, PASSWORD)
 
 
 def proxy_hosts(base_url: BaseUrl) -> list[str]:

@@ -25,9 +25,10 @@ from openrouter_usage.client.retry import (
 )
 from openrouter_usage.client.surroundings import proxies_for, proxy_host
 from openrouter_usage.client.tls import SharedContext
-from openrouter_usage.credentials import ApiKey, scrubbed
+from openrouter_usage.credentials import ApiKey
 from openrouter_usage.errors import OpenRouterUsageError, TimedOut, note_arrival
 from openrouter_usage.period import UTC
+from openrouter_usage.redaction import scrubbed, scrubbed_bytes
 from openrouter_usage.settings import BaseUrl
 from openrouter_usage.text import safe
 from openrouter_usage.version import VERSION
@@ -73,8 +74,7 @@ class OpenAnswer:
         headers = self._response.headers
         with self._translating():
             body = read_body(self._response.raw, headers.get("Content-Encoding", ""))
-        if key:  # a server that repeats it would have it shown, and kept
-            body = body.replace(key.secret.encode(), b"[key]")
+        body = scrubbed_bytes(body)  # a server that repeats a secret would have it shown, and kept
         now, served_at = datetime.now(UTC), parse_http_date(headers.get("Date"))
         retry_after_s = parse_retry_after(headers.get("Retry-After"), now)
         ahead_s = (served_at - now).total_seconds() if served_at else None
@@ -128,8 +128,13 @@ class Transport:
         timeout_s: float = 30.0,
         tls: SharedContext | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        forbids: Callable[[str], bool] | None = None,
     ) -> None:
-        """Prepare to talk to `base_url`; `timeout_s` bounds one call with its retries and waits."""
+        """Prepare to talk to `base_url`; `timeout_s` bounds one call with its retries and waits.
+
+        `forbids` says of an address that was connected to whether nothing may be sent there.
+        """
+        self._forbids = forbids
         self._base_url = base_url
         self.timeout_s = timeout_s
         self.sleep = sleep
@@ -183,7 +188,7 @@ class Transport:
     def open(self, request: Request, timeout_s: float, *, read_s: float, streamed: bool = False) -> OpenAnswer:
         """Send a request and read the head of its answer; `timeout_s` bounds its body as well."""
         try:
-            lifeline = Lifeline(timeout_s)
+            lifeline = Lifeline(timeout_s, self._forbids)
         except BaseException as error:
             note_arrival(error, False)  # no thread to be had, or ^C
             raise

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from openrouter_usage.answers.fields import Fields
 from openrouter_usage.answers.key import KeyInfo, read_key, write_key
-from openrouter_usage.credentials import ApiKey, scrubbed
+from openrouter_usage.credentials import ApiKey
 from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.exactjson import Json
+from openrouter_usage.redaction import scrubbed
 from openrouter_usage.settings import Settings, load_settings, parse_base_url
 from openrouter_usage.text import safe
 from openrouter_usage.tracker.loading import load_client

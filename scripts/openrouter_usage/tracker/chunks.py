@@ -19,10 +19,10 @@ from typing import Any
 from openrouter_usage.answers.call import CallUsage, read_call
 from openrouter_usage.client.sse import DONE, events
 from openrouter_usage.client.transport import OpenAnswer
-from openrouter_usage.credentials import scrubbed
 from openrouter_usage.errors import BadAnswer, OpenRouterUsageError, SettingsError
 from openrouter_usage.exactjson import Json, loads_oddly
 from openrouter_usage.ledger.later import put_off
+from openrouter_usage.redaction import scrubbed
 from openrouter_usage.tracker.written import guarded, is_locking
 
 # Held by identity alone: whoever reads a stream holds it, and nothing else does.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from argparse import Namespace
 from datetime import datetime
 from decimal import Decimal
 from hashlib import sha256
 from typing import NamedTuple
-from urllib.parse import unquote
+from urllib.parse import urlsplit
 
 from openrouter_usage.alerting import SCREEN, Outcome, check, forget, read_rules, spending
 from openrouter_usage.alerts import Alert, Rules, Spending
@@ -20,8 +21,9 @@ from openrouter_usage.exactjson import Json
 from openrouter_usage.money import format_usd, plain, usd
 from openrouter_usage.period import UTC, iso, spoken
 from openrouter_usage.preferences import cap, change_preference, load_preference, save_preference, settings_file
+from openrouter_usage.redaction import ROUTING_KEY, holds, protect
 from openrouter_usage.render.as_json import envelope
-from openrouter_usage.settings import Settings, load_settings, parse_webhook
+from openrouter_usage.settings import BaseUrl, Settings, load_settings, parse_webhook
 from openrouter_usage.text import safe
 
 EXAMPLES = """examples:
@@ -34,6 +36,9 @@ limits are told at 50, 80 and 100 %, once in each UTC window; exit code 3 when s
 """
 PROGRAM = "cost_tracker.py alert"
 PAGERDUTY = "https://events.pagerduty.com/v2/enqueue"
+_PAGERDUTY_HOSTS = ("events.pagerduty.com", "events.eu.pagerduty.com")
+_DISCORD_HOSTS, _DISCORD_BRANCHES = ("discord.com", "discordapp.com"), ("ptb", "canary", "www")
+_DISCORD_PATH = re.compile(r"/api(?:/v\d+)?/webhooks/[^/]+/[^/]+/?")
 _AMOUNTS = {
     "daily_limit": "limit of the UTC day",
     "weekly_limit": "limit of the UTC week",
@@ -59,7 +64,7 @@ def describe(parser: Parser) -> None:
     parser.add_argument("--spike", type=checked(_times), metavar="3x", help="tell when today is that many usual days")
     target = parser.add_mutually_exclusive_group()
     target.add_argument(
-        "--webhook", metavar="URL", help="where to post (OPENROUTER_ALERT_WEBHOOK); Slack understands it"
+        "--webhook", metavar="URL", help="where to post (OPENROUTER_ALERT_WEBHOOK); Slack and Discord understand it"
     )
     target.add_argument(
         "--pagerduty", nargs="?", const=PAGERDUTY, metavar="URL", help="tell PagerDuty, by OPENROUTER_PAGERDUTY_KEY"
@@ -190,7 +195,7 @@ def _given(options: Namespace, settings: Settings) -> dict[str, Json]:
     for kind, other in (("webhook", "pagerduty"), ("pagerduty", "webhook")):
         url = getattr(options, kind)
         if url is not None:
-            given |= {kind: _checked_url(url, settings), other: None}
+            given |= {kind: _checked_url(kind, url, settings), other: None}
     return given
 
 
@@ -198,23 +203,34 @@ def _merged(known: dict[str, Json], given: dict[str, Json]) -> dict[str, Json]:
     return {name: value for name, value in (known | given).items() if value is not None}
 
 
-def _checked_url(url: str, settings: Settings) -> str:
-    """Give the address of a webhook; SettingsError for one that is not safe, or that would carry a key away."""
-    parse_webhook(url)
+def _checked_url(kind: str, url: str, settings: Settings) -> str:
+    """Return the address of a webhook; SettingsError for one that is not safe, or that would carry a key away."""
+    address = parse_webhook(url)
     for key in (settings.credentials.api_key, settings.credentials.mgmt_key):
-        if key and key.secret in unquote(url):
+        # However often it is quoted, or in base64: whoever gets it can undo that.
+        if key and holds(url, key.secret):
             raise SettingsError(f"the webhook's address holds {key.name}", hint="a webhook needs no OpenRouter key")
+    if kind == "pagerduty" and not (address.is_loopback or _is_pagerduty(address)):
+        raise SettingsError(
+            f"the routing key is sent to PagerDuty alone ({' and '.join(_PAGERDUTY_HOSTS)}), and {safe(address.host)} "
+            "is another host",
+            hint=f"leave the address out, or name {PAGERDUTY}; a service of your own takes --webhook",
+        )
     return url
+
+
+def _is_pagerduty(address: BaseUrl) -> bool:
+    return address.host.lower() in _PAGERDUTY_HOSTS and urlsplit(address.url).port in (None, 443)
 
 
 def _target(kept: dict[str, Json], settings: Settings, *, is_given: bool) -> Target:
     """Give where alerts go: what was just given, else OPENROUTER_ALERT_WEBHOOK, else what is remembered."""
     named_by_environment = os.environ.get("OPENROUTER_ALERT_WEBHOOK", "").strip()
     if named_by_environment and not is_given:
-        return Target("webhook", _checked_url(named_by_environment, settings))
+        return Target("webhook", _checked_url("webhook", named_by_environment, settings))
     for kind in ("webhook", "pagerduty"):
         if kept.get(kind):
-            return Target(kind, _checked_url(str(kept[kind]), settings))
+            return Target(kind, _checked_url(kind, str(kept[kind]), settings))
     return Target("", "")
 
 
@@ -222,6 +238,7 @@ def _routing_key() -> str:
     key = os.environ.get("OPENROUTER_PAGERDUTY_KEY", "").strip()
     if not key:
         raise SettingsError("OPENROUTER_PAGERDUTY_KEY is not set", hint="export it: the integration's routing key")
+    protect(key, ROUTING_KEY)
     return key
 
 
@@ -239,10 +256,19 @@ def _list(options: Namespace, rules: Rules, kept: dict[str, Json], target: Targe
     return 0
 
 
+def _is_discord(url: str) -> bool:
+    """Check whether a webhook is one of Discord's own, which knows no `text`; its paths for Slack's form do."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".").lower()
+    branch, _, rest = host.partition(".")
+    is_theirs = host in _DISCORD_HOSTS or (branch in _DISCORD_BRANCHES and rest in _DISCORD_HOSTS)
+    return is_theirs and _DISCORD_PATH.fullmatch(parts.path) is not None
+
+
 def _tell(alert: Alert, target: Target, routing_key: str) -> None:
     text = f"OpenRouter: {alert.text}"
     if target.kind == "webhook":
-        deliver(target.url, {"text": text})
+        deliver(target.url, {"content" if _is_discord(target.url) else "text": text})
     elif target.kind == "pagerduty":
         event: dict[str, Json] = {"summary": text, "source": "openrouter-usage"}
         event["severity"] = "critical" if alert.is_critical else "warning"

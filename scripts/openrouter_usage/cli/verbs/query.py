@@ -12,11 +12,11 @@ from openrouter_usage.answers.generation import Generation
 from openrouter_usage.cli.books import open_ledger
 from openrouter_usage.cli.output import write
 from openrouter_usage.cli.parser import Parser, checked, whole_number, without_keys
-from openrouter_usage.credentials import scrubbed
 from openrouter_usage.errors import InvalidValue
 from openrouter_usage.exactjson import Json
 from openrouter_usage.money import format_usd
 from openrouter_usage.period import UTC, iso, spoken
+from openrouter_usage.redaction import scrubbed
 from openrouter_usage.render.as_json import envelope
 from openrouter_usage.text import named, safe
 
