@@ -23,6 +23,13 @@ def safe(text: object, limit: int = NAME_LIMIT) -> str:
     return f"{shown}… (+{rest:,} characters)" if rest > 0 else shown
 
 
+def safe_lines(text: str) -> str:
+    """Write a text of several lines so that a terminal only shows it: as `safe`, but lines and tabs stay."""
+    if all(char.isprintable() or char in "\n\t" for char in text):
+        return text
+    return "".join(char if char.isprintable() or char in "\n\t" else _escape(char) for char in text)
+
+
 def quoted(text: object, limit: int = MESSAGE_LIMIT) -> str:
     """Write a server's words as a quotation, so that nobody takes them for this program's own."""
     return '"' + safe(text, limit).replace('"', "'") + '"'

@@ -8,7 +8,8 @@ import sys
 from typing import TextIO
 
 from openrouter_usage.errors import SettingsError
-from openrouter_usage.text import safe
+from openrouter_usage.redaction import StreamScrubber, scrubbed
+from openrouter_usage.text import safe, safe_lines
 
 _LONGEST_LINE = 4_000
 _PROGRESS = 60
@@ -32,12 +33,44 @@ def write(text: str, stream: TextIO | None = None) -> None:
     if stream is None:  # started with its output closed, as by `>&-`
         raise OutputClosed("there is no output to write to")
     try:
-        stream.write(shown(text, stream.encoding))
+        # Whatever others have said, and however it came here: no secret of one's own is shown.
+        stream.write(shown(scrubbed(text), stream.encoding))
         stream.flush()
     except (OSError, ValueError) as error:
         _silence(stream)
         full = isinstance(error, OSError) and not isinstance(error, BrokenPipeError)
         raise OutputClosed(f"the output could not be written: {error}" if full else "") from None
+
+
+class AnswerText:
+    """A model's own words on their way to standard output, whole or in pieces.
+
+    No secret of one's own is among them. On a terminal what would steer it is shown as an escape; in a pipe or a file
+    they are as the model wrote them.
+    """
+
+    def __init__(self) -> None:
+        """Look where standard output leads."""
+        self._scrubber = StreamScrubber()
+        self._is_terminal = sys.stdout is not None and sys.stdout.isatty()
+        self._held = ""
+
+    def feed(self, piece: str) -> str:
+        """Take the next words, and give those that can be shown now."""
+        return self._faced(self._scrubber.feed(piece))
+
+    def end(self) -> str:
+        """Give what is left: there are no more words."""
+        return self._faced(self._scrubber.end(), is_over=True)
+
+    def _faced(self, text: str, *, is_over: bool = False) -> str:
+        if not self._is_terminal:
+            return text
+        text, self._held = self._held + text, ""
+        if text.endswith("\r") and not is_over:
+            # The line feed behind it may be in the next piece; alone it would overwrite the line.
+            text, self._held = text[:-1], "\r"
+        return safe_lines(text.replace("\r\n", "\n"))
 
 
 def shown(text: str, encoding: str | None) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from openrouter_usage.answers.parts import Gap
 from openrouter_usage.cli.books import open_ledger
-from openrouter_usage.cli.output import OutputClosed, complain, write
+from openrouter_usage.cli.output import AnswerText, OutputClosed, complain, write
 from openrouter_usage.cli.parser import Parser, checked, whole_number
 from openrouter_usage.cli.run import INTERRUPTED
 from openrouter_usage.collect import collect_funds
@@ -152,9 +152,11 @@ class Said:
 
 def _make(call: PreparedCall, said: Said, *, stream: bool, quiet: bool) -> None:
     """Make the call and show the answer, a stream's as it comes."""
+    shown = AnswerText()
     if not stream:
         text = said.add(call.caller.chat(call.plan, call.booking))
         if not quiet:
+            text = shown.feed(text) + shown.end()
             write(text if text.endswith("\n") else text + "\n")
         return
     try:
@@ -163,10 +165,10 @@ def _make(call: PreparedCall, said: Said, *, stream: bool, quiet: bool) -> None:
             for chunk in chunks:
                 text = said.add(chunk)
                 if text and not quiet:
-                    write(text)
+                    write(shown.feed(text))
     finally:
         if said.parts and not quiet:
-            write("\n")
+            write(shown.end() + "\n")
 
 
 def _messages(options: Namespace) -> list[dict[str, str]]:
