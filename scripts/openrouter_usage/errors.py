@@ -127,6 +127,8 @@ class BudgetExceeded(Refused):
         self.asked = asked
         self.cap = cap
         self.resets_at = resets_at
+        self.ahead = ahead
+        self.ahead_calls = ahead_calls
 
 
 class UnbelievableBill(Refused):
