@@ -32,6 +32,15 @@ _LOG = "-wal"
 _ABANDONED: list[sqlite3.Connection] = []
 
 
+def close_abandoned() -> None:
+    """Close, at the end of a forked process, what is the parent's, except what would undo its work under way."""
+    kept = [connection for connection in _ABANDONED if connection.in_transaction]
+    for connection in _ABANDONED:
+        if connection not in kept:
+            connection.close()
+    _ABANDONED[:] = kept
+
+
 def _is_locked(error: Exception) -> bool:
     text = str(error).lower()
     return "locked" in text or "busy" in text
@@ -50,6 +59,10 @@ class Index:
         self._log: tuple[int, int] | None = None
         self._has_tables = False
         self._waits_s = READ_TIMEOUT_S
+
+    def __del__(self) -> None:
+        """Leave no index open behind an object that nobody closed."""
+        self.close()
 
     def _identity(self, suffix: str = "") -> tuple[int, int] | None:
         try:

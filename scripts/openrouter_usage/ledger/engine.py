@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -12,7 +13,7 @@ from typing import TypeVar
 from openrouter_usage.entry import Entry
 from openrouter_usage.errors import LedgerError
 from openrouter_usage.index.blocks import lines_of
-from openrouter_usage.index.lock import READ_TIMEOUT_S, Index
+from openrouter_usage.index.lock import READ_TIMEOUT_S, Index, close_abandoned
 from openrouter_usage.index.position import load_position
 from openrouter_usage.index.schema import SQLITE_ERRORS, Damaged, open_in_memory
 from openrouter_usage.ledger import spool
@@ -26,6 +27,7 @@ from openrouter_usage.lines import LONGEST_LINE
 from openrouter_usage.text import plural, safe
 
 T = TypeVar("T")
+_LAST_WAIT_S = 1.0
 Work = Callable[[sqlite3.Connection], T]
 
 
@@ -45,6 +47,15 @@ class Engine:
         self._inside: sqlite3.Connection | None = None
         self._written = self._is_rewritten = self._has_given_up = False
         watch(self)
+        # Where it is part of a cycle, the connection could be collected before anything that might close it.
+        weakref.finalize(self, self._index.close).atexit = False
+
+    def end(self) -> None:
+        """Close the index at the end of the interpreter, unless a thread that is left behind is at work on it."""
+        if self._mutex.acquire(timeout=_LAST_WAIT_S):
+            self._index.close()
+            self._mutex.release()
+        close_abandoned()
 
     def close(self) -> None:
         """Close both files; the next work opens them again."""

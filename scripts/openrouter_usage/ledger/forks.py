@@ -1,11 +1,13 @@
 """Keeps ledgers usable in a process that was forked while threads of its parent were using them.
 
 SQLite would carry a lock into the child, which could then never have it: so a fork waits until no thread has the files
-in its hands. Whoever waits for the lock of another process has not, and may wait for long.
+in its hands. Whoever waits for the lock of another process has not, and may wait for long. At the end of the
+interpreter what is still open is closed.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import time
@@ -25,6 +27,9 @@ class Forkable(Protocol):
 
     def abandon(self) -> None:
         """Begin anew in the child."""
+
+    def end(self) -> None:
+        """Close what is open, at the end of the interpreter."""
 
 
 _LONGEST_WAIT_S = 10.0
@@ -75,6 +80,7 @@ def _each(act: Callable[[Forkable], None]) -> None:
         act(engine)
 
 
+atexit.register(lambda: _each(lambda engine: engine.end()))
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=lambda: _each(lambda engine: engine.pause()),

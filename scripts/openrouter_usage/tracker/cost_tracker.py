@@ -61,6 +61,18 @@ class CostTracker:
         self._clock = clock
         self.ledger = Ledger(ledger_file({"OPENROUTER_USAGE_FILE": str(usage_file)} if usage_file else None))
 
+    def close(self) -> None:
+        """Close the ledger's files; the next use opens them again. Streams that are open go on."""
+        self.ledger.close()
+
+    def __enter__(self) -> CostTracker:
+        """Return the tracker itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
     def log_usage(
         self,
         model: str,

@@ -82,6 +82,18 @@ class BudgetEnforcer:
         """Set the limit for a UTC month in USD; InvalidValue when it is no amount."""
         self.caps = self.caps._replace(monthly=_limit(limit))
 
+    def close(self) -> None:
+        """Close the ledger's files; the next use opens them again."""
+        self.ledger.close()
+
+    def __enter__(self) -> BudgetEnforcer:
+        """Return the enforcer itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
     def estimate_cost(self, model: str, prompt_tokens: int, max_tokens: int) -> Decimal:
         """Give the most that so many tokens cost in USD, from OpenRouter's price list of at most a day's age.
 
