@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 
+from openrouter_usage.cli import summary, tracker
 from openrouter_usage.cli.run import run
+from openrouter_usage.cli.suggest import nearest
 from openrouter_usage.credentials import find_credentials
 from openrouter_usage.version import VERSION
 from tests import guards
@@ -485,3 +487,70 @@ def test_modules_of_the_working_directory_are_not_loaded(stats: Stats, tmp_path:
     for name in ("requests", "dotenv", "json", "openrouter_usage", "ssl", "decimal"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('taken over')\n")
     assert stats(cwd=tmp_path).code == 0
+
+
+# -- what may have been meant ----------------------------------------------------------------------------------------
+
+MEANT = """
+stats.py --jsn | did you mean --json?
+stats.py --JSON | did you mean --json?
+stats.py --fromat=csv --dayz 7 | did you mean --format?
+stats.py --explian | did you mean --explain?
+stats.py --exp | did you mean --explain?
+stats.py json | did you mean --json?
+stats.py --session X | --session is an option of cost_tracker.py call
+stats.py --trend | --trend is an option of cost_tracker.py stats
+stats.py --webhook json | --webhook is an option of cost_tracker.py alert
+stats.py --by tag | --by tag is an option of cost_tracker.py stats
+stats.py --by modle | did you mean model?
+stats.py budget | budget is a command of cost_tracker.py
+stats.py --api-key json | see stats.py --help
+stats.py --unheard-of | see stats.py --help
+stats.py word | see stats.py --help
+stats.py --by colour | see stats.py --help
+stats.py --js | see stats.py --help
+cost_tracker.py stats --days 7 | --days is an option of stats.py, cost_tracker.py reconcile and cost_tracker.py what-if
+cost_tracker.py stats --session X | --session is an option of cost_tracker.py call
+cost_tracker.py stats --by key | --by key is an option of stats.py
+cost_tracker.py stats --by sesion | did you mean session?
+cost_tracker.py stats --line | --line is an option of stats.py
+cost_tracker.py stats --by tagg | did you mean tag?
+cost_tracker.py alert --yearly-limit 5 | see cost_tracker.py alert --help
+cost_tracker.py alert --balance-blow 5 | did you mean --balance-below?
+cost_tracker.py alert --webhok x | did you mean --webhook?
+cost_tracker.py keys lst | did you mean list?
+cost_tracker.py keys remove | see cost_tracker.py keys --help
+cost_tracker.py stast | did you mean stats?
+cost_tracker.py credit | did you mean credits?
+cost_tracker.py help | see cost_tracker.py --help
+cost_tracker.py balance | see cost_tracker.py --help
+cost_tracker.py --today | a command comes first: cost_tracker.py stats --today
+cost_tracker.py --line | --line is an option of stats.py
+cost_tracker.py --unheard-of | see cost_tracker.py --help
+"""
+
+
+@pytest.mark.parametrize("line", MEANT.strip().splitlines())
+def test_a_guess_is_a_close_misspelling_or_says_where_a_word_belongs(
+    line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    (program, *argv), _, hint = line.partition(" | ")[0].split(), None, line.partition(" | ")[2]
+    main = {"stats.py": summary.main, "cost_tracker.py": tracker.main}[program]
+    assert run(program, main, argv) == 2
+    assert capsys.readouterr().err.endswith(f" -- {hint}\n")
+
+
+def every_word() -> list[tuple[str, list[str]]]:
+    """The words that each program, verb and option knows, to be mistaken for one another."""
+    parsers = [summary.parser(), *map(tracker.verb_parser, tracker.VERBS)]
+    known = [(parser.prog, parser.option_names) for parser in parsers]
+    return [*known, ("cost_tracker.py", list(tracker.VERBS))]
+
+
+def test_no_word_of_one_command_is_taken_for_a_misspelling_in_another() -> None:
+    """A word that is spelt well is at most the beginning of another one."""
+    words = {word for _, known in every_word() for word in known}
+    taken = {(word, nearest(word, known)) for _, known in every_word() for word in words if word not in known}
+    assert len(taken) > 100
+    assert [pair for pair in taken if not pair[1].startswith(pair[0]) and pair[1]] == []

@@ -36,36 +36,57 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, formatter_class=_Formatter, **kwargs)
 
     def error(self, message: str) -> NoReturn:
-        """Raise SettingsError with the nearest known word."""
-        nearest = self._nearest(message)
-        hint = f"did you mean {nearest}?" if nearest else f"see {self.prog} --help"
+        """Raise SettingsError, with what may have been meant."""
+        hint = self._hint(message) or f"see {self.prog} --help"
         raise SettingsError(safe(without_keys(message), 300), hint=hint, code="usage")
+
+    @property
+    def option_names(self) -> list[str]:
+        """Every option as it is written."""
+        return [name for action in self._actions for name in action.option_strings]
+
+    def takes(self, option: str, value: str | None = None) -> bool:
+        """Check whether there is an option, and whether `value` is one of those that it offers."""
+        actions = [action for action in self._actions if option in action.option_strings]
+        return bool(actions) and (value is None or value in (actions[0].choices or ()))
 
     def _print_message(self, message: str, file: Any = None) -> None:
         # argparse would write around what `write` knows of closed, full and narrow outputs.
         if message:
             write(message, file)
 
-    def _nearest(self, message: str) -> str:
-        """Give the known word nearest to a misspelt one; "" for any other mistake, where a guess would be nonsense."""
-        from difflib import get_close_matches
-
-        known = self._known(message)
-        for word in re.findall(r"[\w-]+", message.partition(":")[2].partition("(choose from")[0]) if known else ():
-            close = [name for name in get_close_matches(word, known, n=1, cutoff=0.6) if name != word]
-            if close:
-                return str(close[0])
-        return ""
-
-    def _known(self, message: str) -> list[str]:
-        """Give the words that are allowed where the message says one is wrong."""
+    def _hint(self, message: str) -> str:
+        """Return what may have been meant by a word that is not known; "" for any other mistake, and for no idea."""
         if message.startswith("unrecognized arguments:"):
-            return [name for action in self._actions for name in action.option_strings]
+            return self._hint_of(message.partition(":")[2].split())
         if ": invalid choice:" not in message:
-            return []
+            return ""
+        from openrouter_usage.cli.suggest import nearest, places_of, said_of_places
+
         wrong = message.partition(":")[0].removeprefix("argument ")
         names = {"/".join(each.option_strings) or each.metavar or each.dest: each for each in self._actions}
-        return list(map(str, names[wrong].choices or ())) if wrong in names else []
+        choices = map(str, names[wrong].choices or ()) if wrong in names else ()
+        word = message.partition("invalid choice:")[2].partition("(choose from")[0].strip().strip("'\"")
+        meant = nearest(word, choices)
+        if meant:
+            return f"did you mean {meant}?"
+        option = wrong.rpartition("/")[2]
+        places = places_of(option, but=self.prog, value=word) if option.startswith("-") else []
+        return said_of_places(f"{option} {word}", places) if places else ""
+
+    def _hint_of(self, words: list[str]) -> str:
+        """Return what may have been meant by an argument that is not known; what follows an option is its value."""
+        from openrouter_usage.cli.suggest import is_command, nearest, places_of, said_of_places
+
+        option = next((word.partition("=")[0] for word in words if word.startswith("-")), "")
+        if not option:
+            first = words[0] if words else ""
+            if first and f"--{first}" in self.option_names:
+                return f"did you mean --{first}?"
+            return f"{first} is a command of cost_tracker.py" if is_command(first) else ""
+        meant, places = nearest(option, self.option_names), places_of(option, but=self.prog)
+        told = [f"did you mean {meant}?"] if meant else []
+        return " ".join([*told, said_of_places(option, places)] if places else told)
 
 
 def without_keys(text: str) -> str:

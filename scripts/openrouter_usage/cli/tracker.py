@@ -75,7 +75,7 @@ def _module_name(verb: str) -> str:
 
 
 def _without_verb(argv: Sequence[str]) -> int:
-    """Answer --help and --version, and say what else is no verb."""
+    """Answer --help and --version, and say what else is no command."""
     width = max(map(len, VERBS))
     listed = "".join(f"  {verb:<{width}}  {purpose}\n" for verb, purpose in VERBS.items())
     parser = with_version(
@@ -90,8 +90,17 @@ def _without_verb(argv: Sequence[str]) -> int:
         write(parser.format_help())
         return 0
     parser.parse_known_args(list(argv))
-    from difflib import get_close_matches
+    from openrouter_usage.cli.suggest import nearest, places_of, said_of_places
 
-    close = get_close_matches(argv[0], VERBS, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"see {PROGRAM} --help"
-    raise SettingsError(f"{safe(without_keys(argv[0]), 40)} is no verb", hint=hint, code="usage")
+    word = argv[0].partition("=")[0]
+    close, places = nearest(word, VERBS), places_of(word, but=PROGRAM) if word.startswith("-") else []
+    own = [place for place in places if place.startswith(PROGRAM)]
+    if close:
+        hint = f"did you mean {close}?"
+    elif own:
+        hint = f"a command comes first: {own[0]} {word}"
+    elif places:
+        hint = said_of_places(word, places)
+    else:
+        hint = f"see {PROGRAM} --help"
+    raise SettingsError(f"unknown command: {safe(without_keys(argv[0]), 40)}", hint=hint, code="usage")
