@@ -43,6 +43,7 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
     "entry": ("foundation", set()),
     "lines": ("foundation", set()),
     "merging": ("foundation", set()),
+    "model_names": ("foundation", set()),
     # the only ones that touch the world; client and ledger never meet
     "files": ("door", set()),
     "skill": ("door", set()),

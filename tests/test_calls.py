@@ -136,7 +136,7 @@ def test_variants_of_a_model_pass_through(model, caller):
 def test_fallbacks_pass_through_and_the_dearest_is_held(caller):
     cheap = caller("--json", "--max-tokens", "10").data["limits"]["held_usd"]
     ran = caller("--json", "--max-tokens", "10", "--fallback", "anthropic/claude-opus-4.5", "--fallback", "no/such:free")
-    assert ran.code == 3 and "the prompt price of no/such:free is not known" in ran.err
+    assert ran.code == 2 and "OpenRouter lists no such model: no/such:free" in ran.err
     data = caller("--json", "--max-tokens", "10", "--fallback", "anthropic/claude-opus-4.5").data
     assert caller.sent[-1]["models"] == [MODEL, "anthropic/claude-opus-4.5"]
     assert data["limits"]["held_usd"] > 2 * cheap
@@ -422,7 +422,7 @@ REFUSALS: dict[str, tuple[dict[str, str], tuple[str, ...], int, str]] = {
     "a limit that is none": ({"OPENROUTER_DAILY_LIMIT": "ten"}, (), 2, "OPENROUTER_DAILY_LIMIT"),
     "a limit below zero": ({"OPENROUTER_REQUEST_LIMIT": "-1"}, (), 2, "below zero"),
     "a varying price": (BUDGET, ("--model", "openrouter/auto"), 3, "price of openrouter/auto varies"),
-    "an unknown model": (BUDGET, ("--model", "no/such"), 3, "is not known"),
+    "an unknown model": (BUDGET, ("--model", "no/such"), 2, "lists no such model"),
     "a web search": (BUDGET, ("--model", f"{MODEL}:online"), 3, "search the web"),
     "a most below the prompt": ({}, ("--max-cost", "0.00001"), 3, "more than the $0.00001 allowed"),
     "a most below the length": ({}, ("--max-cost", "0.001", "--max-tokens", "900"), 3, "more than the $0.001 allowed"),

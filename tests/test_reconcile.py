@@ -210,6 +210,26 @@ def test_a_dated_name_and_a_routing_suffix_are_the_same_model(history: History, 
     assert any(f"{GPT}:floor → {GPT}" in note for note in ran.json["notes"])
 
 
+def test_only_a_proven_name_is_called_billed_under_another(history: History, at: TrackerAt) -> None:
+    """The account has no call of the model, or not of these: a name that could be joined is no bill."""
+    history.booked(on(YESTERDAY), f"{GPT}:floor", "0.3")
+    history.booked(on(YESTERDAY), f"openrouter/{CLAUDE}", "0.2")
+    history.billed(on(YESTERDAY), CLAUDE, "0.1")
+    history.done()
+    ran = at(NOON, "reconcile", "--json")
+    assert ran.code == 3
+    assert not any("billed under another name" in note for note in ran.json["notes"])
+
+
+def test_the_routers_prefix_is_the_same_model(history: History, at: TrackerAt) -> None:
+    history.billed(on(YESTERDAY), CLAUDE, "0.5")
+    history.booked(on(YESTERDAY), f"openrouter/{CLAUDE}", "0.5")
+    history.done()
+    ran = at(NOON, "reconcile", "--json")
+    assert (ran.code, ran.data["lines"]) == (0, [])
+    assert any(f"openrouter/{CLAUDE} → {CLAUDE}" in note for note in ran.json["notes"])
+
+
 def test_a_name_is_joined_by_the_price_list_when_the_account_has_only_todays_slugs(
     history: History, at: TrackerAt
 ) -> None:

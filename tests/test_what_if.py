@@ -10,7 +10,7 @@ import pytest
 
 from tests import booking
 from tests.booking import Tracker, TrackerAt, call
-from tests.sandbox import Account, Reply, Sandbox, Unreachable
+from tests.sandbox import Account, Model, Reply, Sandbox, Unreachable
 
 
 @pytest.fixture
@@ -85,11 +85,57 @@ def test_saving_and_losing_are_told_apart_and_the_prices_tell_their_age(at: Trac
 
 def test_calls_of_unknown_cost_are_named(at: TrackerAt) -> None:
     at.tracker.write(call(days_ago(0)), call(days_ago(0), cost=None))
-    assert (
-        "⚠ 1 call of unknown cost: in the second figure, not in the first"
-        in at(None, "what-if", "--model", "openai/gpt-5-mini").out
+    told = "left out on both sides: 1 call of unknown cost; see: settle"
+    assert f"⚠ {told}" in at(None, "what-if", "--model", "openai/gpt-5-mini").out
+    answer = at(None, "what-if", "--model", "openai/gpt-5-mini", "--json").json
+    assert told in answer["notes"]
+    assert (answer["data"]["calls"], answer["data"]["unknown_cost_calls"]) == (1, 1)
+
+
+def test_the_same_calls_are_on_both_sides(at: TrackerAt, account: Account) -> None:
+    tokens = {"prompt_tokens": 1_000_000, "completion_tokens": 0}
+    at.tracker.write(
+        call(days_ago(0), cost="1", **tokens),
+        call(days_ago(0), cost="0.05", byok_cost=3, id="gen-byok", **tokens),
+        call(days_ago(0), cost=None, **tokens),
+        call(days_ago(0), cost="0.5", cost_source="estimated", **tokens),
     )
-    assert at(None, "what-if", "--model", "openai/gpt-5-mini", "--json").data["unknown_cost_calls"] == 1
+    answer = at(None, "what-if", "--model", "openai/gpt-5-mini", "--json").json
+    data = answer["data"]
+    assert (data["calls"], data["cost_usd"], data["would_cost_usd"]) == (2, Decimal("1.5"), Decimal("0.5"))
+    assert (data["byok_calls"], data["byok_usd"], data["estimated_cost_calls"]) == (1, 3, 1)
+    assert any("1 BYOK call, for which $3.00 went to providers" in note for note in answer["notes"])
+
+
+def test_cached_tokens_cost_what_is_listed_for_them(at: TrackerAt, account: Account) -> None:
+    listed = Model("odd/cached", "Cached", "0.000002", "0.00001",
+                   more={"input_cache_read": "0.0000002", "input_cache_write": "0.0000025"})  # fmt: skip
+    account.models += [listed, Model("odd/uncached", "Uncached", "0.000002", "0.00001")]
+    at.tracker.write(call(days_ago(0), cost="1", prompt_tokens=1_000_000, completion_tokens=0, cached_tokens=900_000))
+    data = at(None, "what-if", "--model", "odd/cached", "--json").data
+    assert (data["would_cost_usd"], data["cached_tokens"]) == (Decimal("0.38"), 900_000)
+    at.tracker.write(call(days_ago(0), cost="1", prompt_tokens=100, completion_tokens=0, cache_write_tokens=100))
+    assert at(None, "what-if", "--model", "odd/cached", "--json").data["would_cost_usd"] == Decimal("0.38025")
+    # more cached tokens than tokens are no reason for a negative price
+    ran = at(None, "what-if", "--model", "odd/uncached")
+    assert "on odd/uncached $2.00," in ran.out
+    assert "odd/uncached lists no price for tokens read from a cache: 900,000 cost as much as any others" in ran.out
+
+
+@pytest.mark.parametrize(
+    "name", ["openrouter/openai/gpt-5-mini", "openai/gpt-5-mini-20251101", "openrouter/openai/gpt-5-mini-20251101:floor"]
+)
+def test_a_model_has_its_price_by_any_of_its_names(name: str, at: TrackerAt) -> None:
+    at.tracker.write(call(days_ago(0), prompt_tokens=1_000_000, completion_tokens=0))
+    account_slug = at(None, "what-if", "--model", name, "--json")
+    assert account_slug.data["priced_as"] == "openai/gpt-5-mini"
+    assert account_slug.data["would_cost_usd"] == Decimal("0.25")
+
+
+def test_a_misspelt_model_is_told_what_may_be_meant(at: TrackerAt) -> None:
+    ran = at(None, "what-if", "--model", "openai/gpt-5-mimi")
+    assert ran.code == 2
+    assert "OpenRouter lists no such model: openai/gpt-5-mimi" in ran.err and "did you mean openai/gpt-5-mini" in ran.err
 
 
 @pytest.mark.parametrize("model", ["openrouter/auto", "no/such-model", "", "\x1b[2J", "x" * 10_000])

@@ -27,6 +27,13 @@ class Unbounded(Refused):
     code = "unbounded"
 
 
+class NoSuchModel(Unbounded):
+    """OpenRouter does not list the model that was asked for: most likely its name is misspelt."""
+
+    exit_code = 2
+    code = "no_such_model"
+
+
 def unbounded(why: str) -> Unbounded:
     """Give the error that says why a call cannot be bounded."""
     return Unbounded(

@@ -42,6 +42,11 @@ def local_breakdown(
 
     quiet = {day.isoformat(): NOTHING for day in days} if by == "day" else {}
     groups = quiet | {group_name(name, by): usage for name, usage in totals.groups.items()}
+    if by == "model":
+        from openrouter_usage.model_names import grouped
+        from openrouter_usage.prices import canonical_names
+
+        groups = grouped(groups, canonical_names(groups))
     return share_out(groups, period, days=period.day_count, top=top, by=by)._replace(source=LOCAL), ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -12,8 +12,9 @@ from openrouter_usage.answers.models import compact, read_models
 from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.exactjson import Json, dumps, loads
 from openrouter_usage.files import make_private_folder, read_own, replace_file
+from openrouter_usage.model_names import Canonical, canonical, is_dated
 from openrouter_usage.pricing import PriceList, price_list
-from openrouter_usage.settings import Settings
+from openrouter_usage.settings import Settings, load_settings
 
 MAX_AGE = timedelta(days=1)
 _LARGEST_FILE = 64 * 1024 * 1024
@@ -40,6 +41,22 @@ def load_prices(path: Path | None, source: str) -> PriceList | None:
         return price_list(read_models(kept.get("answer")), fetched_at) if fetched_at else None
     except (OSError, ValueError, OpenRouterUsageError):
         return None
+
+
+def canonical_names(names: Iterable[str]) -> Canonical:
+    """Return what gives models their one name: by the kept price list where a name is dated, else by rule.
+
+    Nobody is asked for a list, and an old one will do: names change less than prices.
+    """
+    if not any(map(is_dated, names)):
+        return canonical
+    try:
+        settings = load_settings()
+        prices = load_prices(price_file(settings), settings.base_url.url)
+    except OpenRouterUsageError:
+        return canonical
+    known = prices.short_names if prices else None
+    return lambda name: canonical(name, known)
 
 
 def save_prices(path: Path | None, answer: Json, now: datetime, source: str) -> None:

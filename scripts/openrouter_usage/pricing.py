@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 from openrouter_usage import asked
 from openrouter_usage.answers.models import Model
-from openrouter_usage.asked import Unbounded, unbounded
+from openrouter_usage.asked import NoSuchModel, Unbounded, unbounded
 from openrouter_usage.entry import LARGEST_COST
 from openrouter_usage.exactjson import Json
+from openrouter_usage.model_names import canonical, short_names, without_prefix
 from openrouter_usage.money import EXACT, ZERO, plain
 from openrouter_usage.text import named
+from openrouter_usage.usage import Usage
 
 _MILLION = Decimal(1_000_000)
 _FINEST_PRICE = Decimal("0.000001")
@@ -28,14 +30,26 @@ _ROUTING_VARIANTS = (":floor", ":nitro", ":exacto")
 
 
 class PriceList(NamedTuple):
-    """Models by id and by dated slug, and when OpenRouter listed them."""
+    """Models by id and by dated slug, and when OpenRouter listed them; `short_names` leads from both to the id."""
 
     models: Mapping[str, Model]
     fetched_at: datetime
+    short_names: Mapping[str, str] = {}
 
     def find(self, name: str) -> Model | None:
-        """Give a model by the name of a request; a routing variant has the prices of its model."""
-        return self.models.get(without_routing(name))
+        """Return a model by any name of it; a routing variant has the prices of its model."""
+        plain = without_routing(name)
+        return self.models.get(plain) or self.models.get(canonical(plain, self.short_names))
+
+    def suggestion(self, name: str) -> str:
+        """Return `did you mean ...?` with the names that look most like one that is not listed, "" without any."""
+        from difflib import get_close_matches
+
+        ids = {model.id for model in self.models.values()}
+        close = get_close_matches(without_prefix(name), ids, n=3, cutoff=0.75)
+        if not close and "/" not in name:
+            close = sorted(each for each in ids if each.partition("/")[2] == name)[:3]
+        return f"did you mean {' or '.join(map(named, close))}?" if close else ""
 
 
 def without_routing(name: str) -> str:
@@ -61,11 +75,18 @@ def price_list(models: Sequence[Model], fetched_at: datetime) -> PriceList:
         known = by_name.get(model.slug)
         if model.slug and (known is None or (model.prices.prompt or ZERO) > (known.prices.prompt or ZERO)):
             by_name[model.slug] = model
-    return PriceList(by_name | {model.id: model for model in models}, fetched_at)
+    names = short_names((model.id, model.slug) for model in models)
+    return PriceList(by_name | {model.id: model for model in models}, fetched_at, names)
+
+
+def no_such_model(name: str, prices: PriceList) -> NoSuchModel:
+    """Return the error for a model that OpenRouter does not list."""
+    hint = prices.suggestion(name) or "cost_tracker.py models WORD finds one"
+    return NoSuchModel(f"OpenRouter lists no such model: {named(name)}", hint=hint)
 
 
 def estimate(model: Model | None, name: str, prompt_tokens: int, max_tokens: int) -> Decimal:
-    """Give the most that so many tokens cost in USD; Unbounded when the model's price is not known."""
+    """Return the most that so many tokens cost in USD; Unbounded when the model's price is not known or varies."""
     if model is None:
         raise unbounded(f"the price of {named(name)} is not known")
     highest, request = model.prices.highest(prompt_tokens), model.prices.request
@@ -80,6 +101,23 @@ def list_cost(model: Model | None, prompt_tokens: int, completion_tokens: int, *
         return None
     prompt, completion, request = (price or ZERO for price in model.prices[:3])
     return _cost(prompt_tokens, prompt, completion_tokens, completion, EXACT.multiply(request, Decimal(requests)))
+
+
+def repriced(model: Model, usage: Usage) -> Decimal | None:
+    """Return what calls cost in USD at a model's listed prices, cached tokens at its cache prices where it has any.
+
+    None when a price varies.
+    """
+    read = min(usage.cached_tokens, usage.prompt_tokens)
+    written = min(usage.cache_write_tokens, usage.prompt_tokens - read)
+    plain_tokens = usage.prompt_tokens - read - written
+    cost = list_cost(model, plain_tokens, usage.completion_tokens, requests=usage.requests)
+    if cost is None:
+        return None
+    for count, price in ((read, model.prices.cache_read), (written, model.prices.cache_write)):
+        each = model.prices.prompt if price is None else price
+        cost = EXACT.add(cost, EXACT.multiply(each or ZERO, Decimal(count)))
+    return cost
 
 
 def per_million(price: Decimal) -> Decimal:
@@ -121,7 +159,10 @@ def _bound(body: Mapping[str, Json], prices: PriceList) -> _Bound:
     tokens, answers, own = asked.prompt_tokens(body), Decimal(asked.answers(body)), asked.own_max_price(body)
     highest: dict[str, Decimal] = {}
     for name in asked.models(body):
-        for part, price in _listed(prices.find(name), name, tokens, own).items():
+        model = prices.find(name)
+        if model is None and not {"prompt", "completion"} <= own.keys():
+            raise no_such_model(name, prices)
+        for part, price in _listed(model, name, tokens, own).items():
             highest[part] = max(price, highest.get(part, ZERO))
     fixed = _UP.add(_UP.multiply(highest["prompt"], Decimal(tokens)), highest["request"])
     cap: dict[str, Json] = {part: per_million(highest[f"plain_{part}"]) for part in ("prompt", "completion")}

@@ -86,8 +86,8 @@ def reconcile(
     others = bill.own_name if bill.same_names == 1 else ""
     known = Circumstances(today(now).first_day, holds, billed, by_call.unknown, others, bill.by_key)
     told_by_ids = {name for name, _ in by_call.renamed}
-    joined = {(name, line.model) for line in found.lines for name in line.ledger_names if name != line.model}
-    renamed = {pair for pair in joined if pair[0] not in told_by_ids} | by_call.renamed
+    joined = {(name, line.model) for line in found.lines if line.is_proven for name in line.ledger_names}
+    renamed = {pair for pair in joined if pair[0] not in (pair[1], *told_by_ids)} | by_call.renamed
     whole = sum((usage for day in span.utc_days for usage in booked.get(day, {}).values()), NOTHING)
     missing = tuple(day for day in span.utc_days if day not in bill.days)
     gaps = (*bill.gaps, *unlisted)

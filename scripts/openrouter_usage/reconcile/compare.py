@@ -60,6 +60,12 @@ class Line:
         return subtract(self.known, self.attributed)
 
     @property
+    def is_proven(self) -> bool:
+        """Check whether the account bills all calls that the ledger has here, so that their names are its own name."""
+        is_paid = bool(self.ledger.cost) or self.account.requests >= self.ledger.requests
+        return bool(self.account.requests) and is_paid and not self.surplus and not self.moved
+
+    @property
     def by_others(self) -> Decimal | None:
         """What of the unexplained part other keys spent; the rest is this key's."""
         if self.own is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from openrouter_usage.answers.account import ActivityRow
+from openrouter_usage.model_names import canonical, without_prefix
 from openrouter_usage.pricing import PriceList, without_routing
 
 # Deprecated at OpenRouter, and still found in ledgers: the model, with a search of the web.
@@ -47,8 +48,12 @@ def joined_names(rows: Iterable[ActivityRow], ledger_names: Iterable[str], price
     for row in rows:
         names.join(row.model, row.slug)
     for name in ledger_names:
-        plain = without_routing(name.removesuffix(_SEARCHING))
+        plain = without_routing(without_prefix(name).removesuffix(_SEARCHING))
         names.join(plain, name)
+        # Dated as OpenRouter dates them; that a date alone makes no other model is for the account to show.
+        short = canonical(plain, prices.short_names if prices else None)
+        if short != plain and short in known:
+            names.join(short, plain)
         model = prices.find(plain) if prices and plain not in known else None
         if model is not None:
             for other in (model.id, model.slug, model.alias_of):

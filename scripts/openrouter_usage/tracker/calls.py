@@ -29,6 +29,7 @@ from openrouter_usage.errors import (
     may_have_arrived,
 )
 from openrouter_usage.exactjson import Json, dumps, loads, loads_oddly
+from openrouter_usage.model_names import without_prefix
 from openrouter_usage.money import ZERO
 from openrouter_usage.prices import current_prices, price_file
 from openrouter_usage.pricing import PriceList, WorstCase, fitted, limited, price_capped, worst_case
@@ -230,6 +231,10 @@ def request_body(messages: object, model: str, params: Mapping[str, object]) -> 
         raise InvalidValue("model is the name of a model, such as openai/gpt-5-mini")
     try:
         # Written and read once, so that what is bounded, sent and counted is one and the same.
-        return loads(dumps({"model": model, "messages": list(messages), **params}))  # type: ignore[return-value]  # an object
+        asked = {"model": without_prefix(model), "messages": list(messages), **params}
+        fallbacks = params.get("models")
+        if isinstance(fallbacks, (list, tuple)):
+            asked["models"] = [without_prefix(name) if isinstance(name, str) else name for name in fallbacks]
+        return loads(dumps(asked))  # type: ignore[return-value]  # an object
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidValue(f"the request cannot be written as JSON: {error}") from None

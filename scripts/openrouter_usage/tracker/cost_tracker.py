@@ -16,10 +16,12 @@ from openrouter_usage.exchange import json_pieces
 from openrouter_usage.files import save_output
 from openrouter_usage.ledger.books import Ledger
 from openrouter_usage.lines import write_line
+from openrouter_usage.model_names import grouped
 from openrouter_usage.period import UTC
 from openrouter_usage.render.cost_summary import render_cost_summary
 from openrouter_usage.settings import ledger_file
 from openrouter_usage.tracker.loading import load_client
+from openrouter_usage.usage import Usage
 
 if TYPE_CHECKING:
     from openrouter_usage.answers.generation import Generation
@@ -120,7 +122,7 @@ class CostTracker:
 
     def get_cost_by_model(self) -> dict[str, Decimal]:
         """Sum all calls of the ledger in USD by model, the dearest first."""
-        groups = self.ledger.totals(by="model").groups
+        groups = _by_model(self.ledger.totals(by="model").groups)
         # A minus sign would round to the caller's decimal context.
         dearest_first = sorted(groups, key=lambda name: (groups[name].cost.copy_negate(), name))
         return {name: groups[name].cost for name in dearest_first}
@@ -128,7 +130,7 @@ class CostTracker:
     def summary(self) -> str:
         """Write what all calls of the ledger cost, in total and by model."""
         totals = self.ledger.totals(by="model")
-        return render_cost_summary(totals.total, totals.groups)
+        return render_cost_summary(totals.total, _by_model(totals.groups))
 
     def print_summary(self, file: TextIO | None = None) -> None:
         """Print `summary` to standard output, or to `file`; what its encoding lacks becomes a question mark."""
@@ -231,6 +233,13 @@ class CostTracker:
         from openrouter_usage.tracker.settling import record
 
         return record(self.ledger, self._look_up(generation_id), self._clock()).entry
+
+
+def _by_model(groups: Mapping[str, Usage]) -> dict[str, Usage]:
+    """Add up what was billed under several names of one model."""
+    from openrouter_usage.prices import canonical_names
+
+    return grouped(groups, canonical_names(groups))
 
 
 _OPTIONAL = frozenset(

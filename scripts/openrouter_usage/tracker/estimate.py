@@ -8,7 +8,7 @@ from decimal import Decimal
 from openrouter_usage.errors import InvalidValue
 from openrouter_usage.period import UTC
 from openrouter_usage.prices import current_prices, price_file
-from openrouter_usage.pricing import PriceList, estimate
+from openrouter_usage.pricing import PriceList, estimate, no_such_model
 from openrouter_usage.settings import load_settings
 from openrouter_usage.tracker.loading import load_client
 
@@ -25,8 +25,15 @@ def load_price_list() -> PriceList:
 
 
 def estimate_cost(model: str, prompt_tokens: int, max_tokens: int) -> Decimal:
-    """Give the most that so many tokens of a model cost in USD; Unbounded when its price is unknown or varies."""
+    """Return the most that so many tokens of a model cost in USD.
+
+    Raises Unbounded for a model whose price varies, and NoSuchModel, which is one too, for one that is not listed.
+    """
     for name, count in (("prompt_tokens", prompt_tokens), ("max_tokens", max_tokens)):
         if isinstance(count, bool) or not isinstance(count, int) or count < 0:
             raise InvalidValue(f"{name} is a whole number, not below 0")
-    return estimate(load_price_list().find(model), model, prompt_tokens, max_tokens)
+    prices = load_price_list()
+    found = prices.find(model)
+    if found is None:
+        raise no_such_model(model, prices)
+    return estimate(found, model, prompt_tokens, max_tokens)

@@ -11,6 +11,7 @@ from openrouter_usage.cli.output import write
 from openrouter_usage.cli.parser import Parser, whole_number
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.exactjson import Json
+from openrouter_usage.model_names import canonical
 from openrouter_usage.money import format_usd, ratio, rounded
 from openrouter_usage.period import UTC, iso
 from openrouter_usage.pricing import PriceList, list_cost, per_million
@@ -76,7 +77,7 @@ def run(options: Namespace) -> int:
 
 def _found(options: Namespace, prices: PriceList) -> list[Model]:
     wanted = [name.strip() for name in options.supports.split(",") if name.strip()]
-    words = [word.casefold() for word in options.words]
+    words = [(canonical(word, prices.short_names) if "/" in word else word).casefold() for word in options.words]
     by_id = {model.id: model for model in prices.models.values()}
     found = [
         model
@@ -162,7 +163,9 @@ def _compare(options: Namespace, prices: PriceList, now: datetime) -> int:
     lines = [f"A call of {tokens[0]:,} tokens in and {tokens[1]:,} out, at listed prices:"]
     for name, cost in costs:
         if cost is None:
-            lines.append(f"• {named(name)}: unknown (the price varies, or OpenRouter does not list it)")
+            meant = "" if prices.find(name) else prices.suggestion(name)
+            why = f"the price varies, or OpenRouter does not list it{f'; {meant}' if meant else ''}"
+            lines.append(f"• {named(name)}: unknown ({why})")
         else:
             times = f" ({rounded(ratio(cost, cheapest), Decimal('0.1')):f} x)" if cheapest and cost > cheapest else ""
             lines.append(f"• {named(name)}: {format_usd(cost)}{times}")

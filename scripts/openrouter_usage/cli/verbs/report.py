@@ -26,8 +26,10 @@ from openrouter_usage.errors import SettingsError
 from openrouter_usage.exactjson import Json
 from openrouter_usage.files import save_output
 from openrouter_usage.ledger.books import Committed, Ledger
+from openrouter_usage.model_names import grouped
 from openrouter_usage.period import UTC, Period, days, iso, parse_day, today
 from openrouter_usage.preferences import load_caps
+from openrouter_usage.prices import canonical_names
 from openrouter_usage.render.as_json import envelope
 from openrouter_usage.report import DEFAULT_TOP, Report, cut, ranked
 from openrouter_usage.settings import find_home
@@ -104,7 +106,9 @@ def _content(ledger: Ledger, options: Namespace, now: datetime) -> Content:
     period = _drawn(ledger, options, asked, now)
     unit, slots = cut_up(period, zone)
     # All sums of the page are made of these, so that they are of one moment and add up.
-    groups = [totals.groups for totals in ledger.totals_of(slot.period for slot in slots)]
+    billed = [totals.groups for totals in ledger.totals_of(slot.period for slot in slots)]
+    name_of = canonical_names({name for found in billed for name in found})
+    groups = [grouped(found, name_of) for found in billed]
     timeline = stack(unit, slots, groups)
     rows, more_count, more = cut(ranked(added(groups), "model"), "model", options.top)
     health = ledger.health()

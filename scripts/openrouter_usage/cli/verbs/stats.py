@@ -23,8 +23,10 @@ from openrouter_usage.entry import Hold
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.ledger.books import Health, Ledger
 from openrouter_usage.ledger.sums import GROUPINGS, Totals
+from openrouter_usage.model_names import grouped
 from openrouter_usage.money import ZERO, format_usd, total
 from openrouter_usage.period import UTC, Period, month, today, week
+from openrouter_usage.prices import canonical_names
 from openrouter_usage.report import DEFAULT_TOP, Beside, Report, cut, every_day, ranked
 from openrouter_usage.text import plural
 from openrouter_usage.usage import NOTHING, Usage
@@ -105,7 +107,8 @@ def make_report(ledger: Ledger, options: Namespace, now: datetime) -> Report:
     zone = options.tz or UTC
     period = asked_period(options, now, zone)
     totals, by_day = _sums(ledger, period, options, zone)
-    rows, more_count, more = cut(ranked(totals.groups, options.by), options.by, options.top)
+    groups = grouped(totals.groups, canonical_names(totals.groups)) if options.by == "model" else totals.groups
+    rows, more_count, more = cut(ranked(groups, options.by), options.by, options.top)
     trend, earlier_days, earlier = every_day(by_day)
     health, ahead = ledger.health(), ledger.ahead(dated_ahead_from(now))
     return Report(

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from argparse import Namespace
 from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
 
+from openrouter_usage.answers.models import Model
 from openrouter_usage.cli.books import open_ledger
 from openrouter_usage.cli.output import write
 from openrouter_usage.cli.parser import Parser, whole_number
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.exactjson import Json
-from openrouter_usage.money import format_usd, subtract
+from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.money import ZERO, format_usd, subtract
 from openrouter_usage.period import DAY, UTC, Period, iso, midnight
-from openrouter_usage.pricing import list_cost
+from openrouter_usage.pricing import no_such_model, repriced
 from openrouter_usage.render.as_json import envelope
 from openrouter_usage.text import ago, named, plural
 from openrouter_usage.tracker.estimate import load_price_list
+from openrouter_usage.usage import NOTHING, Usage
 
 EXAMPLES = """examples:
   cost_tracker.py what-if --model openai/gpt-5-mini
   cost_tracker.py what-if --model google/gemini-3.1-flash-lite --days 7 --json
 
-the same tokens are counted, though another model may need more or fewer of them; prices of caches are left out
+the same tokens are counted, though another model may need more or fewer of them, and the same of them as cached;
+calls of unknown cost, and those that were paid to a provider (BYOK), are on neither side
 """
 
 
@@ -38,29 +44,84 @@ def run(options: Namespace) -> int:
     now = datetime.now(UTC)
     end = midnight(now.date()) + DAY
     period = Period(end - options.days * DAY, end, "what-if")
-    usage = open_ledger("cost_tracker.py what-if").totals(period).total
     prices = load_price_list()
     model = prices.find(options.model)
-    cost = list_cost(model, usage.prompt_tokens, usage.completion_tokens, requests=usage.requests)
+    if model is None:
+        raise no_such_model(options.model, prices)
+    compared = _compared(open_ledger("cost_tracker.py what-if"), period)
+    usage = compared.usage
+    cost = repriced(model, usage)
     if cost is None:
         raise SettingsError(
-            f"the price of {named(options.model)} is not known, or varies", hint="cost_tracker.py models WORD finds one"
+            f"the price of {named(options.model)} varies", hint="cost_tracker.py models WORD finds one with a price"
         )
     saved = subtract(usage.cost, cost)
+    notes = _notes(compared, model)
     if options.json:
-        figures: dict[str, Json] = {"calls": usage.requests, "cost_usd": usage.cost, "would_cost_usd": cost}
-        figures["saved_usd"] = saved
         span: dict[str, Json] = {"start": iso(period.start), "end": iso(period.end), "model": options.model}
-        more: dict[str, Json] = {"unknown_cost_calls": usage.unknown, "prices_of": iso(prices.fetched_at)}
-        write(envelope("what-if", now, span | figures | more))
+        figures: dict[str, Json] = {
+            "priced_as": model.id,
+            "calls": usage.requests,
+            "cost_usd": usage.cost,
+            "would_cost_usd": cost,
+            "saved_usd": saved,
+            "cached_tokens": usage.cached_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+            "estimated_cost_calls": usage.estimated,
+            "unknown_cost_calls": compared.unknown,
+            "byok_calls": compared.byok_calls,
+            "byok_usd": compared.byok_cost,
+            "prices_of": iso(prices.fetched_at),
+        }
+        write(envelope("what-if", now, span | figures, notes=notes))
         return 0
     less = f"{format_usd(saved)} less" if saved >= 0 else f"{format_usd(saved.copy_abs())} more"
     lines = [
         f"{plural(usage.requests, 'call')} of {period.first_day} to {period.last_day} UTC, from the local ledger:",
         f"billed {format_usd(usage.cost)}; on {named(options.model)} {format_usd(cost)}, {less}",
+        *(f"⚠ {note}" for note in notes),
+        f"Prices as OpenRouter listed them {ago((now - prices.fetched_at).total_seconds())} ago.",
     ]
-    if usage.unknown:
-        lines.append(f"⚠ {plural(usage.unknown, 'call')} of unknown cost: in the second figure, not in the first")
-    lines.append(f"Prices as OpenRouter listed them {ago((now - prices.fetched_at).total_seconds())} ago.")
     write("\n".join(lines) + "\n")
     return 0
+
+
+class _Compared(NamedTuple):
+    """The calls that are on both sides, and those that are on neither: of unknown cost, and BYOK with its USD."""
+
+    usage: Usage
+    unknown: int = 0
+    byok_calls: int = 0
+    byok_cost: Decimal = ZERO
+
+
+def _compared(ledger: Ledger, period: Period) -> _Compared:
+    usage = ledger.totals(period).total
+    if not usage.unknown and not usage.byok_cost:
+        return _Compared(usage)
+    unknown, byok = NOTHING, NOTHING
+    for entry in ledger.entries(period):
+        if entry.cost is None:
+            unknown += entry.usage
+        elif entry.byok_cost:
+            byok += entry.usage
+    both = usage - unknown - byok
+    return _Compared(both, unknown.requests, byok.requests, byok.byok_cost)
+
+
+def _notes(compared: _Compared, model: Model) -> list[str]:
+    notes = []
+    if compared.unknown:
+        notes.append(f"left out on both sides: {plural(compared.unknown, 'call')} of unknown cost; see: settle")
+    if compared.byok_calls:
+        calls = plural(compared.byok_calls, "BYOK call")
+        notes.append(f"left out on both sides: {calls}, for which {format_usd(compared.byok_cost)} went to providers")
+    if compared.usage.estimated:
+        notes.append(f"billed is an estimate for {plural(compared.usage.estimated, 'call')}; see: settle")
+    for count, price, what in (
+        (compared.usage.cached_tokens, model.prices.cache_read, "read from a cache"),
+        (compared.usage.cache_write_tokens, model.prices.cache_write, "written to a cache"),
+    ):
+        if count and price is None:
+            notes.append(f"{named(model.id)} lists no price for tokens {what}: {count:,} cost as much as any others")
+    return notes
