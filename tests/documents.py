@@ -60,7 +60,7 @@ def transcripts(text: str) -> list[list[tuple[str, list[str]]]]:
 def commands(text: str) -> Iterator[list[str]]:
     """Every single command of the shell and console blocks, and every code span that runs a Python file, as words."""
     typed = [command for steps in transcripts(text) for command, _ in steps]
-    for script in [*fences(text, "sh"), *typed, *(span for span in code(text) if ".py " in span + " ")]:
+    for script in [*fences(text, "sh"), *typed, *(span for span in code(text) if re.search(r"\.py[\" ]", span + " "))]:
         lexer = shlex.shlex(script.replace("\\\n", " "), posix=True, punctuation_chars="|;&\n")
         lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, "#"
         words: list[str] = []

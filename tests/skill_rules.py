@@ -154,6 +154,8 @@ def body(files: Files) -> Iterator[str]:
     yield from (f"{found} is replaced" for found in re.findall(r"\$(?:\d+|ARGUMENTS\b)", document))
     if "{baseDir}/scripts/stats.py" not in document:
         yield "no path from {baseDir}"
+    # A home such as `C:\\Users\\First Last` would cut the command in two.
+    yield from (f"{found} has no quotes" for found in re.findall(r'(?<!")\{baseDir\}/[^"\s`]*', document))
     early = document[: len(document) // 3]
     yield from (f"{word} is not told early" for word in ("openrouter.ai", "credentials.env") if word not in early)
 

@@ -124,6 +124,7 @@ def test_skill_md_says_what_to_run_for_each_verb_that_a_user_may_mean(verb):
     [
         ("`--json` `--colour`", "a.md: stats.py has no --colour"),
         ("`--json` `python3 {baseDir}/scripts/stats.py --colour=red`", "a.md: stats.py has no --colour"),
+        ('`--json` `python3 "{baseDir}/scripts/stats.py" --colour=red`', "a.md: stats.py has no --colour"),
         ("`--json`\n```sh\nstats.py --colour red\n```\n", "a.md: stats.py has no --colour"),
         ("```sh\ntrue && x/stats.py --json \\\n --colour | jq --sort\n```\n", "a.md: stats.py has no --colour"),
         ("`curl --json`", "found no options to check"),
@@ -229,6 +230,7 @@ def test_every_link_and_path_in_a_document_exists():
         "[x](references/)\n[y](../outside-of-this.md)",
         "`references/missing.md`",
         "`python3 {baseDir}/scripts/missing.py`",
+        '`python3 "{baseDir}/scripts/missing.py"`',
         "`MISSING.md`",
         "```sh\nless tests/missing.py\n```\n",
         "no link",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 import re
 from typing import Any
 
@@ -44,12 +45,12 @@ def test_every_case_that_an_assistant_gets_wrong_easily_is_there() -> None:
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"commands": [{"run": "python3 {baseDir}/scripts/stats.py", "exit_code": 2}]}, "exit code 0 in place of 2"),
+    ({"commands": [{"run": 'python3 "{baseDir}/scripts/stats.py"', "exit_code": 2}]}, "exit code 0 in place of 2"),
     ({"assertions": [{"text": "says so", "in": "output", "matches": "Tomorrow:"}]}, "says so"),
     ({"assertions": [{"text": "lacks it", "in": "output", "lacks": "Today:"}]}, "lacks it"),
     ({"not_asked": ["GET /credits"]}, "asked GET /credits"),
     ({"not_asked": ["GET /act*"]}, "asked GET /act*"),
-    ({"setup": {"keys": [], "before": ["python3 {baseDir}/scripts/stats.py"]}}, "could not be prepared"),
+    ({"setup": {"keys": [], "before": ['python3 "{baseDir}/scripts/stats.py"']}}, "could not be prepared"),
 ]
 
 
@@ -57,6 +58,15 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 def test_an_eval_that_does_not_hold_is_noticed(change: dict[str, Any], problem: str) -> None:
     (usual,) = [one for one in EVALS if one["name"] == "both keys"]
     assert any(found.startswith(problem) for found in evals.run({**usual, **change}))
+
+
+def test_every_command_quotes_its_path_so_that_the_folder_may_have_a_blank_in_its_name(monkeypatch) -> None:
+    monkeypatch.setattr(evals, "ROOT", Path("/a folder/it's"))
+    commands = [each["run"] for one in EVALS for each in one["commands"]]
+    commands += [each for one in EVALS for each in one["setup"].get("before", [])]
+    assert len(commands) > 10
+    for command in commands:
+        assert evals.words_of(command)[1].startswith("/a folder/it's/scripts/"), command
 
 
 def test_a_command_that_is_none_of_the_skill_is_an_error() -> None:
