@@ -89,3 +89,34 @@ def test_a_model_that_is_not_named_is_the_one_that_was_asked_for() -> None:
     assert read_call({}).entry(NOW, requested="a/model").model == "a/model"
     assert read_call({}).entry(NOW).model == "unknown model"
     assert read_call({"model": "b/model"}).entry(NOW, requested="a/model").model == "b/model"
+
+
+USAGE: dict[str, Any] = {
+    "prompt_tokens": 50,
+    "completion_tokens": 7,
+    "prompt_tokens_details": {"cached_tokens": 10, "cache_write_tokens": 4},
+    "completion_tokens_details": {"reasoning_tokens": 5},
+    "cost": Decimal("0.25"),
+    "is_byok": True,
+    "cost_details": {"upstream_inference_cost": Decimal("0.5")},
+}
+
+
+@pytest.mark.parametrize("left_out", [*USAGE, "all"])
+def test_usage_that_is_told_again_takes_nothing_away_that_was_known(left_out: str) -> None:
+    again = {name: value for name, value in USAGE.items() if left_out not in (name, "all")}
+    known = read_call({"id": "gen-1", "model": "a/model", "usage": USAGE})
+    assert known.merged(read_call({"id": "gen-1", "usage": again})) == known
+
+
+def test_usage_that_is_told_again_with_other_figures_replaces_them() -> None:
+    first = read_call({"id": "gen-1", "usage": {"prompt_tokens": 50, "completion_tokens": 1, "cost": 1}})
+    last = read_call({"usage": {"completion_tokens": 9, "cost": 2}})
+    call = first.merged(last)
+    assert (call.prompt_tokens, call.completion_tokens, call.cost) == (50, 9, 2)
+
+
+def test_whole_floats_are_counts() -> None:
+    details = {"prompt_tokens_details": {"cached_tokens": 10.0}, "completion_tokens_details": {"reasoning_tokens": 5.0}}
+    call = read_call({"usage": {"prompt_tokens": 15.0, "completion_tokens": Decimal("7.0"), **details}})  # type: ignore[dict-item]
+    assert (call.prompt_tokens, call.completion_tokens, call.cached_tokens, call.reasoning_tokens) == (15, 7, 10, 5)

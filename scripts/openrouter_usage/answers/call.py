@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import TypeVar
 
 from openrouter_usage.answers.fields import Fields, unbelievable
 from openrouter_usage.entry import (
@@ -17,6 +18,8 @@ from openrouter_usage.entry import (
 )
 from openrouter_usage.errors import BadAnswer
 from openrouter_usage.exactjson import Json
+
+Figure = TypeVar("Figure", int, Decimal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +44,20 @@ class CallUsage:
     told: str = ""
 
     def merged(self, later: CallUsage) -> CallUsage:
-        """Take what a later chunk of a stream adds: the last usage counts, and names stay once they are known."""
-        base = later if later.has_usage else self
-        return replace(
-            base,
+        """Return what is known after a later chunk of a stream: its figures count, and what it leaves out stays."""
+        return CallUsage(
             id=self.id or later.id,
             model=later.model or self.model,
             provider=later.provider or self.provider,
             # /messages names the prompt in its first chunk, and may leave it out of the last.
-            prompt_tokens=base.prompt_tokens or self.prompt_tokens,
-            cached_tokens=_either(base.cached_tokens, self.cached_tokens),
-            cache_write_tokens=_either(base.cache_write_tokens, self.cache_write_tokens),
+            prompt_tokens=later.prompt_tokens or self.prompt_tokens,
+            completion_tokens=later.completion_tokens or self.completion_tokens,
+            cached_tokens=_either(later.cached_tokens, self.cached_tokens),
+            cache_write_tokens=_either(later.cache_write_tokens, self.cache_write_tokens),
+            reasoning_tokens=_either(later.reasoning_tokens, self.reasoning_tokens),
+            # A client may add the chunks up and tell the usage once more, without the cost.
+            cost=_either(later.cost, self.cost),
+            byok_cost=_either(later.byok_cost, self.byok_cost),
             finish_reason=later.finish_reason or self.finish_reason,
             told=later.told or self.told,
             has_usage=self.has_usage or later.has_usage,
@@ -147,7 +153,7 @@ def _amount(fields: Fields, name: str) -> Decimal | None:
     return amount if amount is not None and 0 <= amount <= LARGEST_COST else None
 
 
-def _either(first: int | None, second: int | None) -> int | None:
+def _either(first: Figure | None, second: Figure | None) -> Figure | None:
     return second if first is None else first
 
 
