@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -155,7 +156,8 @@ def test_a_snapshot_gives_back_all_parts(
 
 @pytest.mark.parametrize(
     ("value", "count"),
-    [(0, 0), (7, 7), ("7", 7), ("0", 0), (Decimal("7.0"), 7), (Decimal("1E+3"), 1000), (None, 0), (10**14, 10**14)],
+    [(0, 0), (7, 7), ("7", 7), ("0", 0), (Decimal("7.0"), 7), (Decimal("1E+3"), 1000), (None, 0), (10**14, 10**14),
+     (15.0, 15), (0.0, 0), (1e3, 1000), ("15.0", 15)],
 )  # fmt: skip
 def test_what_is_a_count(value: Any, count: int) -> None:
     assert Fields({"n": value}, "x").count("n") == count
@@ -165,7 +167,8 @@ def test_what_is_a_count(value: Any, count: int) -> None:
     "value",
     [
         True, False, "", "x", "-1", "1.5", "1e3", "٣", Decimal("1.5"), Decimal("1E+999999999"), Decimal("1E-999999999"),
-        Decimal("NaN"), Decimal("Infinity"), 10**15, -(10**15), "1" * 16, [], {}, 1.0,
+        Decimal("NaN"), Decimal("Infinity"), 10**15, -(10**15), "1" * 16, [], {}, 1.5, 1e300, math.nan, math.inf,
+        "15.01", ".0", "1.0.0",
     ],
     ids=lambda value: repr(value)[:30],
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from datetime import datetime
@@ -76,14 +77,18 @@ class Fields:
         return self.optional_count(name) or 0
 
     def optional_count(self, name: str) -> int | None:
-        """Give a whole number, None when absent or null."""
-        value = self._values.get(name)
+        """Return a whole number, None when absent or null; 15.0 is one too, as JSON has no other kind of number."""
+        value: object = self._values.get(name)
+        if isinstance(value, float):  # from a parser that is not ours, or from an object
+            value = Decimal(value) if math.isfinite(value) else value
         if value is None or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**15):
             return value
         if isinstance(value, Decimal) and value.is_finite() and value.adjusted() < 15 and value == int(value):
             return int(value)
-        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
-            return int(value)
+        if isinstance(value, str) and value.isascii():
+            digits, _, rest = value.partition(".")
+            if digits.isdigit() and len(digits) < 16 and not rest.strip("0"):
+                return int(digits)
         raise self.wrong(name, "a whole number was expected")
 
     def text(self, name: str) -> str:
