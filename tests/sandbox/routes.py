@@ -40,6 +40,7 @@ ROUTES: list[tuple[str, str, Endpoint]] = [
     ("POST", "/responses", endpoints_inference.post_responses),
     ("POST", "/messages", endpoints_inference.post_messages),
     ("POST", "/embeddings", endpoints_inference.post_embeddings),
+    ("POST", "/audio/speech", endpoints_inference.post_speech),
     ("GET", "/analytics/meta", endpoints_analytics.get_meta),
     ("POST", "/analytics/query", endpoints_analytics.post_query),
 ]
