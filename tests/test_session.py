@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import copy
 import os
+import pickle
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any
@@ -15,6 +18,7 @@ from typing import Any
 import pytest
 
 from openrouter_usage.entry import Entry
+from openrouter_usage.money import usd
 from openrouter_usage.tracker.session import CostSession, count_in_sessions, current_session, open_sessions
 
 NOW = datetime(2026, 11, 22, 10, 30, tzinfo=timezone.utc)
@@ -189,3 +193,88 @@ def test_a_child_that_was_forked_off_while_another_thread_was_counting_goes_on()
             session.count(call())
             os._exit(session.calls)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+
+
+# -- what is not known --
+
+
+def test_an_unknown_cost_is_never_written_as_zero() -> None:
+    session = CostSession("work")
+    session.count(call(None))
+    total = session.total_cost
+    assert (str(total), f"{total:.4f}", f"{total}", repr(total)) == ("unknown", "unknown", "unknown", "<unknown>")
+    assert str(session) == "work: 1 call, cost unknown"
+    session.count(call(CENT))
+    assert (str(session.total_cost), f"${session.total_cost:.4f}") == ("0.01 + unknown", "$0.0100 + unknown")
+    assert str(session) == "work: 2 calls, $0.01, 1 call of unknown cost not in it"
+
+
+def test_a_sum_with_an_unknown_part_is_still_a_number() -> None:
+    session = CostSession("work")
+    session.count(call(None))
+    session.count(call(CENT))
+    total = session.total_cost
+    assert total == CENT and total + CENT == 2 * CENT and total > 0
+    assert usd(total) == CENT
+    for copied in (copy.copy(total), copy.deepcopy(total), pickle.loads(pickle.dumps(total))):
+        assert (copied, str(copied)) == (CENT, "0.01 + unknown")
+
+
+def test_a_sum_of_known_costs_is_a_plain_number() -> None:
+    session = CostSession("work")
+    assert (str(session), str(session.total_cost)) == ("work: no tracked calls", "0")
+    session.count(call(CENT, byok_cost=CENT))
+    assert type(session.total_cost) is Decimal
+    assert str(session) == "work: 1 call, $0.01, $0.01 BYOK"
+    session.count(call(CENT, cost_source="estimated"))
+    assert str(session) == "work: 2 calls, $0.02, $0.01 BYOK, 1 call estimated, not billed figures"
+
+
+def test_a_cost_that_is_learned_later_makes_the_sum_known() -> None:
+    session = CostSession("work")
+    session.count(call(None, "gen-1"))
+    session.count(call(CENT, "gen-1"))
+    assert str(session) == "work: 1 call, $0.01"
+
+
+def test_an_untracked_call_is_a_call_of_unknown_cost() -> None:
+    session = CostSession("work")
+    session.count_untracked()
+    session.count(call(CENT))
+    assert (session.calls, session.unknown, session.untracked) == (2, 1, 1)
+    assert str(session) == "work: 2 calls, $0.01, 1 call of unknown cost not in it, 1 call not tracked"
+
+
+# -- threads of a pool --
+
+
+def in_copies(pool: ThreadPoolExecutor, work: Callable[[int], None]) -> None:
+    for job in [pool.submit(contextvars.copy_context().run, work, number) for number in range(20)]:
+        job.result()
+
+
+def in_copies_by_map(pool: ThreadPoolExecutor, work: Callable[[int], None]) -> None:
+    contexts = [contextvars.copy_context() for _ in range(20)]
+    list(pool.map(lambda context, number: context.run(work, number), contexts, range(20)))
+
+
+def in_async_threads(pool: ThreadPoolExecutor, work: Callable[[int], None]) -> None:
+    async def go() -> None:
+        await asyncio.gather(*(asyncio.to_thread(work, number) for number in range(20)))
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("way", [in_copies, in_copies_by_map, in_async_threads])
+def test_a_session_reaches_a_pool_whose_jobs_are_given_the_context(
+    way: Callable[[ThreadPoolExecutor, Callable[[int], None]], None],
+) -> None:
+    with CostSession("work") as session, ThreadPoolExecutor(4) as pool:
+        way(pool, lambda number: count_in_sessions(call(identity=f"gen-{number}")))
+    assert (session.calls, session.total_cost) == (20, 20 * CENT)
+
+
+def test_a_session_reaches_a_pool_whose_threads_begin_in_it() -> None:
+    with CostSession("work") as session, ThreadPoolExecutor(4, initializer=session.__enter__) as pool:
+        list(pool.map(lambda number: count_in_sessions(call(identity=f"gen-{number}")), range(20)))
+    assert session.calls == 20

@@ -254,7 +254,10 @@ def test_a_server_that_cannot_be_reached_is_no_call(books: Books) -> None:
     assert books.lines == 0
 
 
-def test_two_exceptions_with_one_response_are_one_call(books: Books, clients: Clients) -> None:
+def test_two_exceptions_with_one_response_are_one_call(
+    books: Books, clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENROUTER_BASE_URL", clients.sandbox.url)
     clients.sandbox.misbehave("POST /chat/completions", Fault.status(502, {"usage": {"cost": 0.25}}))
     response = clients.post("/chat/completions", HELLO)
 
@@ -298,10 +301,12 @@ class Pretender:
 def test_something_that_cannot_be_read_is_passed_on_and_said_once(
     value: Any, books: Books, caplog: pytest.LogCaptureFixture
 ) -> None:
+    give, generate = track_cost(lambda: value), track_cost(lambda: (item for item in [value]))
     for _ in range(2):
-        assert track_cost(lambda: value)() is value
-        assert list(track_cost(lambda: (item for item in [value]))()) == [value]
-    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+        assert give() is value
+        assert list(generate()) == [value]
+    assert caplog.text.count("could not be read") == 1
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 3
     assert books.lines == 0
 
 

@@ -15,9 +15,10 @@ import pytest
 
 from openrouter_usage.tracker.cost_tracker import CostTracker
 from openrouter_usage.tracker.decorator import track_cost
+from openrouter_usage.tracker.enforcer import BudgetEnforcer
 from openrouter_usage.tracker.session import CostSession
 from openrouter_usage.tracker.tracked import _under_way
-from tests.sandbox import Sandbox
+from tests.sandbox import INFERENCE_KEY, Sandbox
 from tests.tracking import HELLO, Books, Clients, open_books, open_clients
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "cost": 0.25}
@@ -301,3 +302,87 @@ def test_a_task_is_recorded_when_it_is_done_and_its_failure_stays_its_own(books:
 
     asyncio.run(go())
     assert books.lines == 1
+
+
+def test_what_is_logged_by_hand_inside_a_session_is_in_it(books: Books) -> None:
+    tracker = CostTracker()
+    with CostSession("outer") as outer, CostSession("inner") as inner:
+        tracker.log_usage("a/model", 3, 2, 0.25, "gen-1")
+        tracker.log_usage("a/model", 3, 2, 0.25, "gen-1")
+        tracker.log_usage("a/model", 3, 2, 0.25, session="named")
+        tracker.log_usage("a/model", 3, 2)
+    tracker.log_usage("a/model", 3, 2, 0.25)
+    assert [entry.session for entry in books.entries] == ["inner", "named", "inner", ""]
+    assert [(session.calls, session.unknown, session.usage.cost) for session in (outer, inner)] == [(3, 1, 2 * QUARTER)] * 2
+    tracker.ledger.close()
+
+
+def test_what_is_looked_up_inside_a_session_is_in_it(
+    books: Books, clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENROUTER_API_KEY", INFERENCE_KEY)
+    monkeypatch.setenv("OPENROUTER_BASE_URL", clients.sandbox.url)
+    tracker, enforcer = CostTracker(), BudgetEnforcer()
+    first, second = clients.chat().id, clients.chat().id
+    with CostSession("work") as session:
+        tracker.record_from_generation(first)
+        tracker.record_from_generation(first)
+        enforcer.record_cost(second)
+    assert (session.calls, session.total_cost) == (2, clients.sandbox.account.bill)
+    tracker.ledger.close()
+    enforcer.ledger.close()
+
+
+def test_a_function_whose_calls_are_seen_otherwise_may_return_what_it_likes(
+    books: Books, clients: Clients, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OPENROUTER_API_KEY", INFERENCE_KEY)
+    monkeypatch.setenv("OPENROUTER_BASE_URL", clients.sandbox.url)
+    tracker = CostTracker()
+    ask = track_cost(answer)
+
+    def poem() -> Any:
+        return "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in tracker.stream("Hello?"))
+
+    with CostSession("work") as session:
+        assert track_cost(lambda: ask("gen-1") and "text")() == "text"
+        assert track_cost(lambda: tracker.chat("Hello?")["choices"][0]["message"]["content"])()
+        assert track_cost(poem)()
+        track_cost(lambda: tracker.log_usage("a/model", 3, 2, 0.25) and None)()
+    assert (session.calls, session.unknown, caplog.records) == (4, 0, [])
+    tracker.ledger.close()
+
+
+def test_what_nobody_has_seen_is_said_and_counted_once_on_its_way_out(
+    books: Books, caplog: pytest.LogCaptureFixture
+) -> None:
+    with CostSession("outer") as outer, CostSession("inner") as inner:
+        assert track_cost(track_cost(lambda: "text"))() == "text"
+        assert list(track_cost(lambda: track_cost(lambda: iter(["te", "xt"]))())()) == ["te", "xt"]
+    assert (outer.untracked, inner.untracked, len(caplog.records)) == (2, 2, 2)
+
+
+def test_a_function_that_raises_is_not_called_untracked(books: Books, caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> Iterator[str]:
+        yield "text"
+        raise ZeroDivisionError
+
+    def fail() -> Any:
+        raise ZeroDivisionError
+
+    with CostSession("work") as session:
+        for function in (lambda: list(track_cost(broken)()), lambda: list(track_cost(lambda: broken())()), track_cost(fail)):
+            with pytest.raises(ZeroDivisionError):
+                function()
+    assert (session.calls, caplog.records) == (0, [])
+
+
+@pytest.mark.parametrize("threads", [8])
+def test_threads_that_see_nothing_say_it_once_together(
+    threads: int, books: Books, caplog: pytest.LogCaptureFixture
+) -> None:
+    ask = track_cost(lambda: "text")
+    with CostSession("work") as session, ThreadPoolExecutor(threads) as pool:
+        for job in [pool.submit(contextvars.copy_context().run, ask) for _ in range(200)]:
+            job.result()
+    assert (session.untracked, session.unknown, len(caplog.records)) == (200, 200, 1)

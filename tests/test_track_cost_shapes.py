@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import math
 from collections import namedtuple
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
 
+import aiohttp
+import httpx
 import openai
 import pytest
 from hypothesis import given, settings
@@ -18,13 +23,17 @@ from hypothesis import strategies as st
 
 from openrouter_usage.tracker.decorator import track_cost
 from openrouter_usage.tracker.observe import observe
-from tests.sandbox import Sandbox
+from openrouter_usage.tracker.responses import is_from_openrouter
+from openrouter_usage.tracker.session import CostSession
+from tests.sandbox import Fault, Sandbox
 from tests.tracking import HELLO, Books, Clients, open_books, open_clients
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5, "cost": 0.25}
 ANSWER = {"id": "gen-1", "model": "a/model", "choices": [], "usage": USAGE}
 KNOWN = ("gen-1", "a/model", Decimal("0.25"))
 UNKNOWN = ("gen-1", "a/model", None)
+CLAIMED = "0.25, by nobody's proof"
+CHUNK = {"id": "gen-1", "model": "a/model", "object": "chat.completion.chunk", "choices": [{"delta": {}}]}
 Named = namedtuple("Named", "category answer")
 
 
@@ -40,6 +49,21 @@ def clients(sandbox: Sandbox) -> Iterator[Clients]:
 
 def with_usage(**usage: Any) -> dict[str, Any]:
     return {**ANSWER, "usage": usage}
+
+
+class Held:
+    """A model or a message that keeps its answer beside its own data."""
+
+    def __init__(self, **kept: Any) -> None:
+        vars(self).update(kept)
+
+
+@dataclass
+class Kept:
+    """What a program may make of an answer."""
+
+    prompt: str
+    answer: Any
 
 
 class Stubborn:
@@ -84,14 +108,27 @@ TABLE: list[tuple[str, Any, list[tuple[str, str, Decimal | None]]]] = [
     ("an answer in a tuple", ("category", ANSWER), [KNOWN]),
     ("an answer in a list", ["category", ANSWER], [KNOWN]),
     ("an answer in a named tuple", Named("category", ANSWER), [KNOWN]),
-    ("an answer among 20 items", [*"0123456789012345678", ANSWER], [KNOWN]),
-    ("an answer among 21 items", [*"01234567890123456789", ANSWER], []),
+    ("an answer among 1,000 items", [*["text"] * 999, ANSWER], [KNOWN]),
+    ("25 answers", [{**ANSWER, "id": f"gen-{n}"} for n in range(25)], [(f"gen-{n}", *KNOWN[1:]) for n in range(25)]),
+    ("answers in lists of lists", [[ANSWER], ({**ANSWER, "id": "gen-2"},)], [KNOWN, ("gen-2", *KNOWN[1:])]),
+    ("an answer in a mapping", {"prompt": "Hello?", "answer": ANSWER}, [KNOWN]),
+    ("an answer in an object of data", Kept("Hello?", ANSWER), [KNOWN]),
+    ("an answer far down", {"a": [{"b": (ANSWER,)}]}, [KNOWN]),
+    ("the chunks of a stream", [CHUNK, CHUNK, {**CHUNK, "usage": USAGE}], [KNOWN]),
+    ("the chunks of a stream, the usage by itself", [CHUNK, {**CHUNK, "id": "", "usage": USAGE}], [KNOWN]),
+    ("an answer behind a model of instructor", Held(_raw_response=ANSWER), [KNOWN]),
+    ("an answer behind a message of smolagents", Held(raw=SimpleNamespace(**ANSWER)), [KNOWN]),
+    ("a text behind the name of an answer", Held(raw="text"), []),
+    ("whole floats", with_usage(prompt_tokens=3.0, completion_tokens=2.0, cost=0.25), [KNOWN]),
     ("an answer and its own usage", (ANSWER, USAGE), [KNOWN]),
     ("two answers", (ANSWER, {**ANSWER, "id": "gen-2"}), [KNOWN, ("gen-2", *KNOWN[1:])]),
-    ("a usage alone", ("category", USAGE), [("", "unknown model", Decimal("0.25"))]),
+    ("a usage alone", ("category", USAGE), [("", "unknown model", CLAIMED)]),
     ("tokens alone", ("category", {"prompt_tokens": 3, "completion_tokens": 2}), [("", "unknown model", None)]),
     ("a usage with its names", {**USAGE, "id": "gen-1", "model": "a/model"}, [KNOWN]),
-    ("an answer without an id", {**ANSWER, "id": None}, [("", *KNOWN[1:])]),
+    ("an answer without an id", {**ANSWER, "id": None}, [("", "a/model", CLAIMED)]),
+    ("an answer of another server", {**ANSWER, "id": "chatcmpl-1"}, [("chatcmpl-1", "a/model", CLAIMED)]),
+    ("an invoice", {"id": "invoice-7", "model": "consulting", "usage": {"cost": 1200.5}}, []),
+    ("an invoice without a number", {"model": "Volvo", "usage": {"cost": 1200.5}}, []),
     ("an answer without a model", {"id": "gen-1", "usage": USAGE}, [("gen-1", "unknown model", KNOWN[2])]),
     ("a generation's id alone", {"id": "gen-1"}, [("gen-1", "unknown model", None)]),
     ("usage missing", {"id": "x", "model": "a/model", "choices": []}, [("x", "a/model", None)]),
@@ -134,10 +171,29 @@ TABLE: list[tuple[str, Any, list[tuple[str, str, Decimal | None]]]] = [
 def test_what_a_function_returns_is_passed_on_itself_and_recorded_if_it_is_an_answer(
     value: Any, expected: list[Any], books: Books, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert track_cost(lambda: value)() is value
-    assert caplog.records == []
-    assert [(entry.id, entry.model, entry.cost) for entry in books.entries] == expected
+    with CostSession("work") as session:
+        assert track_cost(lambda: value)() is value
+    found = [(entry.id, entry.model, CLAIMED if entry.cost_source == "estimated" else entry.cost) for entry in books.entries]
+    assert sorted(found, key=str) == sorted(expected, key=str)
     assert books.lines == len(expected)
+    assert (session.calls, session.usage.estimated) == (len(expected) or session.untracked, int(CLAIMED in str(expected)))
+    assert len(caplog.records) == int(session.untracked or CLAIMED in str(expected))
+
+
+QUIET = ("an error", "a mock")
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE if not row[2]], ids=lambda row: row[0])
+def test_what_tells_nothing_of_a_call_is_said_once_and_makes_a_session_unknown(
+    row: Any, books: Books, caplog: pytest.LogCaptureFixture
+) -> None:
+    name, value, _ = row
+    ask = track_cost(lambda: value)
+    with CostSession("work") as session:
+        ask()
+        ask()
+    assert session.unknown == (0 if name in QUIET else 2)
+    assert len(caplog.records) == (0 if name in QUIET else 1)
 
 
 def test_a_figure_that_is_none_does_not_spoil_the_others(books: Books) -> None:
@@ -230,6 +286,117 @@ def test_a_refusal_that_is_returned_is_no_call(books: Books, clients: Clients) -
     response = track_cost(clients.post)("/chat/completions", {"model": "no/model", "messages": []})
     assert response.status_code == 400
     assert books.lines == 0
+
+
+BODY = {"id": "resp_1", "model": "a/model", "usage": USAGE}
+
+
+@pytest.mark.parametrize(
+    ("base_url", "header", "source"),
+    [("", "", "estimated"), ("sandbox", "", "billed"), ("", "gen-header", "billed"), ("elsewhere", "", "estimated")],
+)
+@pytest.mark.parametrize("way", ["requests", "httpx", "a stream of openai", "aiohttp"])
+def test_a_cost_is_billed_by_the_address_or_the_headers_of_its_answer(
+    way: str, base_url: str, header: str, source: str, books: Books, clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"": "", "sandbox": clients.sandbox.url, "elsewhere": "http://127.0.0.1:9/api/v1"}[base_url]
+    monkeypatch.setenv("OPENROUTER_BASE_URL", own)
+    body, kind = json.dumps(BODY).encode(), "application/json"
+    if "stream" in way:
+        body, kind = b"data: " + body + b"\n\ndata: [DONE]\n\n", "text/event-stream"
+    headers = Fault.headers({"X-Generation-Id": header}) if header else Fault.headers({})
+    clients.sandbox.misbehave("POST /chat/completions", Fault.raw(body, kind) & headers)
+    ANSWERING[way](clients)
+    assert (books.only.cost, books.only.cost_source) == (KNOWN[2], source)
+
+
+async def post_aiohttp(clients: Clients) -> None:
+    async with aiohttp.ClientSession() as session:
+        response = await track_cost(session.post)(clients.sandbox.url + "/chat/completions", json=HELLO)
+        await response.json()
+
+
+ANSWERING: dict[str, Callable[[Clients], Any]] = {
+    "requests": lambda c: track_cost(c.post)("/chat/completions", HELLO),
+    "httpx": lambda c: track_cost(httpx.post)(c.sandbox.url + "/chat/completions", json=HELLO),
+    "a stream of openai": lambda c: list(track_cost(c.chat)(stream=True)),
+    "aiohttp": lambda c: asyncio.run(post_aiohttp(c)),
+}
+
+
+@pytest.mark.parametrize(
+    ("url", "is_ours"),
+    [
+        ("https://openrouter.ai/api/v1/chat/completions", True),
+        ("https://eu.openrouter.ai/api/v1/chat/completions", True),
+        ("https://openrouter.ai.example.com/api/v1", False),
+        ("https://notopenrouter.ai/api/v1", False),
+        ("http://openrouter.ai/api/v1", False),
+        ("https://example.com/openrouter.ai", False),
+        ("https://example.com/?openrouter.ai", False),
+        ("https://openrouter.ai@example.com/", False),
+        ("http://[", False),
+        ("", False),
+    ],
+)
+def test_an_address_is_openrouters_by_its_host(url: str, is_ours: bool) -> None:
+    assert is_from_openrouter(SimpleNamespace(url=url, headers={})) is is_ours
+
+
+@dataclass
+class EstimatedRun:
+    """A framework's result: its price is its own."""
+
+    response: Any
+    cost: float = 0.000721
+
+
+def test_the_price_estimate_of_a_framework_is_not_billed(books: Books) -> None:
+    answer = SimpleNamespace(model_name="a/model", usage=SimpleNamespace(input_tokens=3, output_tokens=2, cost=0.000721))
+    track_cost(lambda: EstimatedRun(answer))()
+    assert books.only.cost_source == "estimated"
+
+
+def test_the_cost_of_langchain_openrouter_is_read_beside_its_usage(books: Books) -> None:
+    """As the package makes it of an answer and of a stream; it cannot be installed beside a current `openrouter`."""
+
+    class AIMessage(SimpleNamespace):
+        pass
+
+    class AIMessageChunk(SimpleNamespace):
+        pass
+
+    counts = {"input_tokens": 50, "output_tokens": 7, "total_tokens": 57, "input_token_details": {"cache_read": 10}}
+    metadata = {"model_provider": "openrouter", "model_name": "a/model", "finish_reason": "stop", "id": "gen-1"}
+    told = {"cost": 0.25, "cost_details": {"upstream_inference_cost": 0.25}}
+    message = AIMessage(id="lc_run--1", response_metadata={**metadata, **told}, usage_metadata=counts)
+    empty = AIMessageChunk(id="lc_run--2", response_metadata={}, usage_metadata=None)
+    chunks = [
+        AIMessageChunk(id="lc_run--2", response_metadata={**metadata, "id": "gen-2"}, usage_metadata=None),
+        empty,
+        AIMessageChunk(id="lc_run--2", response_metadata=told, usage_metadata=counts),
+    ]
+    track_cost(lambda: message)()
+    assert (books.only.id, books.only.cost, books.only.prompt_tokens) == ("gen-1", Decimal("0.25"), 50)
+    list(track_cost(lambda: iter(chunks))())
+    assert [(entry.id, entry.cost, entry.cost_source) for entry in books.entries] == [
+        ("gen-1", Decimal("0.25"), "billed"),
+        ("gen-2", Decimal("0.25"), "billed"),
+    ]
+    assert [entry.cached_tokens for entry in books.entries] == [10, 10]
+
+
+def test_an_exception_that_carries_its_answer_does_not_lose_it(books: Books) -> None:
+    class LengthFinishReasonError(Exception):
+        completion = ANSWER
+
+    @track_cost
+    def ask() -> Any:
+        raise LengthFinishReasonError
+
+    with pytest.raises(LengthFinishReasonError):
+        ask()
+    assert (books.only.id, books.only.cost) == ("gen-1", KNOWN[2])
 
 
 class TestObserve:

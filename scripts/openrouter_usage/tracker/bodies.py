@@ -1,6 +1,8 @@
 """Records what HTTP responses say: at once, or as an unread one is being read.
 
-An unread response is neither read nor replaced: its own reading methods are made to show what passes through them.
+An unread response is neither read nor replaced: its own reading methods are made to show what passes through them. That
+way also a stream of the `openai`, `anthropic` or `openrouter` package is seen however it is read: it has several ways,
+and all of them take the bytes of the same response.
 """
 
 from __future__ import annotations
@@ -11,12 +13,39 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from openrouter_usage.tracker.responses import READERS, Body, content_of, generation_of, may_have_cost
-from openrouter_usage.tracker.tracked import TrackedCall
+from openrouter_usage.tracker.aiohttp_reading import is_aiohttp, watch_aiohttp
+from openrouter_usage.tracker.responses import (
+    READERS,
+    Body,
+    content_of,
+    generation_of,
+    is_from_openrouter,
+    is_question,
+    is_refusal,
+    is_response,
+    look,
+    may_have_cost,
+    response_of,
+)
+from openrouter_usage.tracker.tracked import TrackedCall, kind_of
 from openrouter_usage.tracker.watch import Watch
 from openrouter_usage.tracker.written import guarded
 
 _CLOSERS = ("close", "aclose")
+
+
+def is_read_by_others(value: Any) -> bool:
+    """Check whether a value is an HTTP response, or reads from one that is still to be read."""
+    return response_of(value) is not None or is_aiohttp(value) or _unread_source(value) is not None
+
+
+def watch_response(call: TrackedCall, value: Any) -> bool:
+    """Record what the response that a value is or reads from says was used."""
+    if is_aiohttp(value):
+        watch_aiohttp(value, _Recorded(call, value))
+    else:
+        read_response(call, response_of(value) or _unread_source(value))
+    return True
 
 
 def read_response(call: TrackedCall, response: Any) -> None:
@@ -26,9 +55,18 @@ def read_response(call: TrackedCall, response: Any) -> None:
     if content is not None:
         recorded.feed(content)
     elif not _is_over(response):
+        call.is_accounted_for()
         _Tap(response, recorded)
         return
     recorded.end()
+
+
+def _unread_source(stream: Any) -> Any:
+    """Return the response that a client's stream reads from, if nothing of it has been read."""
+    if not any(hasattr(type(stream), name) for name in ("__next__", "__anext__")):
+        return None
+    response = next(filter(is_response, (look(stream, name) for name in ("response", "_response"))), None)
+    return None if response is None or content_of(response) is not None or _is_over(response) else response
 
 
 def _is_over(response: Any) -> bool:
@@ -39,13 +77,19 @@ class _Recorded(Body):
     """A body whose answers are recorded; it does not hold the response."""
 
     def __init__(self, call: TrackedCall, response: Any) -> None:
-        watch = Watch(call, generation=generation_of(response) if may_have_cost(response) else "")
+        watch = Watch(
+            call,
+            generation=generation_of(response) if may_have_cost(response) else "",
+            is_proven=is_from_openrouter(response),
+            what=f"{kind_of(response)} without usage",
+            may_be_silent=is_question(response) or is_refusal(response),
+        )
         super().__init__(response, lambda value, is_whole: watch.take(value, is_whole=is_whole))
         self._watch = watch
 
-    def end(self) -> None:
+    def end(self, *, has_failed: bool = False) -> None:
         super().end()
-        self._watch.finish()
+        self._watch.finish(has_failed=has_failed)
 
 
 class _Tap:
@@ -95,7 +139,7 @@ class _Tap:
         try:
             yield
         except BaseException:
-            self._end()
+            self._end(has_failed=True)
             raise
         finally:
             self._is_advancing = False
@@ -109,8 +153,8 @@ class _Tap:
             self._end()
         return method(*args, **kwargs)
 
-    def _end(self) -> None:
-        guarded(self._body.end, None)
+    def _end(self, *, has_failed: bool = False) -> None:
+        guarded(lambda: self._body.end(has_failed=has_failed), None)
         response = self._response()
         for name in (*READERS, *_CLOSERS) if response is not None else ():
             # Its own methods again; these here would keep it in memory until the garbage collector comes.

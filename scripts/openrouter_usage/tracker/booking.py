@@ -20,6 +20,7 @@ from openrouter_usage.ledger.books import Ledger
 from openrouter_usage.lines import write_line
 from openrouter_usage.money import ZERO, format_usd
 from openrouter_usage.tracker.session import count_in_sessions, open_sessions
+from openrouter_usage.tracker.tracked import calls_under_way
 
 Clock = Callable[[], datetime]
 LookUp = Callable[[str], Generation]
@@ -47,6 +48,8 @@ class Booking:
         self._session = session[:LONGEST_NAME]
         self._tags = tuple(sorted(tags.items()))
         self._sessions = open_sessions()
+        for call in calls_under_way():
+            call.is_accounted_for()
         self._began = clock()
         self.hold: Hold | None = None
         self.entry: Entry | None = None
@@ -114,8 +117,10 @@ class Booking:
         return self._write(generation.entry(self._clock(), session=self._session, requested=self._model))
 
     def settle_estimated(self, usage: CallUsage, *, streamed: bool, latency_ms: int | None) -> Entry:
-        """End the hold of a call whose cost nobody tells, or nobody can believe: all that was held counts."""
+        """End the hold of a call whose cost OpenRouter does not tell, or nobody believes: all that was held counts."""
         held = self.hold.max_cost if self.hold else None
+        if held is not None and usage.cost is not None:
+            held = max(held, usage.cost)
         known = replace(usage, cost=held)
         entry = known.entry(self._clock(), requested=self._model, session=self._session)
         source = "" if held is None else "estimated"

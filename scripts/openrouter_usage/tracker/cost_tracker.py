@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from openrouter_usage.belongings import is_own
-from openrouter_usage.entry import Entry, checked_entry
+from openrouter_usage.entry import LONGEST_NAME, Entry, checked_entry
 from openrouter_usage.errors import InvalidValue, LedgerError, NotFound
 from openrouter_usage.exchange import json_pieces
 from openrouter_usage.files import save_output
@@ -21,6 +21,8 @@ from openrouter_usage.period import UTC
 from openrouter_usage.render.cost_summary import render_cost_summary
 from openrouter_usage.settings import ledger_file
 from openrouter_usage.tracker.loading import load_client
+from openrouter_usage.tracker.session import current_session
+from openrouter_usage.tracker.tracked import count_elsewhere
 from openrouter_usage.usage import Usage
 
 if TYPE_CHECKING:
@@ -91,7 +93,8 @@ class CostTracker:
 
         `cost` in USD is a Decimal, a number or its text; None is unknown. `optional` takes the other fields of
         an Entry: cached_tokens, cache_write_tokens, reasoning_tokens, byok_cost, cost_source, cache_discount,
-        provider, session, streamed, latency_ms, finish_reason.
+        provider, session, streamed, latency_ms, finish_reason. The call counts in the sessions that are open, and the
+        innermost of them names its `session` unless that is given.
         """
         unknown = optional.keys() - _OPTIONAL
         if unknown:
@@ -100,13 +103,16 @@ class CostTracker:
             raise InvalidValue("streamed is True or False")
         named = {"model": model, "prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens, "cost": cost}
         when = self._clock() if ts is None else ts
+        optional["session"] = optional.get("session") or current_session()[:LONGEST_NAME]
         entry = checked_entry({**named, "id": generation_id, "ts": when, "tags": tags, **optional})
         try:
-            self.ledger.append(entry)
+            is_new = self.ledger.append(entry)
         except LedgerError as error:
             # Whoever lets it pass still finds the call in a traceback or a log, and can append the line.
             line = write_line(entry).decode().strip()
             raise LedgerError(f"{error.message}; the call was {line}", hint=error.hint, code=error.code) from None
+        if is_new:
+            count_elsewhere(entry)
         return entry
 
     @property
@@ -232,7 +238,9 @@ class CostTracker:
         load_client()
         from openrouter_usage.tracker.settling import record
 
-        return record(self.ledger, self._look_up(generation_id), self._clock()).entry
+        recorded = record(self.ledger, self._look_up(generation_id), self._clock())
+        count_elsewhere(recorded.entry, is_new=recorded.is_new)
+        return recorded.entry
 
 
 def _by_model(groups: Mapping[str, Usage]) -> dict[str, Usage]:

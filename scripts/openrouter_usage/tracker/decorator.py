@@ -1,14 +1,15 @@
 """track_cost: a decorator that writes what a function's calls cost to the ledger.
 
-It understands what the functions around OpenRouter return: the JSON of an answer as a dict; a response of `requests`
-or `httpx`, also one that is still to be read; the objects and streams of the `openai` and `openrouter` packages;
-iterators and generators of chunks; and all of these as items of a tuple or list of up to 20. Text is not guessed at,
-and an answer that the function keeps to itself cannot be seen: track the function that makes the call.
+It understands what the functions around OpenRouter return: the JSON of an answer as a dict; a response of `requests`,
+`httpx` or `aiohttp`, also one that is still to be read; the objects and streams of the `openai`, `anthropic` and
+`openrouter` packages; what the packages of `frameworks` keep of an answer; iterators and generators of chunks; and
+all of these in lists, mappings and objects that only hold data. Text is not guessed at, and an answer that the
+function keeps to itself cannot be seen: a warning says so once for each function, and the sessions call it unknown.
 
-A stream comes back as a proxy that reads, closes and enters as the stream itself does, and a streamed response as
-itself; the call is recorded once, when it ends, is closed, raises or is forgotten. Cut before its usage came, it has
-an unknown cost and the id to look it up by. A call belongs to the sessions that were open when the function began to
-run; the same answer, passed on by several tracked functions, is one call.
+A stream that reads from an unread HTTP response comes back as itself, another one as a proxy that reads, closes and
+enters as it does; the call is recorded once, when it ends, is closed, raises or is forgotten. Cut before its usage
+came, it has an unknown cost and the id to look it up by. A call belongs to the sessions that were open when the
+function began to run; the same answer, passed on by several tracked functions, is one call.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from openrouter_usage.entry import safe_tag
 from openrouter_usage.errors import InvalidValue
 from openrouter_usage.tracker.passing import failed, passed, relay, relay_async
 from openrouter_usage.tracker.session import CostSession
-from openrouter_usage.tracker.tracked import Options, TrackedCall
+from openrouter_usage.tracker.tracked import Options, Remarks, TrackedCall, name_of
 
 if TYPE_CHECKING:
     from openrouter_usage.tracker.cost_tracker import CostTracker
@@ -82,6 +84,7 @@ def _tracked(options: Options, function: Callable[..., Any]) -> Callable[..., An
         raise InvalidValue(
             "track_cost decorates a function", hint="write @track_cost(session=...), and under @classmethod"
         )
+    options = replace(options, remarks=Remarks(name_of(function)))
     model = _model_argument(function)
 
     def begin(*args: Any, **kwargs: Any) -> TrackedCall:

@@ -17,6 +17,7 @@ from openrouter_usage.period import UTC
 from openrouter_usage.settings import ledger_file
 from openrouter_usage.tracker.booking import Booking, LookUp
 from openrouter_usage.tracker.loading import load_client
+from openrouter_usage.tracker.tracked import count_elsewhere
 
 LOOK_UPS_AFTER_A_CALL = 2
 
@@ -117,7 +118,9 @@ class BudgetEnforcer:
         load_client()
         from openrouter_usage.tracker.settling import record
 
-        return record(self.ledger, self._look_up(generation_id), self._clock()).entry.usage.cost
+        recorded = record(self.ledger, self._look_up(generation_id), self._clock())
+        count_elsewhere(recorded.entry, is_new=recorded.is_new)
+        return recorded.entry.usage.cost
 
     def _look_up(self, generation_id: str, retries: int = 4) -> Generation:
         load_client()
@@ -156,14 +159,14 @@ class HeldCall:
     def settle(self, answer: object) -> object:
         """End the hold with what the answer says it cost, and give the answer back.
 
-        Takes what `track_cost` understands. An answer of unknown cost is looked up, and counts with all that was
-        held when OpenRouter does not know it either.
+        Takes what `track_cost` understands. An answer of unknown cost, or of one that is not proven to be OpenRouter's
+        word, is looked up, and counts with all that was held when OpenRouter does not know it either.
         """
         load_client()
-        from openrouter_usage.tracker.observe import observe
+        from openrouter_usage.tracker.observe import is_billed, observe
 
         usage = observe(answer)
-        if usage.cost is not None:
+        if usage.cost is not None and is_billed(answer, usage):
             self._booking.settle(usage, streamed=False, latency_ms=None)
             return answer
         self._booking.name_generation(usage.id)

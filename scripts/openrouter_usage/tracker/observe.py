@@ -1,17 +1,29 @@
-"""Finds OpenRouter's answers in whatever a function returns, by their shape alone; pure."""
+"""Finds OpenRouter's answers in whatever a function returns, by their shape alone; pure.
+
+An answer may be anywhere in lists, tuples, sets, mappings and objects that only hold data, and where the packages of
+`frameworks` put it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
 
 from openrouter_usage.answers.call import CallUsage, read_call
 from openrouter_usage.exactjson import Json
-from openrouter_usage.tracker.responses import GENERATION_PREFIX, Body, content_of, generation_of, look, response_of
+from openrouter_usage.tracker.frameworks import held_in, is_generation, is_run, kept_json, parts_of
+from openrouter_usage.tracker.responses import Body, content_of, generation_of, is_from_openrouter, look, response_of
 
-MOST_ITEMS = 20
+# An answer is not looked for at any depth: what is that far down is the program's own data.
+_DEEPEST = 5
+_LISTS = (list, tuple, set, frozenset, deque)
 _APART = ("openrouter_usage.", "unittest.mock")
 _MARKS = ("choices", "usage", "output", "object")
+_CHUNKS = ("chat.completion.chunk", "text_completion.chunk")
+_EVENTS = ("message_", "response.")
 _WHOLE = ("chat.completion", "response", "list", "message")
 _NAMES = ("id", "model", "provider", "object", "type", "stop_reason")
 _WRAPPED = ("response", "message", "chunk")
@@ -29,15 +41,19 @@ PLAIN = (str, bytes, bytearray, int, float, type(None))
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An answer, or a piece of one: `is_whole` when it cannot be a piece, `is_bare` for a usage without its answer."""
+    """An answer, or a piece of one.
+
+    `is_whole` when it cannot be a piece, `is_piece` when it can be nothing else, `is_bare` for a usage without answer.
+    """
 
     call: CallUsage
     is_whole: bool = False
     is_bare: bool = False
+    is_piece: bool = False
 
 
 def observe(answer: object) -> CallUsage:
-    """Give what an answer says was used; nothing at all when it is none, or a stream that is still to be read."""
+    """Return what an answer says was used; nothing at all when it is none, or a stream that is still to be read."""
     response = response_of(answer)
     if response is None:
         return next((seen.call for seen in answers_in(answer)), CallUsage())
@@ -54,14 +70,55 @@ def observe(answer: object) -> CallUsage:
     return replace(usage, id=usage.id or generation_of(response))
 
 
+def is_billed(answer: object, usage: CallUsage) -> bool:
+    """Check whether the cost that was observed in an answer is OpenRouter's word, by id, address or headers."""
+    return is_generation(usage.id) or is_from_openrouter(response_of(answer))
+
+
 def answers_in(value: object) -> list[Seen]:
-    """Give the answers that a value is or, being a tuple or list of at most 20 items, has among its items."""
+    """Return the answers that a value is or holds; the chunks of a stream are one answer together."""
     found = read_answer(value)
-    if found is not None or not isinstance(value, (tuple, list)) or len(value) > MOST_ITEMS:
-        return [found] if found else []
-    among = [seen for seen in map(read_answer, value) if seen]
+    if found is not None:
+        return [found]
+    among = list(_held(value, 1, set()))
     # `return answer, answer.usage` tells of the same money twice.
-    return [seen for seen in among if not seen.is_bare] or among
+    answers = [seen for seen in among if not seen.is_bare] or among
+    return _put_together(answers) if any(seen.is_piece for seen in answers) else answers
+
+
+def _held(value: object, depth: int, above: set[int]) -> Iterator[Seen]:
+    """Find the answers below a value; a usage without its answer counts right below it only, elsewhere it is a sum."""
+    if depth > _DEEPEST or isinstance(value, PLAIN) or stands_apart(value) or id(value) in above:
+        return
+    for part in _parts(value):
+        if isinstance(part, PLAIN):
+            continue
+        found = read_answer(part)
+        if found is None:
+            yield from _held(part, depth + 1, above | {id(value)})
+        elif not found.is_bare or depth == 1:
+            yield found
+
+
+def _parts(value: object) -> Any:
+    if isinstance(value, _LISTS):
+        return value
+    if isinstance(value, Mapping):
+        return list(value.values())
+    return held_in(value) or parts_of(value)
+
+
+def _put_together(pieces: list[Seen]) -> list[Seen]:
+    """Merge the chunks of streams by their ids; one without an id belongs to the chunk before it."""
+    whole = [seen for seen in pieces if seen.is_whole]
+    streams: dict[str, CallUsage] = {}
+    current = ""
+    for seen in pieces:
+        if not seen.is_whole:
+            current = seen.call.id or current
+            before = streams.get(current)
+            streams[current] = before.merged(seen.call) if before else seen.call
+    return [*whole, *map(Seen, streams.values())]
 
 
 def adds_nothing(value: object, known: CallUsage | None) -> bool:
@@ -76,16 +133,26 @@ def adds_nothing(value: object, known: CallUsage | None) -> bool:
 
 def read_answer(value: object) -> Seen | None:
     """Read a dict or an object that looks like an answer, None for anything else."""
-    if isinstance(value, PLAIN) or stands_apart(value):
+    if isinstance(value, (*PLAIN, *_LISTS)) or stands_apart(value) or is_run(value):
         return None
+    kept = kept_json(value)
+    if kept is not None:
+        call = read_call(kept)
+        is_chunk = kept["object"] == "chat.completion.chunk"
+        return Seen(call, is_whole=not is_chunk, is_piece=is_chunk) if call.has_usage or call.id or call.model else None
     data = _shape(value)
     call = read_call(data)
-    figures = [name for name in _TOKENS if isinstance(data.get(name), int) and not isinstance(data[name], bool)]
-    if not call.has_usage and len(figures) > 1:
+    if not call.has_usage and sum(_is_count(data.get(name)) for name in _TOKENS) > 1:
         flat = read_call({"id": data.get("id"), "model": data.get("model"), "usage": data})
         if flat.has_usage:
             return Seen(flat, is_bare=not flat.id)
-    return Seen(call, is_whole=_is_whole(data, value)) if _is_answer(call, value) else None
+    if not _is_answer(call, value):
+        return None
+    return Seen(call, is_whole=_is_whole(data, value), is_piece=_is_piece(data))
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
 
 
 def _shape(value: object) -> dict[str, Json]:
@@ -129,7 +196,7 @@ def _picked(value: object, names: tuple[str, ...]) -> dict[str, Json]:
 
 def _is_answer(call: CallUsage, value: object) -> bool:
     """Tell an answer of unknown cost from any other thing that has an id or a model."""
-    if call.has_usage or call.id.startswith(GENERATION_PREFIX):
+    if call.has_usage or is_generation(call.id):
         return True
     if not call.model:
         return False
@@ -153,6 +220,10 @@ def _is_whole(data: Mapping[str, Json], value: object) -> bool:
     choices = look(value, "choices")
     first = choices[0] if isinstance(choices, (list, tuple)) and choices else None
     return data.get("object") in _WHOLE or data.get("type") in _WHOLE or look(first, "message") is not None
+
+
+def _is_piece(data: Mapping[str, Json]) -> bool:
+    return data.get("object") in _CHUNKS or str(data.get("type")).startswith(_EVENTS)
 
 
 def stands_apart(value: object) -> bool:

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
-from openrouter_usage.tracker.bodies import read_response
-from openrouter_usage.tracker.observe import MOST_ITEMS, PLAIN, answers_in, stands_apart
-from openrouter_usage.tracker.responses import generation_of, look, response_of
-from openrouter_usage.tracker.streams import Manager, is_manager, proxy_of
-from openrouter_usage.tracker.tracked import TrackedCall
+from openrouter_usage.tracker.bodies import is_read_by_others, read_response, watch_response
+from openrouter_usage.tracker.observe import PLAIN, answers_in, read_answer, stands_apart
+from openrouter_usage.tracker.responses import generation_of, is_from_openrouter, is_response, look, response_of
+from openrouter_usage.tracker.streams import manager_of, proxy_of
+from openrouter_usage.tracker.tracked import TrackedCall, kind_of
 from openrouter_usage.tracker.watch import Watch
 from openrouter_usage.tracker.written import guarded
 
 _RESPONSES = ("response", "raw_response")
+# The answers that the packages `openai` and `instructor` put into the exceptions about them.
+_ANSWERS = ("completion", "last_completion")
+_DEEPEST = 5
 _LONGEST_CHAIN = 5
 
 
 def passed(call: TrackedCall, value: Any) -> Any:
-    """Give the value back, a stream in it watched, its answers recorded; nothing of that ever raises."""
+    """Return the value, a stream in it watched, its answers recorded; nothing of that ever raises."""
     call.handled = None  # it would keep the frames of an exception for as long as a stream lasts
-    return value if isinstance(value, PLAIN) else guarded(lambda: _record(call, value), value)
+    done: list[Any] = []
+    guarded(lambda: done.append(_record(call, value)), None)
+    if not done:
+        call.is_untracked(kind_of(value))
+    return done[0] if done else value
 
 
 def failed(call: TrackedCall, error: BaseException) -> None:
@@ -31,19 +38,32 @@ def failed(call: TrackedCall, error: BaseException) -> None:
 
 
 def _record(call: TrackedCall, value: Any) -> Any:
+    """Record a value, or watch it, or say that it tells nothing; return what is to be passed on."""
     stood_in = _stand_in(call, value)
     if stood_in is not None:
         return stood_in
+    value, is_watched = _with_parts(call, value, _DEEPEST)
+    if not _record_answers(call, value) and not is_watched and not _is_excused(value):
+        call.is_untracked(kind_of(value))
+    return value
+
+
+def _record_answers(call: TrackedCall, value: Any) -> bool:
     seen = answers_in(value)
     for answer in seen:
         # The time of several calls together is the time of none of them.
         call.record(answer.call, is_bare=answer.is_bare, since_s=call.began_s if len(seen) == 1 else None)
-    return _with_items(call, value) if isinstance(value, (tuple, list)) and len(value) <= MOST_ITEMS else value
+    return bool(seen)
+
+
+def _is_excused(value: Any) -> bool:
+    """Check whether a value without an answer is no sign of a call: an error that came back, or something of ours."""
+    return stands_apart(value) or (isinstance(value, Mapping) and bool(value.get("error")))
 
 
 def _stand_in(call: TrackedCall, value: Any) -> Any:
-    """Give what is to be passed on for a value that has its answers later, or inside; None for any other."""
-    if stands_apart(value):
+    """Return what is to be passed on for a value that has its answers later, or inside; None for any other."""
+    if isinstance(value, PLAIN) or stands_apart(value):
         return None
     if isinstance(value, GeneratorType) and not value.gi_code.co_flags & inspect.CO_ITERABLE_COROUTINE:
         return relay(call, value)
@@ -51,30 +71,79 @@ def _stand_in(call: TrackedCall, value: Any) -> Any:
         return relay_async(lambda: call, lambda: value)()
     if inspect.iscoroutine(value):
         return _awaited(call, value)
-    if is_manager(value):
-        return Manager(value, lambda given: passed(call, given))
-    response = response_of(value)
-    if response is not None:
-        read_response(call, response)
-        return value
+    manager = manager_of(value, lambda given: _entered(call, given), lambda given, failed: _left(call, given, failed))
+    if manager is not None:
+        return manager
+    if is_read_by_others(value):
+        return value if watch_response(call, value) else None
     if hasattr(type(value), "add_done_callback"):
         value.add_done_callback(lambda future: _done(call, future))
         return value
-    return proxy_of(value, lambda: Watch(call, generation=generation_of(value)))
+    if hasattr(type(value), "stream_events"):
+        return _with_events(call, value)
+    return proxy_of(value, lambda: _watch_of(call, value))
 
 
-def _with_items(call: TrackedCall, items: Any) -> Any:
-    """Give a tuple or list back with its streams watched."""
-    stood_in = {at: _stand_in(call, item) for at, item in enumerate(items)}
-    changed = {at: item for at, item in stood_in.items() if item is not None and item is not items[at]}
-    if not changed:
-        return items
-    if isinstance(items, list):
-        for at, item in changed.items():
-            items[at] = item
-        return items
-    whole = [changed.get(at, item) for at, item in enumerate(items)]
-    return items._make(whole) if hasattr(items, "_make") else tuple(whole)
+def _watch_of(call: TrackedCall, stream: Any) -> Watch:
+    response = look(stream, "response")
+    is_proven = is_response(response) and is_from_openrouter(response)
+    return Watch(call, generation=generation_of(stream), is_proven=is_proven)
+
+
+def _entered(call: TrackedCall, given: Any) -> Any:
+    """Watch what a context manager gives; what cannot be watched is read when the block is left."""
+    stood_in = guarded(lambda: _stand_in(call, given), None)
+    if stood_in is not None:
+        call.is_accounted_for()
+    return given if stood_in is None else stood_in
+
+
+def _left(call: TrackedCall, given: Any, has_failed: bool) -> None:
+    if not guarded(lambda: _record_answers(call, given), False) and not has_failed and not _is_excused(given):
+        call.is_untracked(kind_of(given))
+
+
+def _with_events(call: TrackedCall, run: Any) -> Any:
+    """Read a run of openai-agents when its events have been read: it gathers the answers itself."""
+    events = run.stream_events
+
+    async def shown(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        has_failed = True
+        try:
+            async for event in events(*args, **kwargs):
+                yield event
+            has_failed = False
+        finally:
+            _left(call, run, has_failed)
+
+    run.stream_events = shown
+    return run
+
+
+def _with_parts(call: TrackedCall, value: Any, depth: int) -> tuple[Any, bool]:
+    """Return a tuple, list or mapping with its streams watched, and whether there is one in it."""
+    if not isinstance(value, (tuple, list, dict)) or not depth or read_answer(value):
+        return value, False
+    named = value.items() if isinstance(value, dict) else enumerate(value)
+    changed: dict[Any, Any] = {}
+    is_watched = False
+    for name, item in list(named):
+        if isinstance(item, PLAIN):
+            continue
+        stood_in = _stand_in(call, item)
+        is_watched |= stood_in is not None
+        if stood_in is None:
+            stood_in, is_within = _with_parts(call, item, depth - 1)
+            is_watched |= is_within
+        if stood_in is not item:
+            changed[name] = stood_in
+    if not isinstance(value, tuple):
+        for name, item in changed.items():
+            value[name] = item
+    elif changed:
+        whole = [changed.get(at, item) for at, item in enumerate(value)]
+        value = value._make(whole) if hasattr(value, "_make") else tuple(whole)
+    return value, is_watched
 
 
 def _done(call: TrackedCall, future: Any) -> None:
@@ -107,6 +176,9 @@ def _record_responses(call: TrackedCall, error: BaseException) -> None:
             if response is not None and all(response is not other for other in known):
                 known.append(response)
                 read_response(call, response)
+        for answer in (look(link, name) for name in _ANSWERS):
+            if answer is not None:
+                _record_answers(call, answer)
         link = link.__context__ if link.__cause__ is None else link.__cause__
 
 
@@ -142,11 +214,11 @@ class _Steps:
 
 def yielded(call: TrackedCall, watch: Watch, value: Any) -> Any:
     """Give back what a generator yields: a piece of a stream, or something that has its answers later."""
-    if isinstance(value, PLAIN):
-        return value
-    stood_in = guarded(lambda: _stand_in(call, value), None)
+    stood_in = None if isinstance(value, PLAIN) else guarded(lambda: _stand_in(call, value), None)
     if stood_in is None:
         watch.take(value)
+    else:
+        call.is_accounted_for()
     return value if stood_in is None else stood_in
 
 
@@ -155,11 +227,12 @@ def relay(call: TrackedCall, generator: Generator[Any, Any, Any]) -> Generator[A
     watch = Watch(call)
     try:
         returned = yield from _Steps(call, generator, watch)
-        return yielded(call, watch, returned)
+        return returned if returned is None else yielded(call, watch, returned)
     except GeneratorExit:
         raise
     except BaseException as error:
         failed(call, error)
+        watch.finish(has_failed=True)
         raise
     finally:
         watch.finish()
@@ -193,6 +266,7 @@ def relay_async(
             raise
         except BaseException as error:
             failed(call, error)
+            watch.finish(has_failed=True)
             raise
         finally:
             watch.finish()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from openrouter_usage.client.retry import may_be_billed
 from openrouter_usage.exactjson import loads
@@ -11,6 +13,7 @@ from openrouter_usage.exactjson import loads
 LONGEST_BODY = 64 * 1024 * 1024
 READERS = ("iter_content", "iter_bytes", "aiter_bytes")
 GENERATION_PREFIX = "gen-"
+OFFICIAL_HOST = "openrouter.ai"
 
 
 def look(value: object, name: str) -> Any:
@@ -22,11 +25,49 @@ def look(value: object, name: str) -> Any:
 
 
 def response_of(value: object) -> Any:
-    """Give the HTTP response that a value is, or that the openai package has put into it; None without one."""
-    for candidate in (value, look(value, "http_response")):
-        if any(hasattr(type(candidate), name) for name in READERS) and hasattr(type(candidate), "raise_for_status"):
-            return candidate
-    return None
+    """Return the HTTP response that a value is, or that the openai package has put into it; None without one."""
+    if is_response(value):
+        return value
+    inner = look(value, "http_response")
+    # The openai package's speech and files: bytes that are read by way of their response.
+    if inner is None and any(hasattr(type(value), name) for name in READERS):
+        inner = look(value, "response")
+    return inner if is_response(inner) else None
+
+
+def is_response(value: object) -> bool:
+    """Check whether a value is a response of `requests` or `httpx`."""
+    kind = type(value)
+    return any(hasattr(kind, name) for name in READERS) and hasattr(kind, "raise_for_status")
+
+
+def is_from_openrouter(response: Any) -> bool:
+    """Check whether a response is OpenRouter's, by its address or its headers; False without a response.
+
+    The address of the settings counts as OpenRouter's: whoever has set it means what answers there.
+    """
+    if response is None:
+        return False
+    if generation_of(response):
+        return True
+    try:
+        parts = urlsplit(str(look(response, "url")))
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    if host == OFFICIAL_HOST or host.endswith("." + OFFICIAL_HOST):
+        return parts.scheme == "https"
+    own = urlsplit(os.environ.get("OPENROUTER_BASE_URL", "").strip())
+    try:
+        return bool(host) and (parts.scheme, host, port) == (own.scheme, own.hostname, own.port)
+    except ValueError:
+        return False
+
+
+def is_question(response: Any) -> bool:
+    """Check whether a response answers a GET or the like, which makes no call to a model."""
+    method = look(look(response, "request"), "method") or look(response, "method")
+    return isinstance(method, str) and method.upper() not in ("POST", "PUT")
 
 
 def generation_of(value: object) -> str:
@@ -52,8 +93,20 @@ def content_of(response: Any) -> bytes | None:
 
 def may_have_cost(response: Any) -> bool:
     """Tell whether a response without usage can have cost something; a refusal cannot."""
-    status = look(response, "status_code")
-    return isinstance(status, int) and (status < 400 or may_be_billed(status, is_from_openrouter=False))
+    status = status_of(response)
+    return status is not None and (status < 400 or may_be_billed(status, is_from_openrouter=False))
+
+
+def is_refusal(response: Any) -> bool:
+    """Check whether a response tells of an error, which has come to the program as that already."""
+    status = status_of(response)
+    return status is not None and status >= 400
+
+
+def status_of(response: Any) -> int | None:
+    """Return the HTTP status of a response, as any of the packages names it."""
+    found = (look(response, name) for name in ("status_code", "status"))
+    return next((status for status in found if isinstance(status, int)), None)
 
 
 class Body:

@@ -5,15 +5,45 @@ from __future__ import annotations
 import os
 import threading
 from contextvars import ContextVar
-from decimal import Decimal
+from decimal import Context, Decimal
 
 from openrouter_usage.entry import Entry
 from openrouter_usage.ledger.later import do_waiting
 from openrouter_usage.merging import completing, merged
+from openrouter_usage.money import format_usd
+from openrouter_usage.text import plural, safe
 from openrouter_usage.usage import NOTHING, Usage
 
 _open: ContextVar[tuple[CostSession, ...]] = ContextVar("openrouter_usage_sessions", default=())
 _REMEMBERED = 10_000
+
+
+class KnownPart(Decimal):
+    """The part of a sum in USD that is known: a number to reckon with, and "unknown" to read and to format."""
+
+    def __str__(self) -> str:
+        """Write what is known and that there is more, never a mere 0."""
+        return self.__format__("")
+
+    def __repr__(self) -> str:
+        """Write the same as `str`."""
+        return f"<{self}>"
+
+    def __format__(self, spec: str, context: Context | None = None, /) -> str:
+        """Write the known part as a number, with "unknown" beside it."""
+        return f"{Decimal(self):{spec}} + unknown" if self else "unknown"
+
+    def __reduce__(self) -> tuple[type[KnownPart], tuple[str]]:
+        """Pickle the number, not what it says."""
+        return KnownPart, (str(Decimal(self)),)
+
+    def __copy__(self) -> KnownPart:
+        """Return itself, as every number does."""
+        return self
+
+    def __deepcopy__(self, _: object) -> KnownPart:
+        """Return itself, as every number does."""
+        return self
 
 
 class CostSession:
@@ -27,6 +57,7 @@ class CostSession:
         """Begin at nothing."""
         self.name = name
         self._usage = NOTHING
+        self._untracked = 0
         self._recent: dict[str, Entry] = {}
         self._mutex, self._process = threading.Lock(), os.getpid()
 
@@ -58,8 +89,9 @@ class CostSession:
 
     @property
     def total_cost(self) -> Decimal:
-        """What its calls cost in USD; calls of unknown cost are counted in `unknown`."""
-        return self._usage.cost
+        """What its calls cost in USD; a KnownPart, which is written as "unknown", when not all of them told it."""
+        usage = self._usage
+        return KnownPart(usage.cost) if usage.unknown else usage.cost
 
     @property
     def calls(self) -> int:
@@ -68,15 +100,43 @@ class CostSession:
 
     @property
     def unknown(self) -> int:
-        """How many of its calls have no known cost."""
+        """How many of its calls have no known cost, the untracked ones among them."""
         return self._usage.unknown
+
+    @property
+    def untracked(self) -> int:
+        """How often a tracked function returned nothing that tells of its call; each counts as one call."""
+        return self._untracked
+
+    def summary(self) -> str:
+        """Say in one sentence what the calls cost, and what of it is not known."""
+        usage = self._usage
+        if not usage.requests:
+            return f"{safe(self.name, 80)}: no tracked calls"
+        known = usage.requests - usage.unknown
+        parts = [f"{safe(self.name, 80)}: {plural(usage.requests, 'call')}"]
+        parts.append(format_usd(usage.cost) if known else "cost unknown")
+        if usage.byok_cost:
+            parts.append(f"{format_usd(usage.byok_cost)} BYOK")
+        if usage.unknown and known:
+            parts.append(f"{plural(usage.unknown, 'call')} of unknown cost not in it")
+        if usage.estimated:
+            parts.append(f"{plural(usage.estimated, 'call')} estimated, not billed figures")
+        if self._untracked:
+            parts.append(f"{plural(self._untracked, 'call')} not tracked")
+        return ", ".join(parts)
+
+    def __str__(self) -> str:
+        """Write the summary."""
+        return self.summary()
+
+    def __repr__(self) -> str:
+        """Write the summary."""
+        return f"<CostSession {self.summary()}>"
 
     def count(self, entry: Entry) -> None:
         """Add a call; one that is known by its id is not added again, but completes it, by the ledger's own rule."""
-        if self._process != os.getpid():
-            # A thread of the parent may have held the lock when this process was forked off.
-            self._mutex, self._process = threading.Lock(), os.getpid()
-        with self._mutex:
+        with self._own_mutex():
             known = self._recent.get(entry.id) if entry.id else None
             if known:
                 # The ledger's own rule for the second report of a call.
@@ -91,6 +151,18 @@ class CostSession:
             if len(self._recent) > _REMEMBERED:
                 # The ledger knows every id; this is only for calls that are reported twice in a short while.
                 del self._recent[next(iter(self._recent))]
+
+    def count_untracked(self) -> None:
+        """Add a call of which nothing is known but that it was made."""
+        with self._own_mutex():
+            self._untracked += 1
+            self._usage += Usage(requests=1, unknown=1)
+
+    def _own_mutex(self) -> threading.Lock:
+        if self._process != os.getpid():
+            # A thread of the parent may have held the lock when this process was forked off.
+            self._mutex, self._process = threading.Lock(), os.getpid()
+        return self._mutex
 
 
 def current_session() -> str:
@@ -108,5 +180,12 @@ def count_in_sessions(entry: Entry, sessions: tuple[CostSession, ...] | None = N
     """Add a call to the sessions that are open, or to those that were when it began."""
     for session in dict.fromkeys(_open.get() if sessions is None else sessions):
         session.count(entry)
+
+
+def complete_in_sessions(entry: Entry) -> None:
+    """Tell the open sessions what has been learned of a call; it is not added to those that do not have it."""
+    for session in dict.fromkeys(_open.get()):
+        if entry.id in session._recent:
+            session.count(entry)
     # A stream that was collected while a session was counting waits for the session's lock.
     do_waiting()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from typing import Any
 
 from openrouter_usage.tracker.watch import Watch
 
-_MANAGERS = ("StreamManager", "ResponseContextManager")
+_MANAGERS = ("StreamManager", "ResponseContextManager", "GeneratorContextManager", "RequestContextManager")
 
 
 class Proxy:
@@ -47,8 +47,8 @@ class SyncStream(Proxy):
     def __next__(self) -> Any:
         try:
             piece = next(self._tracked_stream)
-        except BaseException:  # the end of the stream among them
-            self._tracked_watch.finish()
+        except BaseException as error:  # the end of the stream among them
+            self._tracked_watch.finish(has_failed=not isinstance(error, StopIteration))
             raise
         self._tracked_watch.take(piece)
         return piece
@@ -57,7 +57,7 @@ class SyncStream(Proxy):
         return self._tracked_entered(self._tracked_stream.__enter__())
 
     def __exit__(self, *error: Any) -> Any:
-        self._tracked_watch.finish()
+        self._tracked_watch.finish(has_failed=error[0] is not None)
         return self._tracked_stream.__exit__(*error)
 
 
@@ -70,8 +70,8 @@ class AsyncStream(Proxy):
     async def __anext__(self) -> Any:
         try:
             piece = await self._tracked_stream.__anext__()
-        except BaseException:
-            self._tracked_watch.finish()
+        except BaseException as error:
+            self._tracked_watch.finish(has_failed=not isinstance(error, StopAsyncIteration))
             raise
         self._tracked_watch.take(piece)
         return piece
@@ -80,7 +80,7 @@ class AsyncStream(Proxy):
         return self._tracked_entered(await self._tracked_stream.__aenter__())
 
     async def __aexit__(self, *error: Any) -> Any:
-        self._tracked_watch.finish()
+        self._tracked_watch.finish(has_failed=error[0] is not None)
         return await self._tracked_stream.__aexit__(*error)
 
 
@@ -89,12 +89,13 @@ class EitherStream(SyncStream, AsyncStream):
 
 
 class Manager:
-    """Stands for a context manager of the openai package that makes its request when it is entered."""
+    """Stands for a context manager that makes its request when it is entered."""
 
-    def __init__(self, manager: Any, passed: Callable[[Any], Any]) -> None:
-        """Hand what the manager gives through `passed`."""
+    def __init__(self, manager: Any, entered: Callable[[Any], Any], left: Callable[[Any, bool], None]) -> None:
+        """Hand what the manager gives through `entered`, and to `left` afterwards, with whether the block failed."""
         self._tracked_manager = manager
-        self._tracked_passed = passed
+        self._tracked_entered = entered
+        self._tracked_left = left
         self._tracked_given: Any = None
 
     def __getattr__(self, name: str) -> Any:
@@ -103,25 +104,38 @@ class Manager:
         return getattr(self._tracked_manager, name)
 
     def __enter__(self) -> Any:
-        self._tracked_given = self._tracked_passed(self._tracked_manager.__enter__())
+        self._tracked_given = self._tracked_entered(self._tracked_manager.__enter__())
         return self._tracked_given
 
     def __exit__(self, *error: Any) -> Any:
-        self._tracked_finish()
+        self._tracked_finish(error)
         return self._tracked_manager.__exit__(*error)
 
     async def __aenter__(self) -> Any:
-        self._tracked_given = self._tracked_passed(await self._tracked_manager.__aenter__())
+        self._tracked_given = self._tracked_entered(await self._tracked_manager.__aenter__())
         return self._tracked_given
 
     async def __aexit__(self, *error: Any) -> Any:
-        self._tracked_finish()
+        self._tracked_finish(error)
         return await self._tracked_manager.__aexit__(*error)
 
-    def _tracked_finish(self) -> None:
+    def _tracked_finish(self, error: tuple[Any, ...]) -> None:
+        given, has_failed = self._tracked_given, error[0] is not None
         # The manager closes its stream itself, and not by way of the proxy.
-        if isinstance(self._tracked_given, Proxy):
-            self._tracked_given._tracked_watch.finish()
+        if isinstance(given, Proxy):
+            given._tracked_watch.finish(has_failed=has_failed)
+        else:
+            self._tracked_left(given, has_failed)
+
+
+class AwaitedManager(Manager):
+    """A context manager that can be awaited in place of being entered, as a request of `aiohttp`."""
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._tracked_awaited().__await__()
+
+    async def _tracked_awaited(self) -> Any:
+        return self._tracked_entered(await self._tracked_manager)
 
 
 def proxy_of(stream: Any, watch: Callable[[], Watch]) -> Proxy | None:
@@ -134,9 +148,16 @@ def proxy_of(stream: Any, watch: Callable[[], Watch]) -> Proxy | None:
     return proxies[ways](stream, watch()) if ways in proxies else None
 
 
-def is_manager(value: object) -> bool:
-    """Tell whether a value is one of the openai package's context managers around a request."""
-    return type(value).__name__.endswith(_MANAGERS)
+def manager_of(value: Any, entered: Callable[[Any], Any], left: Callable[[Any, bool], None]) -> Manager | None:
+    """Return a stand-in for a context manager around a request, None for anything else.
+
+    Those are the ones of the packages `openai`, `anthropic` and `aiohttp`, and those made of a generator, as
+    `httpx.stream` and pydantic-ai's `run_stream` are.
+    """
+    kind = type(value)
+    if not kind.__name__.endswith(_MANAGERS):
+        return None
+    return (AwaitedManager if hasattr(kind, "__await__") else Manager)(value, entered, left)
 
 
 def _before(method: Callable[..., Any], finish: Callable[[], None]) -> Callable[..., Any]:

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -15,14 +15,54 @@ from openrouter_usage.answers.call import CallUsage
 from openrouter_usage.entry import Entry
 from openrouter_usage.ledger.later import put_off
 from openrouter_usage.period import UTC
-from openrouter_usage.tracker.session import CostSession, count_in_sessions, current_session, open_sessions
-from openrouter_usage.tracker.written import is_locking, write
+from openrouter_usage.text import safe
+from openrouter_usage.tracker.frameworks import is_generation
+from openrouter_usage.tracker.session import (
+    CostSession,
+    complete_in_sessions,
+    count_in_sessions,
+    current_session,
+    open_sessions,
+)
+from openrouter_usage.tracker.written import is_locking, warn, write
 
 if TYPE_CHECKING:
     from openrouter_usage.ledger.books import Ledger
 
 _under_way: ContextVar[tuple[TrackedCall, ...]] = ContextVar("openrouter_usage_calls", default=())
 _REMEMBERED = 1_000
+
+
+class Remarks:
+    """What is said about one decorated function: each thing once, however often it happens."""
+
+    def __init__(self, function: str) -> None:
+        """Name the function."""
+        self._function = function
+        self._unsaid = {"untracked": True, "claimed": True}
+
+    def untracked(self, what: str) -> None:
+        """Say that nothing was found in what the function returned, and what to do about it."""
+        self._say(
+            "untracked",
+            f"returned {what}, which does not tell what its call cost; the call is not in the ledger. Return "
+            "OpenRouter's answer itself (the answer object, its JSON, the response or the stream), or make the call "
+            "with CostTracker.chat",
+        )
+
+    def claimed(self, is_booked: bool) -> None:
+        """Say that the cost in an answer is not proven to be OpenRouter's, and what was made of it."""
+        booked = "it is booked as an estimate" if is_booked else "without tokens it is no answer of a model: not booked"
+        self._say(
+            "claimed",
+            "returned a cost without a sign that it is OpenRouter's (an id gen-..., its address, its headers); "
+            + booked,
+        )
+
+    def _say(self, what: str, text: str) -> None:
+        # Taken out in one step, for several threads may have something to say.
+        if self._unsaid.pop(what, False):
+            warn(f"{self._function} {text}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +72,7 @@ class Options:
     session: CostSession | str = ""
     tags: tuple[tuple[str, str], ...] = ()
     ledger: Ledger | None = None
+    remarks: Remarks = field(default_factory=lambda: Remarks("a tracked function"))
 
 
 class UnderWay:
@@ -65,6 +106,7 @@ class TrackedCall:
         self._session = (session.name if isinstance(session, CostSession) else session) or current_session()
         self._outer = _under_way.get()
         self._within: deque[Entry] = deque(maxlen=_REMEMBERED)
+        self._is_seen = False
         # What is being handled already is no part of this call, though it will be the context of its exceptions.
         self.handled: BaseException | None = sys.exc_info()[1]
         self.began_s = time.monotonic()
@@ -73,18 +115,39 @@ class TrackedCall:
         """Let tracked calls that begin inside know that they are part of this one."""
         return UnderWay((*self._outer, self))
 
+    def is_accounted_for(self, entry: Entry | None = None) -> None:
+        """Take note that something is known of the call: it is recorded, here or within, or somebody else does so."""
+        self._is_seen = True
+        if entry is not None:
+            self._within.append(entry)
+
+    def is_untracked(self, what: str) -> None:
+        """Say that `what` came back and tells nothing of the call, unless a call inside has been seen."""
+        if self._is_seen:
+            return
+        self._options.remarks.untracked(what)
+        self._count_untracked()
+
+    def _count_untracked(self) -> None:
+        for call in (self, *self._outer):
+            call.is_accounted_for()  # once, not by every function on the way
+        for session in dict.fromkeys(self._sessions):
+            session.count_untracked()
+
     def record(
         self,
         usage: CallUsage,
         *,
         is_bare: bool = False,
+        is_proven: bool = False,
         streamed: bool | None = None,
         since_s: float | None = None,
         until_s: float | None = None,
     ) -> None:
         """Write what an answer used, unless a tracked call inside this one has done so.
 
-        Its latency runs between two readings of the monotonic clock, up to now; it is unknown without a beginning.
+        A cost is billed when it is OpenRouter's word: `is_proven`, or by its id; else it is an estimate at most. The
+        latency runs between two readings of the monotonic clock, up to now; it is unknown without a beginning.
         """
         latency_s = None if since_s is None else (until_s or time.monotonic()) - since_s
         now = datetime.now(UTC).replace(microsecond=0)
@@ -96,9 +159,19 @@ class TrackedCall:
         )
         # A usage without its answer may also be the sum of the calls inside.
         if (is_bare and self._within) or (not entry.id and self._has_within(entry)):
+            self.is_accounted_for()
             return
+        if entry.cost is not None and not is_proven and not is_generation(entry.id):
+            # A bill of something else may look the same.
+            is_booked = bool(entry.prompt_tokens or entry.completion_tokens)
+            self._options.remarks.claimed(is_booked)
+            if not is_booked:
+                self._count_untracked()
+                return
+            entry = replace(entry, cost_source="estimated")
+        self.is_accounted_for()
         for outer in self._outer:
-            outer._within.append(entry)
+            outer.is_accounted_for(entry)
         self._write(entry)
 
     def _has_within(self, entry: Entry) -> bool:
@@ -121,3 +194,35 @@ class TrackedCall:
     def _count(self, entry: Entry) -> None:
         if write(entry, self._options.ledger):
             count_in_sessions(entry, self._sessions)
+
+
+def calls_under_way() -> tuple[TrackedCall, ...]:
+    """Return the tracked calls that this code is part of."""
+    return _under_way.get()
+
+
+def count_elsewhere(entry: Entry, *, is_new: bool = True) -> None:
+    """Count a call that was written to a ledger by other means than a tracked function, where it was written."""
+    for call in _under_way.get():
+        call.is_accounted_for(entry)
+    if is_new:
+        count_in_sessions(entry)
+    else:
+        complete_in_sessions(entry)
+
+
+def name_of(function: object) -> str:
+    """Name a function as its program knows it."""
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    return safe(f"{getattr(function, '__module__', None) or '?'}.{name}()", 200)
+
+
+def kind_of(value: object) -> str:
+    """Name the type of a value with its module, in words for what is most common."""
+    if value is None:
+        return "nothing (None)"
+    if isinstance(value, str):
+        return "a text"
+    kind = type(value)
+    module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    return safe(f"an object of type {module}{kind.__qualname__}", 200)

@@ -24,7 +24,12 @@ LOGGER = "openrouter_usage"
 LOCK_TIMEOUT_S = 5.0
 _shared: dict[tuple[int, Path], Ledger] = {}
 _said: set[str] = set()
-_LOCKING = ("openrouter_usage.ledger", "openrouter_usage.index", "openrouter_usage.tracker.session")
+_LOCKING = (
+    "openrouter_usage.ledger",
+    "openrouter_usage.index",
+    "openrouter_usage.tracker.session",
+    "openrouter_usage.settings",  # while they are imported, for the first call of all
+)
 
 
 def shared_ledger() -> Ledger:
@@ -79,11 +84,16 @@ def guarded(work: Callable[[], T], otherwise: T) -> T:
 def complain(about: str, text: str) -> None:
     """Tell the log of a problem, once as long as it lasts."""
     if about not in _said:
-        load_books()
-        import logging
-
         _said.add(about)
-        logging.getLogger(LOGGER).warning("%s", text)
+        warn(text)
+
+
+def warn(text: str) -> None:
+    """Write a warning to the log."""
+    load_books()
+    import logging
+
+    logging.getLogger(LOGGER).warning("%s", text)
 
 
 def is_locking() -> bool:

@@ -1,0 +1,343 @@
+"""track_cost over the packages that people use: recorded as it was billed, or one warning that names the way out."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import warnings
+from collections.abc import AsyncIterator, Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from openrouter_usage.tracker.decorator import track_cost
+from openrouter_usage.tracker.session import CostSession
+from tests.sandbox import INFERENCE_KEY, Reply, Sandbox
+from tests.tracking import HELLO, Books, Clients, open_books, open_clients
+
+COST = Decimal("0.0246913")
+MODEL = "openai/gpt-5.2"
+SAY = {"model": MODEL, "messages": HELLO["messages"], "max_tokens": 50}
+SPEAK: dict[str, Any] = {"model": MODEL, "input": "Hello", "voice": "alloy"}
+
+
+@pytest.fixture
+def books(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Books]:
+    yield from open_books(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def clients(sandbox: Sandbox) -> Iterator[Clients]:
+    sandbox.account.reply = Reply(cost=COST, prompt_tokens=50, cached_tokens=10)
+    yield from open_clients(sandbox)
+
+
+def package(name: str) -> Any:
+    """A module of a package that `make test` installs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # theirs, of their own dependencies
+        return importlib.import_module(name)
+
+
+def key_header() -> dict[str, str]:
+    return {"Authorization": f"Bearer {INFERENCE_KEY}"}
+
+
+# -- each gives a function to track, what it is called with, and what reads what comes back --
+
+
+def langchain(clients: Clients) -> Any:
+    return package("langchain_openai").ChatOpenAI(
+        model=MODEL, base_url=clients.sandbox.url, api_key=INFERENCE_KEY, max_retries=0
+    )
+
+
+def human(text: str) -> Any:
+    return package("langchain_core.messages").HumanMessage(text)
+
+
+def pydantic_agent(clients: Clients) -> Any:
+    models, providers = package("pydantic_ai.models.openai"), package("pydantic_ai.providers.openai")
+    provider = providers.OpenAIProvider(base_url=clients.sandbox.url, api_key=INFERENCE_KEY)
+    return package("pydantic_ai").Agent(models.OpenAIChatModel(MODEL, provider=provider))
+
+
+def smolagents_model(clients: Clients) -> Any:
+    return package("smolagents").OpenAIServerModel(
+        model_id=MODEL, api_base=clients.sandbox.url, api_key=INFERENCE_KEY, client_kwargs={"max_retries": 0}
+    )
+
+
+def anthropic(clients: Clients, kind: str = "Anthropic") -> Any:
+    base = clients.sandbox.url.removesuffix("/v1")
+    return getattr(package("anthropic"), kind)(auth_token=INFERENCE_KEY, api_key=None, base_url=base, max_retries=0)
+
+
+async def run_agents(clients: Clients, api: str, *, streamed: bool = False) -> Any:
+    agents = package("agents")
+    agents.set_tracing_disabled(True)
+    async with clients.async_openai() as client:
+        model = getattr(agents, api)(model=MODEL, openai_client=client)
+        agent = agents.Agent(name="a", instructions="Be short.", model=model)
+        if not streamed:
+            return await track_cost(agents.Runner.run)(agent, "Hello?")
+        run = track_cost(agents.Runner.run_streamed)(agent, "Hello?")
+        return [event async for event in run.stream_events()]
+
+
+async def run_pydantic_stream(clients: Clients) -> Any:
+    async with track_cost(pydantic_agent(clients).run_stream)("Hello?") as stream:
+        return [text async for text in stream.stream_text()]
+
+
+async def post_aiohttp(clients: Clients, read: Callable[[Any], Any], *, stream: bool = False, how: str = "await") -> Any:
+    async with package("aiohttp").ClientSession(headers=key_header()) as session:
+        body = {**HELLO, "stream": stream}
+        if how == "with":
+            async with track_cost(session.post)(clients.sandbox.url + "/chat/completions", json=body) as response:
+                return await read(response)
+        if how == "coroutine function":
+
+            @track_cost
+            async def ask() -> Any:
+                return await session.post(clients.sandbox.url + "/chat/completions", json=body)
+
+            return await read(await ask())
+        return await read(await track_cost(session.post)(clients.sandbox.url + "/chat/completions", json=body))
+
+
+async def lines_of(response: Any) -> list[bytes]:
+    return [line async for line in response.content]
+
+
+async def pieces_of(response: Any) -> list[bytes]:
+    return [piece async for piece in response.content.iter_chunked(9)]
+
+
+async def any_of(response: Any) -> list[bytes]:
+    return [piece async for piece in response.content.iter_any()]
+
+
+async def read_anthropic_async(clients: Clients, read: str) -> Any:
+    async with anthropic(clients, "AsyncAnthropic") as client, track_cost(client.messages.stream)(**SAY) as stream:
+        if read == "text_stream":
+            return [text async for text in stream.text_stream]
+        return await getattr(stream, read)() or read
+
+
+async def stream_httpx_async(clients: Clients) -> Any:
+    async with httpx.AsyncClient(headers=key_header()) as client:
+        body = {**HELLO, "stream": True}
+        async with track_cost(client.stream)("POST", clients.sandbox.url + "/chat/completions", json=body) as response:
+            return [line async for line in response.aiter_lines()]
+
+
+def stream_httpx(clients: Clients, read: str, *, stream: bool = True) -> Any:
+    body, url = {**HELLO, "stream": stream}, clients.sandbox.url + "/chat/completions"
+    with track_cost(httpx.stream)("POST", url, json=body, headers=key_header()) as response:
+        read_it = getattr(response, read)()
+        return read_it if isinstance(read_it, bytes) else list(read_it)
+
+
+def read_anthropic(clients: Clients, read: str) -> Any:
+    with anthropic(clients) as client, track_cost(client.messages.stream)(**SAY) as stream:
+        found = getattr(stream, read)
+        return (found() or read) if callable(found) else list(found)
+
+
+def read_helper(clients: Clients, read: str) -> Any:
+    with track_cost(clients.openai.chat.completions.stream)(**HELLO) as stream:
+        return getattr(stream, read)() or read
+
+
+def anthropic_events(clients: Clients) -> Any:
+    with anthropic(clients) as client:
+        return list(track_cost(client.messages.create)(**SAY, stream=True))
+
+
+def anthropic_message(clients: Clients) -> Any:
+    with anthropic(clients) as client:
+        return track_cost(client.messages.create)(**SAY)
+
+
+BILLED: dict[str, Callable[[Clients], Any]] = {
+    "langchain": lambda c: track_cost(langchain(c).invoke)("Hello?"),
+    "langchain, async": lambda c: asyncio.run(track_cost(langchain(c).ainvoke)("Hello?")),
+    "langchain, generate": lambda c: track_cost(langchain(c).generate)([[human("Hello?")]]),
+    "langchain, in a mapping": lambda c: track_cost(lambda: {"raw": langchain(c).invoke("Hello?"), "parsed": 1})(),
+    "smolagents": lambda c: track_cost(smolagents_model(c).generate)([{"role": "user", "content": "Hello?"}]),
+    "anthropic": anthropic_message,
+    "anthropic, events": anthropic_events,
+    "anthropic, text_stream": lambda c: read_anthropic(c, "text_stream"),
+    "anthropic, get_final_message": lambda c: read_anthropic(c, "get_final_message"),
+    "anthropic, get_final_text": lambda c: read_anthropic(c, "get_final_text"),
+    "anthropic, until_done": lambda c: read_anthropic(c, "until_done"),
+    "anthropic, async text_stream": lambda c: asyncio.run(read_anthropic_async(c, "text_stream")),
+    "anthropic, async get_final_message": lambda c: asyncio.run(read_anthropic_async(c, "get_final_message")),
+    "openai helper, until_done": lambda c: read_helper(c, "until_done"),
+    "openai helper, get_final_completion": lambda c: read_helper(c, "get_final_completion"),
+    "httpx.stream, lines": lambda c: stream_httpx(c, "iter_lines"),
+    "httpx.stream, all of it": lambda c: stream_httpx(c, "read", stream=False),
+    "httpx.stream, async": lambda c: asyncio.run(stream_httpx_async(c)),
+    "aiohttp, json": lambda c: asyncio.run(post_aiohttp(c, lambda response: response.json())),
+    "aiohttp, read": lambda c: asyncio.run(post_aiohttp(c, lambda response: response.read(), how="with")),
+    "aiohttp, text": lambda c: asyncio.run(post_aiohttp(c, lambda r: r.text(), how="coroutine function")),
+    "aiohttp, lines": lambda c: asyncio.run(post_aiohttp(c, lines_of, stream=True)),
+    "aiohttp, pieces": lambda c: asyncio.run(post_aiohttp(c, pieces_of, stream=True, how="with")),
+    "aiohttp, any": lambda c: asyncio.run(post_aiohttp(c, any_of, stream=True, how="coroutine function")),
+}
+
+
+@pytest.mark.parametrize("name", BILLED)
+def test_what_a_package_returns_is_recorded_as_it_was_billed(
+    name: str, books: Books, clients: Clients, caplog: pytest.LogCaptureFixture
+) -> None:
+    with CostSession("work") as session:
+        assert BILLED[name](clients)
+    assert books.agree_with(clients.sandbox)
+    assert (books.only.cost_source, books.only.model) == ("billed", MODEL)
+    assert (books.only.prompt_tokens, books.only.cached_tokens) == (50, 10)
+    assert (session.calls, session.unknown, session.total_cost) == (1, 0, COST)
+    assert warnings_of(caplog) == []
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What this library has said."""
+    return [record.getMessage() for record in caplog.records if record.name == "openrouter_usage"]
+
+
+BY_ID: dict[str, Callable[[Clients], Any]] = {
+    "pydantic-ai": lambda c: track_cost(pydantic_agent(c).run_sync)("Hello?"),
+    "pydantic-ai, async": lambda c: asyncio.run(track_cost(pydantic_agent(c).run)("Hello?")),
+    "pydantic-ai, stream": lambda c: asyncio.run(run_pydantic_stream(c)),
+    "openai-agents, chat": lambda c: asyncio.run(run_agents(c, "OpenAIChatCompletionsModel")),
+    "openai-agents, responses": lambda c: asyncio.run(run_agents(c, "OpenAIResponsesModel")),
+    "openai speech": lambda c: track_cost(c.openai.audio.speech.create)(**SPEAK),
+    "openai speech, streamed": lambda c: b"".join(spoken(c)),
+}
+
+
+def spoken(clients: Clients) -> Iterator[bytes]:
+    with track_cost(clients.openai.audio.speech.with_streaming_response.create)(**SPEAK) as response:
+        yield from response.iter_bytes()
+
+
+@pytest.mark.parametrize("name", BY_ID)
+def test_a_call_whose_cost_a_package_does_not_hand_on_is_unknown_and_can_be_looked_up(
+    name: str, books: Books, clients: Clients, caplog: pytest.LogCaptureFixture
+) -> None:
+    with CostSession("work") as session:
+        assert BY_ID[name](clients)
+    assert books.only.cost is None  # the estimate of a package is no bill
+    assert books.only.id in clients.sandbox.account.generations
+    assert (session.calls, session.unknown) == (1, 1)
+    assert "unknown" in str(session)
+    assert warnings_of(caplog) == []
+
+
+def test_a_langchain_stream_keeps_the_tokens_alone_and_is_called_unknown(
+    books: Books, clients: Clients, caplog: pytest.LogCaptureFixture
+) -> None:
+    with CostSession("work") as session:
+        pieces = list(track_cost(langchain(clients).stream)("Hello?", stream_usage=True))
+    assert "".join(piece.text for piece in pieces) == "Hello from the sandbox."
+    assert (books.only.cost, books.only.model, books.only.prompt_tokens) == (None, MODEL, 50)
+    assert (session.calls, session.unknown) == (1, 1)
+    assert warnings_of(caplog) == []
+
+
+# -- where nothing can be found --
+
+
+def parsed(clients: Clients) -> Any:
+    pydantic = package("pydantic")
+    kind = pydantic.create_model("Poem", title=(str, ...))
+    clients.sandbox.account.script(Reply('{"title": "Ode"}', cost=COST))
+    return clients.openai.chat.completions.parse(**HELLO, response_format=kind).choices[0].message.parsed
+
+
+def spoken_text(clients: Clients) -> Iterator[str]:
+    for chunk in clients.chat(stream=True):
+        yield chunk.choices[0].delta.content or ""
+
+
+async def spoken_text_async(clients: Clients) -> AsyncIterator[str]:
+    for chunk in clients.chat(stream=True):
+        yield chunk.choices[0].delta.content or ""
+
+
+async def read_all(pieces: AsyncIterator[Any]) -> list[Any]:
+    return [piece async for piece in pieces]
+
+
+def say(clients: Clients) -> None:
+    clients.chat()
+
+
+def chained(clients: Clients) -> Any:
+    return (langchain(clients) | package("langchain_core.output_parsers").StrOutputParser()).invoke("Hello?")
+
+
+def with_urllib(clients: Clients) -> Any:
+    request = package("urllib.request").Request(
+        clients.sandbox.url + "/chat/completions",
+        data=package("json").dumps(HELLO).encode(),
+        headers={**key_header(), "Content-Type": "application/json"},
+    )
+    with package("urllib.request").urlopen(request, timeout=30) as response:
+        return response
+
+
+NOTHING: dict[str, tuple[Callable[[Clients], Any], str]] = {
+    "a text": (lambda c: c.chat().choices[0].message.content, "a text"),
+    "parsed": (parsed, "Poem"),
+    "nothing": (say, "None"),
+    "texts": (lambda c: [c.chat().choices[0].message.content], "list"),
+    "a chain": (chained, "a text"),
+    "pydantic-ai's output": (lambda c: pydantic_agent(c).run_sync("Hello?").output, "a text"),
+    "urllib": (with_urllib, "http.client.HTTPResponse"),
+}
+
+
+@pytest.mark.parametrize("name", NOTHING)
+def test_where_nothing_is_found_one_warning_names_what_came_back_and_the_way_out(
+    name: str, books: Books, clients: Clients, caplog: pytest.LogCaptureFixture
+) -> None:
+    function, what = NOTHING[name]
+    ask = track_cost(function)
+    with CostSession("work") as session:
+        ask(clients)
+        ask(clients)
+    assert_untracked(session, books, caplog, what, calls=2)
+
+
+def assert_untracked(
+    session: CostSession, books: Books, caplog: pytest.LogCaptureFixture, what: str, *, calls: int
+) -> None:
+    assert books.lines == 0
+    (warning,) = warnings_of(caplog)
+    assert what in warning and "CostTracker.chat" in warning and __name__ in warning
+    assert [record.levelno for record in caplog.records if record.name == "openrouter_usage"] == [logging.WARNING]
+    assert (session.calls, session.unknown, session.untracked) == (calls, calls, calls)
+    for text in (str(session), session.summary(), str(session.total_cost), f"${session.total_cost:.4f}"):
+        assert "unknown" in text and "0" not in text.replace("$0.0000 + ", "")
+
+
+def test_a_generator_of_bare_text_is_called_untracked(
+    books: Books, clients: Clients, caplog: pytest.LogCaptureFixture
+) -> None:
+    with CostSession("work") as session:
+        assert "".join(track_cost(spoken_text)(clients)) == "Hello from the sandbox."
+    assert_untracked(session, books, caplog, "stream of text", calls=1)
+
+
+def test_an_async_generator_of_bare_text_is_called_untracked(
+    books: Books, clients: Clients, caplog: pytest.LogCaptureFixture
+) -> None:
+    with CostSession("work") as session:
+        assert asyncio.run(read_all(track_cost(spoken_text_async)(clients)))
+    assert_untracked(session, books, caplog, "stream of text", calls=1)
