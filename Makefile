@@ -7,71 +7,82 @@ ARGS ?=
 # A benchmark is a module that takes --rounds; the others in the folder help them.
 BENCH ?= $(basename $(notdir $(shell grep -l '"--rounds"' benchmarks/*.py)))
 
-ifeq ($(OS),Windows_NT)
-PY := .venv/Scripts/python.exe
-else
-PY := .venv/bin/python
-endif
-PIP := "$(PY)" -m pip install --quiet --no-input --disable-pip-version-check
-
-# `make PYTHON=/path/to/python3` chooses the interpreter for .venv; otherwise the first that is new enough.
+# `make PYTHON=/path/to/python3` chooses the interpreter, and each version has a folder of its own, so that one may
+# change between them; otherwise .venv is kept, or made with the first that is new enough.
 ifdef PYTHON
 CANDIDATES := "$(PYTHON)"
+VENV := .venv-$(or $(shell "$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null),none)
 else
 CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11 python3.10 python
+VENV := .venv
 endif
+
+ifeq ($(OS),Windows_NT)
+PY := $(VENV)/Scripts/python.exe
+else
+PY := $(VENV)/bin/python
+endif
+# What is installed for the work on the skill has the versions of constraints.txt, until `make lock` looks for newer ones.
+PIP := "$(PY)" -m pip install --quiet --no-input --disable-pip-version-check
+LOCKED := --constraint constraints.txt
 
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check storm page validate lint types bench docs sandbox clean
+.PHONY: help demo test check storm page validate lint types bench docs sandbox lock clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
-demo: .venv/.run ## show the summary of an invented account; no key needed
+demo: $(VENV)/.run ## show the summary of an invented account; no key needed
 	@"$(PY)" -m tests.demo $(ARGS)
 
 # Twice as many workers as processors: many tests wait for a server that is slow on purpose.
-test: .venv/.dev ## run the tests; ARGS="tests/test_docs.py" for some of them
+test: $(VENV)/.dev ## run the tests; ARGS="tests/test_docs.py" for some of them
 	@"$(PY)" -m pytest -n "$$("$(PY)" -c 'import os; print(min(8, 2 * (os.cpu_count() or 1)))')" $(ARGS)
 
 check: lint types test ## what CI runs: lint, types and tests
 
-storm: .venv/.dev ## the full-size runs, some minutes; ARGS="-k clean" for some of them
+storm: $(VENV)/.dev ## the full-size runs, some minutes; ARGS="-k clean" for some of them
 	@"$(PY)" -m pytest -m storm --timeout 1800 $(ARGS)
 
-page: .venv/.dev .tools/.page ## the report in a headless Chromium, with axe; screenshots go to .tools/shots
+page: $(VENV)/.dev .tools/.page ## the report in a headless Chromium, with axe; screenshots go to .tools/shots
 	@PAGE_SHOTS=.tools/shots "$(PY)" -m pytest --timeout 600 tests/test_report_browser.py $(ARGS)
 
-validate: .venv/.dev ## public validators and real installs, minutes and 2 GB the first time; ARGS="clawhub" for some of them
+validate: $(VENV)/.dev ## public validators and real installs, minutes and 2 GB the first time; ARGS="clawhub" for some of them
 	@PYTHONPATH=scripts "$(PY)" -m tests.validate $(ARGS)
 
-lint: .venv/.dev ## ruff
+lint: $(VENV)/.dev ## ruff
 	@"$(PY)" -m ruff check scripts tests benchmarks
 	@"$(PY)" -m ruff format --check scripts benchmarks
 
-types: .venv/.dev ## mypy, strict, on scripts/
+types: $(VENV)/.dev ## mypy, strict, on scripts/
 	@"$(PY)" -m mypy
 
-bench: .venv/.dev ## time both programs beside what else one would run; ROUNDS=15, BENCH="summary" for one of them
+bench: $(VENV)/.dev ## time both programs beside what else one would run; ROUNDS=15, BENCH="summary" for one of them
 	@for name in $(BENCH); do \
 	  echo "== benchmarks/$$name.py"; \
 	  "$(PY)" -m "benchmarks.$$name" --rounds $(ROUNDS) || exit 1; \
 	done
 
-docs: .venv/.run ## write the generated parts of references/cli.md
+docs: $(VENV)/.run ## write the generated parts of references/cli.md
 	@"$(PY)" -m tests.write_docs
 
-sandbox: .venv/.run ## serve the invented account until ^C
+sandbox: $(VENV)/.run ## serve the invented account until ^C
 	@"$(PY)" -m tests.sandbox
 
+lock: $(VENV)/.made ## write the newest versions of the test tools, for every Python at once, into constraints.txt
+	@test -x .tools/lock/bin/uv || { $(PIP) --target .tools/lock uv; }
+	@UV_CUSTOM_COMPILE_COMMAND="make lock" .tools/lock/bin/uv pip compile --quiet --universal --python-version 3.10 \
+	  --no-annotate --upgrade --output-file constraints.txt requirements-dev.txt
+	@rm -f .venv*/.run .venv*/.dev
+
 clean: ## delete .venv, .tools and every cache
-	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* dist
+	rm -rf .venv .venv-* .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* dist
 	find scripts tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A .venv that works is kept as it is; anything else is made anew.
-.venv/.made:
+# One that works is kept as it is; anything else is made anew.
+$(VENV)/.made:
 	@for python in $(CANDIDATES); do \
 	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && break; \
 	  python=; \
@@ -82,24 +93,24 @@ clean: ## delete .venv, .tools and every cache
 	  exit 1; \
 	fi; \
 	if ! "$(PY)" -c 'import pip, sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then \
-	  echo "Making .venv with $$("$$python" --version)"; \
-	  "$$python" -m venv --clear .venv || { \
+	  echo "Making $(VENV) with $$("$$python" --version)"; \
+	  "$$python" -m venv --clear $(VENV) || { \
 	    echo "The virtual environment could not be made; on Debian and Ubuntu: apt install python3-venv" >&2; \
 	    exit 1; \
 	  }; \
 	fi
 	@touch $@
 
-.venv/.run: requirements.txt .venv/.made
-	@echo "Installing requests and python-dotenv into .venv (once; some seconds)"
-	@$(PIP) -r requirements.txt
+$(VENV)/.run: requirements.txt constraints.txt $(VENV)/.made
+	@echo "Installing requests and python-dotenv into $(VENV) (once; some seconds)"
+	@$(PIP) $(LOCKED) -r requirements.txt
 	@touch $@
 
-.venv/.dev: requirements-dev.txt .venv/.run
-	@echo "Installing the test tools into .venv (once; a minute or so)"
-	@$(PIP) -r requirements-dev.txt
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.run
+	@echo "Installing the test tools into $(VENV) (once; a minute or so)"
+	@$(PIP) $(LOCKED) -r requirements-dev.txt
 	@# Ships the vocabularies that tiktoken would download; without what it needs itself, and out of the way.
-	@test -d .venv/vocabulary || $(PIP) --no-deps --target .venv/vocabulary llama-index-core
+	@test -d $(VENV)/vocabulary || $(PIP) --no-deps --target $(VENV)/vocabulary llama-index-core==0.14.25
 	@touch $@
 
 # axe-core and playwright-core come from npm, without running scripts of theirs; the browser from the system.

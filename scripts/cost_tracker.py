@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.10"
-# dependencies = ["requests>=2.31", "python-dotenv>=1.0"]
+# dependencies = ["requests>=2.31", "python-dotenv>=1.0", 'tzdata; sys_platform == "win32"']
 # ///
 """Keep the books of what OpenRouter calls cost; see --help. Also the library: from cost_tracker import ..."""
 

@@ -22,7 +22,7 @@ _CODE = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"\[[^\]\n]*\]\(([^()\s]+)\)")
 _PATH = re.compile(
     r"(?<![\w./~-])((?:scripts|references|tests|benchmarks|evals|\.ci|\.github)/[\w./-]*"
-    r"|[A-Z]{3,}\.md|requirements(?:-dev)?\.txt|credentials\.env\.example)"
+    r"|[A-Z]{3,}\.md|requirements(?:-dev)?\.txt|constraints\.txt|credentials\.env\.example)"
 )
 _HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
 _TABLE = re.compile(r"^<!-- fields: ([\w -]+) -->\n(.*?)^<!-- end -->$", re.MULTILINE | re.DOTALL)

@@ -12,8 +12,8 @@ SKILL_FOLDER = Path(__file__).resolve().parent.parent.parent
 SHIPPED = frozenset(
     (
         ".ci", ".claude-plugin", ".clawhubignore", ".git", ".gitattributes", ".github", ".gitignore", ".tools", ".venv",
-        "agents.md", "architecture.md", "benchmarks", "changelog.md", "contributing.md", "credentials.env",
-        "credentials.env.example", "evals", "license", "makefile", "pyproject.toml", "readme.md", "references",
+        "agents.md", "architecture.md", "benchmarks", "changelog.md", "constraints.txt", "contributing.md",
+        "credentials.env", "credentials.env.example", "evals", "license", "makefile", "pyproject.toml", "readme.md", "references",
         "requirements-dev.txt", "requirements.txt", "scripts", "security.md", "skill.md", "tests",
     )
 )  # fmt: skip
