@@ -376,7 +376,7 @@ def test_a_key_that_is_gone_meanwhile_is_said_to_be(argv: tuple[str, ...], at: T
     sandbox.misbehave("DELETE /keys/*", Fault.status(404, message="API key not found"))
     sandbox.misbehave("PATCH /keys/*", Fault.status(404, message="API key not found"))
     ran = at(None, "keys", *argv, "agent", "--yes")
-    assert ran.code == 5
+    assert ran.code == 3
     assert "the key agent is not there any more" in ran.err
     assert outcomes(at.tracker)[-1] == (argv[0], "not done")
 

@@ -9,7 +9,8 @@ OpenRouterUsageError            the root; catch it to catch them all
 ├── Denied                  4   OpenRouter said no: 401, 402, 403
 ├── Unreachable             5   OpenRouter could not be reached or kept failing
 │   ├── TimedOut            5   no complete answer before the deadline
-│   ├── NotFound            5   OpenRouter does not know the thing asked for: 404, 405, 410
+│   ├── NotFound            5   nothing there: 404, 405, 410
+│   │   └── UnknownId       3   OpenRouter knows no call or key of this id, however often it is asked
 │   └── BadAnswer           5   an answer that cannot be understood
 │       └── Unbelievable    5   a bill that nobody can believe: negative, no number, above a million USD
 └── LedgerError             6   the ledger cannot be read or written
@@ -175,9 +176,17 @@ class TimedOut(Unreachable):
 
 
 class NotFound(Unreachable):
-    """OpenRouter does not know what was asked for."""
+    """OpenRouter does not know what was asked for; `is_told` where it says so itself, and nothing in between does."""
 
     code = "not_found"
+    is_told = False
+
+
+class UnknownId(NotFound):
+    """OpenRouter was reached, and knows no call or key of this id: the answer is no."""
+
+    exit_code = 3
+    code = "unknown_id"
 
 
 class BadAnswer(Unreachable):

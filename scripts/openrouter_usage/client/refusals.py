@@ -61,7 +61,9 @@ def refusal(
     if status in (400, 409, 413, 422):
         return BadRequest(asked, hint="check the values that were given")
     if status in (404, 405, 410):
-        return NotFound(asked, hint=_TOO_DEAR if "max_price" in complaint.message.lower() else "")
+        missing = NotFound(asked, hint=_TOO_DEAR if "max_price" in complaint.message.lower() else "")
+        missing.is_told = bool(complaint.message)
+        return missing
     if status == 429:
         return _limited(asked, limit or RateLimit())
     if status < 400:

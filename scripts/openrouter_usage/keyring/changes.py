@@ -10,7 +10,7 @@ from typing import NamedTuple
 from openrouter_usage.answers.keys import CreatedKey, KeyRecord
 from openrouter_usage.audit import Audit
 from openrouter_usage.client.management import Management, key_path
-from openrouter_usage.errors import NotFound, OpenRouterUsageError, SettingsError, Unreachable
+from openrouter_usage.errors import NotFound, OpenRouterUsageError, SettingsError, UnknownId, Unreachable
 from openrouter_usage.exactjson import Json
 from openrouter_usage.keyring.listing import Listing, find_key, hash_shown, list_keys
 from openrouter_usage.keyring.secret import SecretFile
@@ -78,7 +78,8 @@ class Keyring:
         except NotFound as error:
             self._note(change, "not done")
             gone = f"the key {named(change.key.name)} is not there any more: {error.message}"
-            raise NotFound(gone, hint="cost_tracker.py keys list shows what is") from None
+            kind = UnknownId if error.is_told else NotFound
+            raise kind(gone, hint="cost_tracker.py keys list shows what is") from None
         except OpenRouterUsageError as error:
             if not error.may_have_arrived:
                 self._note(change, "not done")

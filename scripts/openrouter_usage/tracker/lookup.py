@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from openrouter_usage.answers.generation import Generation
 from openrouter_usage.collect import connect
 from openrouter_usage.credentials import ApiKey
-from openrouter_usage.errors import NotFound
+from openrouter_usage.errors import NotFound, UnknownId
 from openrouter_usage.settings import Settings, load_settings
+from openrouter_usage.text import named
 
 if TYPE_CHECKING:
     from openrouter_usage.client.openrouter import OpenRouter
@@ -20,9 +21,22 @@ LONGEST_WAIT_S = 8.0
 
 
 def look_up(generation: str, *, api_key: str | None = None, retries: int = 4, timeout_s: float = 30.0) -> Generation:
-    """Ask for a generation up to `retries` times more while the answer is 404; NotFound when it stays that."""
+    """Ask for a generation up to `retries` times more while the answer is 404; NotFound when it stays that.
+
+    It is an UnknownId where OpenRouter itself says so.
+    """
     client = open_client(load_settings(), api_key, timeout_s=timeout_s)
-    return patiently(lambda: client.generation(generation), retries=retries)
+    try:
+        return patiently(lambda: client.generation(generation), retries=retries)
+    except NotFound as error:
+        if not error.is_told:
+            raise
+        tries = "once" if not retries else f"{retries + 1} times"
+        raise UnknownId(
+            f"OpenRouter knows no call {named(generation)}, asked {tries}: {error.message}",
+            hint="check the id, and that the key is of the account that made the call; a call of a moment ago is known "
+            "some seconds later",
+        ) from None
 
 
 def patiently(

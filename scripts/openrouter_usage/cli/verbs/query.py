@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   cost_tracker.py query --id gen-...
   cost_tracker.py query --id gen-... --record     also writes it to the ledger, once
+
+exit code 3 when OpenRouter knows no call of this id, however often it was asked
 """
 # What this program and OpenRouter call by the same name, and mean the same by.
 _SAME = ("id", "model", "created_at", "is_byok", "streamed", "cancelled", "finish_reason", "service_tier")
