@@ -101,7 +101,7 @@ def _of_holds(known: Circumstances) -> Iterator[Cause]:
 
 def _of_costs(comparison: Comparison, known: Circumstances) -> Iterator[Cause]:
     unknown, estimated = comparison.ledger.unknown, comparison.ledger.estimated
-    look_up = "cost_tracker.py query --id gen-... --record"
+    look_up = "cost_tracker.py settle"
     if unknown:
         billed = f"; the account has {format_usd(known.unknown)} for them" if known.unknown else ""
         told = f"{plural(unknown, 'call')} in the ledger of unknown cost{billed}"
