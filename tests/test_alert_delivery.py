@@ -260,7 +260,9 @@ def test_days_without_a_tracked_call_are_usual_days_too(at: TrackerAt) -> None:
     yesterday = (now - timedelta(days=1)).strftime("%Y-%m-%dT00:00:00Z")
     at.tracker.write(call(yesterday, cost="1"), call(now.strftime("%Y-%m-%dT00:00:00Z"), cost="9"))
     ran = at(None, "alert", "--spike", "3x", "--daily-limit", "1000", env=NO_KEYS)
-    assert (ran.code, ran.out[:1]) == (0, "✔")  # of seven days six cost nothing, and nothing times three is nothing
+    # Of seven days six cost nothing, and nothing times three is nothing; so much is said.
+    assert (ran.code, ran.out[:1]) == (0, "✔")
+    assert ran.out.endswith("; today's $9.00 is no spike, for the usual day cost nothing)\n")
 
 
 # -- what is left, by whichever figure is known ------------------------------------------------------------------------

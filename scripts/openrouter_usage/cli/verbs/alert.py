@@ -8,6 +8,7 @@ from argparse import Namespace
 from datetime import datetime
 from decimal import Decimal
 from hashlib import sha256
+from statistics import median
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -144,15 +145,18 @@ def _as_text(outcome: Outcome, standing: Spending, rules: Rules, *, quiet: bool)
 
 
 def _judged(standing: Spending, rules: Rules) -> list[str]:
-    """Say which figure stood for the balance, where that is another one."""
+    """Say which figure stood for the balance, where that is another one, and what no rule could find."""
+    quiet = []
+    if rules.spike is not None and standing.today and standing.past_days and not median(standing.past_days):
+        quiet = [f"today's {format_usd(standing.today)} is no spike, for the usual day cost nothing"]
     if not standing.remarks:
-        return []
+        return quiet
     found = []
     if rules.balance_below is not None and standing.balance is not None:
         found.append(f"judged: {standing.balance_of}, {format_usd(standing.balance)}")
     if rules.runway_days is not None and standing.runway_days is not None:
         found.append(f"judged: how long {standing.runway_of} lasts")
-    return [*found, *standing.remarks] if found else []
+    return [*found, *standing.remarks, *quiet] if found else quiet
 
 
 def _as_json(outcome: Outcome, standing: Spending, rules: Rules, now: datetime) -> str:
