@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from openrouter_usage.answers.account import ActivityRow as Row
+from openrouter_usage.archive.breakdown import Told
 from openrouter_usage.archive.day import ACTIVITY, ArchivedDay, gathered, write_day
+from openrouter_usage.stretch import Stretch
 from openrouter_usage.usage import Usage
 from tests.booking import Tracker, TrackerAt, call
 from tests.controls import managing
@@ -511,14 +513,67 @@ def test_an_empty_answer_of_activity_is_not_believed_where_the_sums_say_otherwis
     assert groups_of(data) == truth(account, date(2026, 11, 1), NOON.date(), "day")
 
 
+@pytest.mark.parametrize("words", [("--month",), ("--since", "2026-11-01", "--until", "2026-11-21")])
 def test_an_empty_answer_that_is_given_once_only_proves_nothing(
-    stats_at: StatsAt, account: Account, sandbox: Sandbox
+    words: tuple[str, ...], stats_at: StatsAt, account: Account, sandbox: Sandbox
 ) -> None:
     live_at(account, NOON)
     sandbox.misbehave("/activity", Fault.mutate(lambda answer: answer.update(data=[])), times=1)
     sandbox.misbehave(QUERY, Fault.status(404))
-    data = asked(stats_at, NOON, "--month")
+    data = asked(stats_at, NOON, *words)
     assert groups_of(data) == truth(account, date(2026, 11, 1), date(2026, 11, 21))
+
+
+SPENT, EMPTY = (Row(NOON.date() - DAY, "a/b", "X", Usage(1)),), ()
+KEPT = "archive of /activity"
+# What /activity (blank: without any row, and asked once), the archive and the analytics API say of a day; whether the
+# sums have spend on it, None where they are not known; and whom to believe, "" for nobody.
+BELIEVED: list[tuple[Any, bool, Any, Any, bool | None, str]] = [
+    (SPENT, False, None, None, True, "/activity"),
+    (SPENT, False, EMPTY, EMPTY, False, "/activity"),
+    (SPENT, False, SPENT, SPENT, None, "/activity"),
+    (None, False, SPENT, SPENT, None, KEPT),
+    (None, False, None, SPENT, None, QUERY),
+    (EMPTY, False, None, None, False, "/activity"),
+    (EMPTY, True, None, None, False, "/activity"),
+    (EMPTY, False, None, None, True, ""),
+    (EMPTY, False, None, SPENT, True, QUERY),
+    (EMPTY, False, SPENT, None, True, KEPT),
+    (EMPTY, False, SPENT, None, False, "/activity"),
+    (EMPTY, False, None, None, None, "/activity"),
+    (EMPTY, True, None, None, None, ""),
+    (EMPTY, False, SPENT, None, None, KEPT),
+    (EMPTY, False, None, SPENT, None, QUERY),
+    (EMPTY, True, EMPTY, None, None, KEPT),
+    (None, False, EMPTY, None, None, KEPT),
+    (None, False, EMPTY, None, True, ""),
+    (None, False, EMPTY, SPENT, None, QUERY),
+    (None, False, None, EMPTY, None, ""),
+    (None, False, None, EMPTY, False, QUERY),
+    (None, False, None, EMPTY, True, ""),
+    (None, False, None, None, False, ""),
+    (None, False, None, None, None, ""),
+]
+
+
+@pytest.mark.parametrize(("activity", "is_blank", "kept", "analytics", "summed", "believed"), BELIEVED)
+def test_whom_to_believe_about_a_day(
+    activity: Any, is_blank: bool, kept: Any, analytics: Any, summed: bool | None, believed: str
+) -> None:
+    day = NOON.date() - DAY
+
+    def told(rows: Any) -> dict[date, Any]:
+        return {} if rows is None else {day: rows}
+
+    span = None if summed is None else Stretch(day, day)
+    kept_day = None if kept is None else ArchivedDay("user-1", day, ACTIVITY, NOON, kept)
+    told_of = Told(
+        told(activity), is_blank, told(kept_day), told(analytics), span, frozenset({day} if summed else ())
+    )
+    found = told_of.known(day, NOON.date())
+    assert (found.source if found else "") == believed
+    if found:
+        assert found.rows == {"/activity": activity, KEPT: kept, QUERY: analytics}[believed]
 
 
 def test_rows_that_are_gone_from_the_details_are_unknown_where_the_sums_have_spend(
