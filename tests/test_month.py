@@ -249,7 +249,7 @@ def test_credits_and_byok_stay_apart(stats_at: StatsAt, account: Account) -> Non
     account.add_activity(MODELS[0], days_ago=2, usage=Decimal(4), byok_usage_inference=Decimal(8))
     out = stats_at(NOON, "--month", mgmt=MANAGEMENT_KEY).out
     assert "this month (2026-11-01 to 2026-11-22 UTC): $5.00 + $10.00 BYOK (2)\n" in out
-    assert "up to 12:00 UTC: $1.00 + $2.00 BYOK\n" in out
+    assert "Source: /activity to 2026-11-21; /analytics/query (live) today, up to 12:00 UTC\n" in out
 
 
 @pytest.mark.parametrize("mgmt", [None, MANAGEMENT_KEY])
@@ -623,7 +623,7 @@ def test_an_answer_that_openrouter_had_kept_tells_up_to_when_it_knows(stats_at: 
     live_at(account, NOON)
     account.analytics_cached_at = NOON - timedelta(hours=3)
     assert asked(stats_at, NOON, "--month")["breakdown"]["coverage"]["live_until"] == "2026-11-22T09:00:00Z"
-    assert "2026-11-22 up to 09:00 UTC: $" in stats_at(NOON, "--month", mgmt=MANAGEMENT_KEY).out
+    assert "today, up to 09:00 UTC\n" in stats_at(NOON, "--month", mgmt=MANAGEMENT_KEY).out
 
 
 def test_kept_answers_give_their_days_and_no_others(stats_at: StatsAt, account: Account, sandbox: Sandbox) -> None:

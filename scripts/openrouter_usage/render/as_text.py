@@ -85,6 +85,8 @@ def _footnote(summary: Summary) -> str:
         return (
             f"live totals of {whose}; not yet in the {summary.breakdown.by} breakdown, which covers completed UTC days"
         )
+    if summary.breakdown and summary.breakdown.coverage:
+        return f"live totals of {whose}, in UTC"
     return f"live totals of {whose}, by UTC day, week (from Monday) and month"
 
 
@@ -140,14 +142,17 @@ def _whole(breakdown: Breakdown, coverage: Coverage) -> str:
 
 
 def _sources(breakdown: Breakdown, coverage: Coverage) -> Iterator[str]:
-    """Write which days each source had, and of the running one what it came to and up to when."""
+    """Write which days each source had, and up to when the running one is known."""
+    last = coverage.source_of(breakdown.period.last_day)
+    # Where the sources follow one another without a gap, the last day of each one says it all.
+    in_a_row = not coverage.missing and all(len(spans) == 1 for _, spans in coverage.sources)
     for source, spans in coverage.sources:
-        days = ", ".join(_days(span) for span in spans[:_MOST_SPANS])
+        if source == last and coverage.live_until is not None:
+            yield f"{source} today, up to {coverage.live_until:%H:%M} UTC"
+            continue
+        days = [f"to {spans[0].last_day}"] if in_a_row else [_days(span) for span in spans[:_MOST_SPANS]]
         more = f" and {plural(len(spans) - _MOST_SPANS, 'more span')}" if len(spans) > _MOST_SPANS else ""
-        has_running = coverage.live_until is not None and coverage.source_of(breakdown.period.last_day) == source
-        if coverage.live_until is not None and coverage.live is not None and has_running:
-            more += f" up to {coverage.live_until:%H:%M} UTC: {spent(coverage.live)}"
-        yield f"{source} {days}{more}"
+        yield f"{source} {', '.join(days)}{more}"
 
 
 def _days(span: Period) -> str:
