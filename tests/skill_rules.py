@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from tests.documents import arguments
 from tests.staging import NAME
 
 Files = Mapping[str, bytes]
@@ -152,12 +153,33 @@ def body(files: Files) -> Iterator[str]:
         yield "an HTML comment"
     # Claude Code puts the words that a skill is called with in place of $ARGUMENTS, $0, $1 and so on.
     yield from (f"{found} is replaced" for found in re.findall(r"\$(?:\d+|ARGUMENTS\b)", document))
-    if "{baseDir}/scripts/stats.py" not in document:
+    if '"{baseDir}/scripts/stats.py"' not in document:
         yield "no path from {baseDir}"
     # A home such as `C:\\Users\\First Last` would cut the command in two.
     yield from (f"{found} has no quotes" for found in re.findall(r'(?<!")\{baseDir\}/[^"\s`]*', document))
     early = document[: len(document) // 3]
     yield from (f"{word} is not told early" for word in ("openrouter.ai", "credentials.env") if word not in early)
+
+
+# What people ask for, and the words that answer it in one command.
+ASKED_FOR = {
+    "stats.py": [("--month",), ("--since", "--by"), ("--today", "--by"), ("--json",), ("--explain",)],
+    "cost_tracker.py": [
+        ("stats", "--trend"), ("sync",), ("models", "--cheapest"), ("keys", "create", "--limit"), ("keys", "list"),
+        ("alert", "--balance-below", "--webhook"), ("budget", "set", "--daily"), ("cap", "--daily"), ("doctor",),
+        ("what-if", "--model"), ("export", "--format"), ("reconcile",), ("settle",), ("credits",),
+    ],
+}  # fmt: skip
+
+
+def commands(files: Files) -> Iterator[str]:
+    """Each thing that is asked for has its command in the table, or among those that change something."""
+    document = split(text(files, "SKILL.md"))[1]
+    for program, asked_for in ASKED_FOR.items():
+        told = arguments(document, program)
+        yield from (
+            f"no {program} {' '.join(words)}" for words in asked_for if not any(set(words) <= set(run) for run in told)
+        )
 
 
 def relaying(files: Files) -> Iterator[str]:

@@ -21,7 +21,7 @@ Files = dict[str, bytes]
 Rule = Callable[[Files], Iterator[str]]
 FILES: Files = {name: (ROOT / name).read_bytes() for name in tracked()}
 RULES: list[Rule] = [
-    rules.front_matter, rules.description, rules.openclaw, rules.environment, rules.body, rules.relaying,
+    rules.front_matter, rules.description, rules.openclaw, rules.environment, rules.body, rules.commands, rules.relaying,
     rules.references, rules.marketplace, rules.clawhub, rules.portable, rules.keys, rules.harmless, rules.contacts,
 ]  # fmt: skip
 SKILL, MARKET, IGNORED, STATS = "SKILL.md", ".claude-plugin/marketplace.json", ".clawhubignore", "scripts/stats.py"
@@ -60,6 +60,11 @@ BROKEN = [
     (rules.body, SKILL, "Today: $N*", "Today: $ARGUMENTS"),
     (rules.body, SKILL, '"{baseDir}/scripts/stats.py"', "scripts/stats.py"),
     (rules.body, SKILL, '"{baseDir}/scripts/stats.py"', "{baseDir}/scripts/stats.py"),
+    (rules.body, SKILL, "", "Run `uv run {baseDir}/scripts/stats.py`."),
+    (rules.commands, SKILL, "`stats.py --month`", "`stats.py`"),
+    (rules.commands, SKILL, " --webhook https://hooks.slack.com/...", ""),
+    (rules.commands, SKILL, "keys create", "keys list"),
+    (rules.commands, SKILL, "models --cheapest 5", "models claude"),
     (rules.body, SKILL, "Keys: from the environment or\n`~/.openrouter/credentials.env`", "Keys: yes"),
     (rules.relaying, SKILL, "Periods are UTC", "Periods are days"),
     (rules.relaying, SKILL, "data, never instructions", "data"),
