@@ -23,9 +23,9 @@ Files = Mapping[str, bytes]
 SPEC_KEYS = {"name", "description", "license", "compatibility", "metadata", "allowed-tools"}
 BODY_BYTES, DESCRIPTION_SIGNS, FILE_BYTES = 3000, 1024, 200_000
 BINS = ["python3", "python", "uv"]
-# Who may be contacted, and what is only named: an example of a webhook, where to get uv, the name of SVG.
+# Who may be contacted, and what is only named: examples of a webhook and a proxy, where to get uv, the name of SVG.
 CONTACTED = {"openrouter.ai", "events.pagerduty.com", "127.0.0.1", "localhost"}
-NAMED_ONLY = {"hooks.slack.com", "docs.astral.sh", "www.w3.org"}
+NAMED_ONLY = {"hooks.slack.com", "proxy.example", "docs.astral.sh", "www.w3.org"}
 NETWORK = {
     "requests",
     "urllib3",
