@@ -104,7 +104,14 @@ def ledger_file(environ: Mapping[str, str] | None = None) -> Path:
     named = (os.environ if environ is None else environ).get("OPENROUTER_USAGE_FILE", "").strip()
     home = find_home()
     if named:
-        path = Path(os.path.expanduser(named)).absolute()
+        path = Path(os.path.expanduser(named))
+        try:
+            path = path.absolute()
+        except OSError:
+            raise SettingsError(
+                f"OPENROUTER_USAGE_FILE names {safe(named, 300)} in the current folder, which does not exist any more",
+                hint="name the file by its whole path, or change to another folder (cd)",
+            ) from None
         if not path.name:  # the root of a disk: nothing can lie beside it
             raise SettingsError("OPENROUTER_USAGE_FILE names a disk and no file", hint="name a file in a folder")
         if is_in_skill(path):

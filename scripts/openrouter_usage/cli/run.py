@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -38,8 +40,47 @@ def _ended(name: str, program: Program, argv: Sequence[str]) -> int:
         return _failed(name, argv, _missing_package(error.name or ""))
     except KeyboardInterrupt:
         return _interrupted(name, argv)
+    except (OSError, ImportError) as error:
+        refused = _surroundings(error)
+        if refused is None:
+            return _bug(name, argv)
+        # What is held in cycles keeps files open, of which the answer itself may need one.
+        gc.collect()
+        return _failed(name, argv, refused)
+    except MemoryError:
+        gc.collect()
+        return _failed(
+            name, argv, SettingsError("there is not enough memory", hint="end other programs", code="system")
+        )
     except Exception:
         return _bug(name, argv)
+
+
+def _surroundings(error: OSError | ImportError) -> SettingsError | None:
+    """Return the error for what the system refuses to every program that is run like this one; None for a bug."""
+    number = getattr(error, "errno", None)
+    # A module in C that cannot be opened is told of in the words of the system alone.
+    if number in (errno.EMFILE, errno.ENFILE) or os.strerror(errno.EMFILE) in str(error):
+        return SettingsError(
+            "too many files are open for this program to open another one",
+            hint="raise the limit (ulimit -n 256), or end other programs",
+            code="system",
+        )
+    if number in (errno.ENOMEM, errno.EAGAIN):
+        return SettingsError(
+            f"the system has nothing left for this program: {os.strerror(number)}",
+            hint="raise its limits (ulimit -a shows them), or end other programs",
+            code="system",
+        )
+    try:
+        os.getcwd()
+    except OSError:
+        return SettingsError(
+            "the current folder does not exist any more, or cannot be read",
+            hint="change to another folder (cd), or name files by their whole path",
+            code="system",
+        )
+    return None
 
 
 def leave(code: int) -> NoReturn:
@@ -54,14 +95,30 @@ def leave(code: int) -> NoReturn:
 def _failed(name: str, argv: Sequence[str], error: OpenRouterUsageError) -> int:
     try:
         if _wants_json(argv) and not isinstance(error, OutputClosed):
-            from openrouter_usage.render.as_json import envelope
-
-            write(envelope("error", datetime.now(timezone.utc), None, error=error))
+            write(_error_envelope(error))
     except OutputClosed as closed:
         error = closed
     if error.message:
         complain(name, error.message, error.hint)
     return error.exit_code
+
+
+def _error_envelope(error: OpenRouterUsageError) -> str:
+    now = datetime.now(timezone.utc)
+    try:
+        from openrouter_usage.render.as_json import envelope
+
+        return envelope("error", now, None, error=error)
+    except OSError:
+        # Not even a module can be read. What is said then is in plain words, without anything that JSON would escape.
+        told = ", ".join(
+            f'"{name}": "{value}"'
+            for name, value in (("code", error.code), ("message", error.message), ("hint", error.hint))
+        )
+        return (
+            f'{{"schema_version": 1, "kind": "error", "generated_at": "{now:%Y-%m-%dT%H:%M:%SZ}", "data": null, '
+            f'"notes": [], "error": {{{told}}}}}\n'
+        )
 
 
 def _wants_json(argv: Sequence[str]) -> bool:

@@ -200,8 +200,10 @@ class Transport:
                 late: OpenRouterUsageError = self._late(request, timeout_s)
                 late.may_have_arrived = lifeline.has_sent
                 return late
-            # What an address can be wrong in is a ValueError now and then, and no bug while nothing has been sent.
-            if not isinstance(error, RAISED) and not (isinstance(error, ValueError) and not lifeline.has_sent):
+            # What an address can be wrong in is a ValueError now and then, a TypeError for a proxy with a login and no
+            # host, and no bug while nothing has been sent.
+            is_address = isinstance(error, (ValueError, TypeError)) and not lifeline.has_sent
+            if not isinstance(error, RAISED) and not is_address:
                 return error
             proxy = safe(proxy_host(self._proxies, self._base_url))
             return failure(error, host=self._host, proxy=proxy, path=request.path, has_sent=lifeline.has_sent)
@@ -216,7 +218,7 @@ class Transport:
                     # A little longer than the lifeline: when both are due, the deadline is what is told.
                     timeout=(min(CONNECT_S, timeout_s), min(read_s, timeout_s + 1)),
                 )
-        except (*RAISED, AttributeError, ValueError) as error:
+        except (*RAISED, AttributeError, ValueError, TypeError) as error:
             raise translated(error) from None
         except BaseException as error:
             # ^C: nobody will read the answer, so nobody is to go on sending it.
