@@ -51,7 +51,7 @@ def sandbox(account: Account) -> Iterator[Sandbox]:
         yield running
 
 
-def live_at(account: Account, now: datetime, *, back: int = 400, quiet: float = 0.2) -> None:
+def live_at(account: Account, now: datetime, *, back: int = 75, quiet: float = 0.2) -> None:
     """Let the account have spent on most of the days up to `now`, the running one included."""
     chance = random.Random(7)
     account.now = lambda: now
@@ -149,6 +149,9 @@ MOMENTS = {
 }
 
 
+LONG = "365 days"
+
+
 def month_of(today: date) -> tuple[date, date]:
     return today.replace(day=1), today
 
@@ -159,17 +162,19 @@ PERIODS: dict[str, tuple[tuple[str, ...], Callable[[date], tuple[date, date]]]] 
     "yesterday": (("--yesterday",), lambda today: (today - DAY, today - DAY)),
     "one day": (("--days", "1"), lambda today: (today, today)),
     "40 days": (("--days", "40"), lambda today: (today - 39 * DAY, today)),
-    "365 days": (("--days", "365"), lambda today: (today - 364 * DAY, today)),
+    LONG: (("--days", "365"), lambda today: (today - 364 * DAY, today)),
 }
 
 
-@pytest.mark.parametrize("at", MOMENTS)
-@pytest.mark.parametrize("period", PERIODS)
+@pytest.mark.parametrize(
+    ("at", "period"),
+    [(at, period) for at in MOMENTS for period in PERIODS if period != LONG or at in ("a leap day", "new year")],
+)
 def test_every_grouping_of_a_period_is_the_accounts_own_sum(
     at: str, period: str, stats_at: StatsAt, account: Account
 ) -> None:
     now = moment(MOMENTS[at])
-    live_at(account, now)
+    live_at(account, now, back=400 if period == LONG else 75)
     words, span = PERIODS[period]
     first, last = span(now.date())
     for by in ("model", "day", "key", "workspace", "provider"):
@@ -184,7 +189,7 @@ def test_every_grouping_of_a_period_is_the_accounts_own_sum(
 
 
 def test_since_and_until_in_last_month_are_the_accounts_own_sum(stats_at: StatsAt, account: Account) -> None:
-    live_at(account, NOON)
+    live_at(account, NOON, back=370)
     for words, first, last in (
         (("--since", "2026-10-01", "--until", "2026-10-31"), date(2026, 10, 1), date(2026, 10, 31)),
         (("--since", "2026-10-20"), date(2026, 10, 20), NOON.date()),
