@@ -249,6 +249,19 @@ def test_models_of_all_sources_are_one_line(stats_at: StatsAt, account: Account)
     assert {name: row["usage_usd"] for name, row in groups_of(data).items()} == {"maker/one": 3}
 
 
+def test_a_dated_slug_is_shown_as_its_model_where_activity_has_no_name_for_it(
+    stats_at: StatsAt, account: Account, sandbox: Sandbox
+) -> None:
+    for model in ("maker/one", "maker/one:free"):
+        for ago in (0, 3):
+            slug = f"maker/one-20260101{model.removeprefix('maker/one')}"
+            account.add_activity(model, days_ago=ago, usage=Decimal(1), model_permaslug=slug)
+    sandbox.misbehave("/activity", Fault.status(403))
+    for words in (("--month",), ("--today",)):
+        names = [row["name"] for row in asked(stats_at, NOON, *words)["breakdown"]["rows"]]
+        assert names == ["maker/one", "maker/one:free"]
+
+
 def test_credits_and_byok_stay_apart(stats_at: StatsAt, account: Account) -> None:
     account.add_activity(MODELS[0], days_ago=0, usage=Decimal(1), byok_usage_inference=Decimal(2))
     account.add_activity(MODELS[0], days_ago=2, usage=Decimal(4), byok_usage_inference=Decimal(8))

@@ -62,14 +62,16 @@ def account_breakdown(
 ) -> Breakdown:
     """Make a breakdown of an answer; models get the names that /activity has for them, where it has any."""
     from openrouter_usage.archive.breakdown import usual_names
+    from openrouter_usage.prices import canonical_names
     from openrouter_usage.summary.breakdown import share_out
     from openrouter_usage.usage import NOTHING, Usage
 
     usual = usual_names(rows)
+    name_of = canonical_names(spend.names[0] for spend in answer.rows if spend.names)
     sums: dict[str, Usage] = {}
     for spend in answer.rows:
         name = spend.names[0] if spend.names else question.period.first_day.isoformat()
-        name = usual.get(name, name) if question.by == "model" else name
+        name = usual.get(name) or name_of(name) if question.by == "model" else name
         sums[name] = sums.get(name, NOTHING) + spend.usage
     found = share_out(sums, question.period, days=question.period.day_count, top=top, by=question.by)
     return found._replace(source=SOURCE, truncated=answer.truncated)

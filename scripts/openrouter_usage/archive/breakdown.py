@@ -10,6 +10,7 @@ from openrouter_usage.answers.account import ActivityRow
 from openrouter_usage.answers.parts import Gap
 from openrouter_usage.archive.day import ACTIVITY, ANALYTICS, ArchivedDay
 from openrouter_usage.archive.known import missing, spoken_stretches
+from openrouter_usage.model_names import Canonical, canonical
 from openrouter_usage.period import Period
 from openrouter_usage.stretch import Stretch, stretches
 from openrouter_usage.summary.breakdown import share_out
@@ -92,6 +93,12 @@ class DaysFound(NamedTuple):
     notes: tuple[str, ...] = ()
 
     @property
+    def slugs(self) -> set[str]:
+        """Every dated slug that stands in place of a model's name."""
+        rows = (row for known in self.days.values() for row in known.rows)
+        return {row.slug for row in rows if row.slug == row.model}
+
+    @property
     def gaps(self) -> tuple[Gap, ...]:
         """One Gap for each reason, naming the days that it keeps unknown."""
         by_reason: dict[tuple[str, str], tuple[Gap, list[date]]] = {}
@@ -109,16 +116,19 @@ def usual_names(rows: Iterable[ActivityRow]) -> dict[str, str]:
     return {row.slug: row.model for row in sorted(rows, key=lambda row: (":" not in row.model, row.usage.cost))}
 
 
-def period_breakdown(found: DaysFound, *, title: str, by: str, top: int | None) -> Breakdown | None:
+def period_breakdown(
+    found: DaysFound, *, title: str, by: str, top: int | None, name_of: Canonical = canonical
+) -> Breakdown | None:
     """Sum the known days by one grouping; None where no day at all is known.
 
-    With `by` day every known day is a row, also one without spend.
+    With `by` day every known day is a row, also one without spend. `name_of` gives dated slugs a model's name where
+    /activity has none for them.
     """
     if not found.days:
         return None
     span, known = found.span, found.days
     period = span.period._replace(label=str(span))
-    shared = share_out(_sums(found, by), period, days=span.length, top=top, by=by)
+    shared = share_out(_sums(found, by, name_of), period, days=span.length, top=top, by=by)
     places = _places(known)
     live = known[span.last].total if found.live_until is not None else None
     gaps = tuple(gap.period for gap in missing(span, known))
@@ -126,7 +136,7 @@ def period_breakdown(found: DaysFound, *, title: str, by: str, top: int | None) 
     return shared._replace(source=" + ".join(source for source, _ in places), coverage=coverage)
 
 
-def _sums(found: DaysFound, by: str) -> dict[str, Usage]:
+def _sums(found: DaysFound, by: str, name_of: Canonical) -> dict[str, Usage]:
     if by == "day":
         return {day.isoformat(): known.total for day, known in found.days.items()}
     rows = [row for day in sorted(found.days) for row in found.days[day].rows]
@@ -134,7 +144,8 @@ def _sums(found: DaysFound, by: str) -> dict[str, Usage]:
     sums: dict[str, Usage] = {}
     for row in rows:
         name = row.provider if by == "provider" else row.model
-        name = names.get(row.slug, name) if row.slug and row.slug == row.model else name
+        if by == "model" and row.slug and row.slug == row.model:
+            name = names.get(row.slug) or name_of(row.slug)
         sums[name] = sums.get(name, NOTHING) + row.usage
     return sums
 

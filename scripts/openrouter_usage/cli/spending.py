@@ -153,8 +153,10 @@ class Spending:
         by, top = self._options.by, self._options.top
         if self._found:
             from openrouter_usage.archive.breakdown import period_breakdown
+            from openrouter_usage.prices import canonical_names
 
-            return period_breakdown(self._found, title=chosen.words, by=by, top=top)
+            name_of = canonical_names(self._found.slugs)
+            return period_breakdown(self._found, title=chosen.words, by=by, top=top, name_of=name_of)
         if by in ACCOUNT_GROUPINGS:
             raise _needs_mgmt_key(by)
         return self._of_ledger(chosen.local_period(self._now), by, chosen.span(self._now).days())
