@@ -16,6 +16,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 SYSTEMS = {"linux": "Linux", "darwin": "Darwin", "win32": "Windows"}
+# Without what the make that runs these tests was told.
+OWN = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name not in ("PYTHON", "ARGS")}
 POSIX = pytest.mark.skipif(os.name != "posix", reason="a Makefile is run by a shell of POSIX here")
 
 
@@ -88,7 +90,7 @@ def test_ci_runs_on_every_python_and_system_with_current_actions() -> None:
 def dry_run(*words: str) -> subprocess.CompletedProcess[str]:
     """What make would run, without doing it."""
     command = ["make", "--no-print-directory", "--dry-run", *words]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=ROOT, env=OWN, capture_output=True, text=True, timeout=60, check=False)
 
 
 @POSIX
@@ -105,7 +107,7 @@ def test_a_python_that_cannot_be_run_is_not_passed_over(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     for python in (tmp_path / "no python", Path("/bin/false")):
         command = ["make", "test", f"PYTHON={python}"]
-        ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        ran = subprocess.run(command, cwd=tmp_path, env=OWN, capture_output=True, text=True, timeout=60, check=False)
         assert ran.returncode != 0 and f'none of these: "{python}"' in ran.stderr
         assert not list(tmp_path.glob(".venv*/bin"))
 

@@ -22,6 +22,9 @@ class SharedContext:
         # Not a daemon: a process that ends while OpenSSL reads certificates ends with a segmentation fault.
         self._thread = threading.Thread(target=self._make)
         try:
+            # In an exit handler nobody waits for threads any more, and the process would end in the midst of reading.
+            if not threading.main_thread().is_alive():
+                raise RuntimeError
             self._thread.start()
         except RuntimeError:  # no thread can begin here: their number is limited, or Python is ending
             self._make()
