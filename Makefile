@@ -68,7 +68,7 @@ bench: $(VENV)/.dev ## time both programs beside what else one would run; ROUNDS
 docs: $(VENV)/.run ## write the generated parts of references/cli.md
 	@"$(PY)" -m tests.write_docs
 
-sandbox: $(VENV)/.run ## serve the invented account until ^C
+sandbox: $(VENV)/.run ## serve the invented account, with a home to throw away, until ^C
 	@"$(PY)" -m tests.sandbox
 
 lock: $(VENV)/.made ## write the newest versions of the test tools, for every Python at once, into constraints.txt

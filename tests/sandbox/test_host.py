@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.sandbox import DEMO_KEY, INFERENCE_KEY, MANAGEMENT_KEY, Account, Fault, Received, Reply, Sandbox
+from tests.sandbox import INFERENCE_KEY, MANAGEMENT_KEY, Account, Fault, Received, Reply, Sandbox
 from tests.sandbox.conftest import PRICE
 from tests.sandbox_client import get, post
 
@@ -88,20 +86,6 @@ def test_the_truth_is_grouped_as_asked(sandbox: Sandbox) -> None:
     assert truth.by_provider(include_today=True) == {"OpenAI": 1, "Azure": 4}
     assert {day.isoformat(): usage for day, usage in truth.by_day(30).items()} == {"2026-11-15": 1, "2026-11-14": 2}
     assert (truth.total(), truth.total(30, include_today=True)) == (1, 7)
-
-
-def test_the_demo_is_served_by_a_program() -> None:
-    command = [sys.executable, "-m", "tests.sandbox"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as program:
-        try:
-            lines = [program.stdout.readline() for _ in range(4)]
-            settings = dict(line.removeprefix("export ").strip().split("=") for line in lines[1:])
-            assert settings["OPENROUTER_API_KEY"] == DEMO_KEY
-            headers = {"Authorization": f"Bearer {DEMO_KEY}"}
-            answer = requests.get(f"{settings['OPENROUTER_BASE_URL']}/key", headers=headers, timeout=30)
-            assert answer.json()["data"]["usage_weekly"] == 31.85
-        finally:
-            program.terminate()
 
 
 def test_activity_of_one_key(sandbox: Sandbox) -> None:
