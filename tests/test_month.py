@@ -360,6 +360,22 @@ def test_the_archive_of_another_account_is_not_used_and_its_days_are_asked_for(
     assert "the archive was not used: no day of this account is in it" in ran.json["notes"]
 
 
+def test_a_day_that_was_archived_while_it_ran_is_not_taken_for_a_whole_one(
+    stats_at: StatsAt, account: Account, home: Path, sandbox: Sandbox, archived: Callable[[datetime], None]
+) -> None:
+    live_at(account, NOON)
+    archived(NOON)
+    path = home / ".openrouter" / "activity.jsonl"
+    line = path.read_bytes().splitlines()[-1]
+    path.write_bytes(path.read_bytes() + line.replace(b'"date":"2026-11-21"', b'"date":"2026-11-22"') + b"\n")
+    assert b'"date":"2026-11-22"' in path.read_bytes()
+    sandbox.misbehave(QUERY, Fault.status(403))
+    sandbox.misbehave("/activity", Fault.status(403))
+    data = asked(stats_at, NOON, "--month", "--by", "day")
+    assert groups_of(data) == truth(account, date(2026, 11, 1), date(2026, 11, 21), "day")
+    assert gaps(data) == ["2026-11-22..2026-11-22"]
+
+
 def test_an_archive_that_cannot_be_read_costs_nothing_that_can_be_asked_for(
     stats_at: StatsAt, account: Account, home: Path
 ) -> None:
@@ -426,6 +442,16 @@ def test_where_no_day_at_all_is_known_there_is_no_breakdown_and_never_a_zero(
     assert "22 days (2026-11-01 to 2026-11-22), in no sum" in " ".join(gap["message"] for gap in data["missing"])
     text = stats_at(NOON, "--month", mgmt=MANAGEMENT_KEY).out
     assert "Account by" not in text and "nothing" not in text and "22 days (2026-11-01 to 2026-11-22)" in text
+
+
+def test_the_usual_days_never_stand_in_for_those_that_were_asked_for(
+    stats_at: StatsAt, account: Account, sandbox: Sandbox
+) -> None:
+    live_at(account, NOON)
+    sandbox.misbehave(QUERY, Fault.status(403))
+    data = asked(stats_at, NOON, "--days", "1")
+    assert (data["breakdown"], data["partial"]) == (None, True)
+    assert "Recent Models" not in stats_at(NOON, "--days", "1", mgmt=MANAGEMENT_KEY).out
 
 
 def cut(answer: Any) -> None:
