@@ -147,8 +147,9 @@ def test_a_snapshot_gives_back_all_parts(
     parts = Parts(NOW, *values, managed=managed)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "cache" / "summary.json"
-        save_snapshot(path, parts)
-        assert load_snapshot(path) == parts
+        save_snapshot(path, parts, "https://openrouter.ai/api/v1")
+        assert load_snapshot(path, "https://openrouter.ai/api/v1") == parts
+        assert load_snapshot(path, "https://example.com/api/v1") is None
 
 
 # -- what is not what its name promises ----------------------------------------------------------------------------
