@@ -312,10 +312,19 @@ ABSURD = [
 
 
 @pytest.mark.parametrize(("name", "value"), ABSURD)
-def test_a_figure_that_no_ledger_can_hold_is_refused(name: str, value: str) -> None:
-    data = f'"total_cost":0.5,"{name}":{value}'
-    with pytest.raises(BadAnswer, match=f"field {name}: "):
-        read_generation(loads(f'{{"data":{{{data}}}}}'), GEN)
+def test_a_figure_that_no_ledger_can_hold_is_unknown_and_named_and_a_cost_like_that_is_refused(
+    name: str, value: str
+) -> None:
+    data = loads(f'{{"data":{{"total_cost":0.5,"{name}":{value}}}}}')
+    if name == "total_cost":
+        with pytest.raises(BadAnswer, match=f"field {name}: "):
+            read_generation(data, GEN)
+        return
+    call = read_generation(data, GEN)
+    assert [f"field {name}: " in one.why for one in call.left_out] == [True]
+    assert call.total_cost == Decimal("0.5")
+    figures = (call.usage, call.upstream_cost, call.cache_discount, call.prompt_tokens, call.completion_tokens)
+    assert set(figures) == {None} and call.latency_ms is call.reasoning_tokens is call.cached_tokens is None
 
 
 USUAL = [

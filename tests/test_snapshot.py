@@ -287,7 +287,7 @@ def edited(change: Callable[[Any], Any]) -> Callable[[Path], None]:
         pytest.param(rewritten("NaN"), id="NaN"),
         pytest.param(edited(lambda content: []), id="a list"),
         pytest.param(edited(lambda content: {}), id="an empty object"),
-        pytest.param(edited(lambda content: content | {"version": 1}), id="another version"),
+        pytest.param(edited(lambda content: content | {"version": 2}), id="another version"),
         pytest.param(edited(lambda content: content.pop("version") and None), id="no version"),
         pytest.param(edited(lambda content: content | {"taken_at": "yesterday"}), id="no time"),
         pytest.param(edited(lambda content: content | {"taken_at": 17}), id="a number for a time"),

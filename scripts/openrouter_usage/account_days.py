@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from openrouter_usage.answers.account import ActivityRow
 from openrouter_usage.answers.analytics import MOST_DAYS, Analytics
+from openrouter_usage.answers.left_out import days_of, left_out_of, told
 from openrouter_usage.answers.parts import Gap, Parts
 from openrouter_usage.archive.breakdown import DaysFound, Told
 from openrouter_usage.archive.day import ACTIVITY, ANALYTICS
@@ -157,6 +158,12 @@ class AccountDays:
             for row in rows:
                 if row.day in activity:
                     activity[row.day].append(row)
+            # A day of which a row was left out is another source's to tell; or any day, where its day is not known.
+            for bad in days_of(left_out_of(rows)):
+                if bad is None:
+                    activity = {}
+                else:
+                    activity.pop(bad, None)
         archived = self._archive.days() if is_row_grouping else {}
         return Told(
             {day: tuple(found) for day, found in activity.items()},
@@ -198,7 +205,7 @@ class AccountDays:
         if needs_account and self._archive.is_undecided:
             tasks["account"] = client.account
         if needs_activity:
-            tasks["activity"] = lambda: tuple(client.activity())
+            tasks["activity"] = client.activity
         queue = list(self._pieces(wanted, now))
         while queue or tasks:
             room = max(0, MOST_A_MINUTE - self._questions - len(tasks))
@@ -249,6 +256,8 @@ class AccountDays:
         found = _until(client, span, now)
         if found.truncated:
             raise BadAnswer(f"OpenRouter cut its answer to {ANALYTICS} short", hint=_LATER)
+        if found.left_out:
+            raise BadAnswer(told(found.left_out, "row"), hint=_LATER)
         return frozenset(day_of(row, span) for row in found.rows if row.usage != NOTHING)
 
     def _take(self, answers: dict[str, Any], asked: Collection[str]) -> None:
@@ -265,11 +274,14 @@ class AccountDays:
         if isinstance(answer, Gap):
             self._give_up([piece], answer)
             return []
-        if answer.truncated and piece.length > 1:
+        if (answer.truncated or answer.left_out) and piece.length > 1:
             middle = piece.first + piece.length // 2 * DAY
             return [Stretch(piece.first, middle - DAY), Stretch(middle, piece.last)]
         if answer.truncated:
             self._give_up([piece], _cut_short(len(answer.rows)))
+            return []
+        if answer.left_out:
+            self._give_up([piece], Gap.of_left_out("days", answer.left_out, "row"))
             return []
         rows: dict[date, list[ActivityRow]] = {day: [] for day in piece.days()}
         for spend in answer.rows:

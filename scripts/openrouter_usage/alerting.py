@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from openrouter_usage.alerts import Alert, Rules, Spending, Told, judge
 from openrouter_usage.answers.account import ActivityRow
+from openrouter_usage.answers.left_out import left_out_of
 from openrouter_usage.answers.parts import Gap
 from openrouter_usage.errors import InvalidValue, OpenRouterUsageError, SettingsError, Unreachable
 from openrouter_usage.exactjson import Json, dumps, loads
@@ -100,7 +101,8 @@ def _asked(
         troubles.append(error)
         return None
     parts, summary = found.parts, build_summary(found.parts)
-    rows = None if isinstance(parts.activity, Gap) else parts.activity
+    # Days that are not whole make no usual day, and no pace.
+    rows = None if isinstance(parts.activity, Gap) or left_out_of(parts.activity) else parts.activity
     left_of, left = summary.left[0] if summary.left else ("balance", None)
     outlook, runway = _shortest(forecast(parts, summary).outlooks, now)
     return Spending(

@@ -11,6 +11,7 @@ from openrouter_usage.answers.account import ActivityRow
 from openrouter_usage.answers.analytics import MOST_DAYS, Analytics, Spend
 from openrouter_usage.answers.key import KeyInfo
 from openrouter_usage.answers.keys import KeyRecord
+from openrouter_usage.answers.left_out import left_out_of
 from openrouter_usage.answers.parts import Gap
 from openrouter_usage.client.management import Management
 from openrouter_usage.client.openrouter import OpenRouter
@@ -168,6 +169,10 @@ def _gap(name: str, part: object) -> Gap | None:
     """Give what is missing of an answer; one that was cut short is known in no part."""
     if isinstance(part, Analytics) and part.truncated:
         return Gap(name, "truncated", f"{name}: OpenRouter cut its answer short after {len(part.rows):,} rows", "", 5)
+    if left_out_of(part):
+        # Days that are compared have to be whole, and single calls all there.
+        gap = Gap.of_left_out(name, left_out_of(part), "row")
+        return gap._replace(message=f"{name}: {gap.message}")
     return part if isinstance(part, Gap) else None
 
 

@@ -95,7 +95,7 @@ def _account_tasks(
 
 
 def _activity(client: OpenRouter) -> Callable[[], tuple[ActivityRow, ...]]:
-    return lambda: tuple(client.activity())
+    return client.activity
 
 
 def at_once(

@@ -8,6 +8,7 @@ from decimal import ROUND_DOWN, ROUND_UP, Context, Decimal
 from typing import NamedTuple
 
 from openrouter_usage import asked
+from openrouter_usage.answers.left_out import left_out_of
 from openrouter_usage.answers.models import Model
 from openrouter_usage.asked import NoSuchModel, Unbounded, unbounded
 from openrouter_usage.entry import LARGEST_COST
@@ -30,11 +31,15 @@ _ROUTING_VARIANTS = (":floor", ":nitro", ":exacto")
 
 
 class PriceList(NamedTuple):
-    """Models by id and by dated slug, and when OpenRouter listed them; `short_names` leads from both to the id."""
+    """Models by id and by dated slug, and when OpenRouter listed them; `short_names` leads from both to the id.
+
+    `left_out` models of its list could not be understood.
+    """
 
     models: Mapping[str, Model]
     fetched_at: datetime
     short_names: Mapping[str, str] = {}
+    left_out: int = 0
 
     def find(self, name: str) -> Model | None:
         """Return a model by any name of it; a routing variant has the prices of its model."""
@@ -76,7 +81,7 @@ def price_list(models: Sequence[Model], fetched_at: datetime) -> PriceList:
         if model.slug and (known is None or (model.prices.prompt or ZERO) > (known.prices.prompt or ZERO)):
             by_name[model.slug] = model
     names = short_names((model.id, model.slug) for model in models)
-    return PriceList(by_name | {model.id: model for model in models}, fetched_at, names)
+    return PriceList(by_name | {model.id: model for model in models}, fetched_at, names, len(left_out_of(models)))
 
 
 def no_such_model(name: str, prices: PriceList) -> NoSuchModel:

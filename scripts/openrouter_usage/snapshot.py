@@ -9,6 +9,7 @@ from zlib import adler32, crc32
 
 from openrouter_usage.answers.account import (
     ActivityRow,
+    TodaySpend,
     read_activity,
     read_credits,
     read_today,
@@ -18,13 +19,15 @@ from openrouter_usage.answers.account import (
 )
 from openrouter_usage.answers.fields import Fields
 from openrouter_usage.answers.key import read_key, write_key
+from openrouter_usage.answers.left_out import LeftOut, Rows, left_out_of
 from openrouter_usage.answers.parts import Gap, Parts
 from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.exactjson import Json, dumps, loads
 from openrouter_usage.files import make_private_folder, read_own, replace_file
+from openrouter_usage.period import parse_day
 from openrouter_usage.settings import Settings
 
-_VERSION = 2
+_VERSION = 3
 _LARGEST_FILE = 64 * 1024 * 1024
 
 
@@ -71,7 +74,10 @@ def _written(parts: Parts, source: str) -> Json:
         answers["today"] = write_today(parts.today)
     gaps: dict[str, Json] = {g.part: [g.code, g.message, g.hint, g.exit_code] for g in parts.gaps}
     head: dict[str, Json] = {"version": _VERSION, "source": source, "taken_at": parts.taken_at.isoformat()}
-    return {**head, "managed": parts.managed, "answers": answers, "gaps": gaps}
+    short: dict[str, Json] = {
+        name: part for name in ("key", "activity", "today") if (part := _write_left_out(getattr(parts, name)))
+    }
+    return {**head, "managed": parts.managed, "left_out": short, "answers": answers, "gaps": gaps}
 
 
 def _read(file: Fields) -> Parts | None:
@@ -79,18 +85,41 @@ def _read(file: Fields) -> Parts | None:
     if taken_at is None or file.get("version") != _VERSION:
         return None
     answers, gaps = file.within("answers"), file.within("gaps")
+    short = file.within("left_out")
     return Parts(
         taken_at,
-        key=_gap(gaps, "key") or read_key(answers.get("key")),
+        key=_gap(gaps, "key") or read_key(answers.get("key"))._replace(left_out=_left_out(short, "key")),
         credits=_gap(gaps, "credits") or read_credits(answers.get("credits")),
-        activity=_gap(gaps, "activity") or (_rows(answers.get("activity")) if "activity" in answers else None),
-        today=_gap(gaps, "today") or (read_today(answers.get("today")) if "today" in answers else None),
+        activity=_gap(gaps, "activity") or (_rows(answers, short) if "activity" in answers else None),
+        today=_gap(gaps, "today") or (_today(answers, short) if "today" in answers else None),
         managed=file.flag("managed"),
     )
 
 
-def _rows(kept: Json) -> tuple[ActivityRow, ...]:
-    return tuple(read_activity(kept))
+def _rows(answers: Fields, short: Fields) -> Rows[ActivityRow]:
+    rows = read_activity(answers.get("activity"))
+    if rows.left_out:
+        raise answers.wrong("activity", rows.left_out[0].why)  # what was kept can all be read, or is not what was kept
+    return Rows.of(rows, _left_out(short, "activity"))
+
+
+def _today(answers: Fields, short: Fields) -> TodaySpend:
+    found = read_today(answers.get("today"))
+    if found.left_out:
+        raise answers.wrong("today", found.left_out[0].why)
+    return found._replace(left_out=_left_out(short, "today"))
+
+
+def _write_left_out(part: object) -> Json:
+    return [[one.why, one.day.isoformat() if one.day else None] for one in left_out_of(part)]
+
+
+def _left_out(short: Fields, part: str) -> tuple[LeftOut, ...]:
+    kept = short.get(part)
+    if not isinstance(kept, list):
+        return ()
+    pairs = [one for one in kept if isinstance(one, list) and len(one) == 2]
+    return tuple(LeftOut(str(why), parse_day(day) if isinstance(day, str) else None) for why, day in pairs)
 
 
 def _gap(gaps: Fields, part: str) -> Gap | None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from openrouter_usage.answers.account import ActivityRow
 from openrouter_usage.answers.analytics import Analytics, Spend
+from openrouter_usage.answers.left_out import told as left_out_words
 from openrouter_usage.archive.day import ACTIVITY, ANALYTICS, ArchivedDay, gathered
 from openrouter_usage.archive.known import is_doubtful, missing
 from openrouter_usage.client.openrouter import OpenRouter
@@ -73,6 +74,9 @@ class Asking:
         which days the answer is about; so only those count that it is about either way.
         """
         rows = self._client.activity()
+        if rows.left_out:
+            # What is archived is kept for good: a day without one of its rows would be wrong for ever.
+            raise BadAnswer(f"{left_out_words(rows.left_out, 'row')}; nothing was archived", hint="try again later")
         # An answer may be dated when it was asked for; and its date leaves out the part of a second.
         latest = max(self._openrouter_time(), self._opened + self._since_opened() + timedelta(seconds=1))
         span = Stretch(latest.date() - ACTIVITY_DAYS * DAY, self._opened.date() - DAY)
@@ -109,7 +113,7 @@ class Asking:
                 f"OpenRouter's answer to {ANALYTICS} is empty, though /activity has spend in {span}",
                 hint="no older day was archived; try again later",
             )
-        return Told(frozenset(spent), not found.truncated)
+        return Told(frozenset(spent), not found.truncated and not found.left_out)
 
     def older_days(
         self, account: str, wanted: Iterable[Stretch], told: Told, pace: Pace
@@ -124,7 +128,7 @@ class Asking:
             piece = queue.pop()
             pace.wait()
             found = self._client.analytics(piece.period, "model", by_day=True)
-            if not found.truncated:
+            if not found.truncated and not found.left_out:
                 days = self._days(account, piece, ANALYTICS, _rows(found, piece))
                 # Sums that were cut short are asked for again where nothing else speaks against an empty answer.
                 check = told if told.is_whole or any(day.rows for day in days) else self.older_sums(piece, (), pace)

@@ -173,4 +173,9 @@ class ApiKey:
         names = ["label", "limit", "limit_remaining", "limit_reset", "include_byok_in_limit", "creator_user_id"]
         suffixes = ["", *(f"_{window}" for window in WINDOWS)]
         names += [f"{kind}{suffix}" for kind in ("usage", "byok_usage") for suffix in suffixes]
-        return {name: getattr(self, name) for name in names} | {"expires_at": stamp(self.expires_at)}
+        found = {name: getattr(self, name) for name in names}
+        for kind in ("usage", "byok_usage"):
+            # The running day is part of the running week and month: a test that sets the day alone means all three.
+            for window in ("weekly", "monthly"):
+                found[f"{kind}_{window}"] = max(found[f"{kind}_{window}"], found[f"{kind}_daily"])
+        return found | {"expires_at": stamp(self.expires_at)}

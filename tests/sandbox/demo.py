@@ -84,6 +84,10 @@ def spread(total: Decimal, parts: int, unit: str) -> list[Decimal]:
     weights = [3 + (2 * part) % 5 for part in range(parts)]
     shares = [(total * weight / sum(weights)).quantize(Decimal(unit)) for weight in weights]
     shares[-1] += total - sum(shares)
+    if total >= 0 > shares[-1]:
+        # What rounding gave too much comes off the largest share: no day has less than nothing.
+        shares[shares.index(max(shares))] += shares[-1]
+        shares[-1] -= shares[-1]
     return shares
 
 

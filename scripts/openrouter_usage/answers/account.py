@@ -8,7 +8,8 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from openrouter_usage.answers.fields import Fields
-from openrouter_usage.errors import InvalidValue
+from openrouter_usage.answers.left_out import LeftOut, Rows
+from openrouter_usage.errors import BadAnswer, InvalidValue
 from openrouter_usage.exactjson import Json
 from openrouter_usage.money import subtract
 from openrouter_usage.period import parse_day
@@ -50,17 +51,42 @@ class TodaySpend(NamedTuple):
 
     usage: Usage
     truncated: bool
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def read_credits(answer: Json) -> Credits:
-    """Read the body of GET /credits."""
+    """Read the body of GET /credits; BadAnswer for amounts below zero, of which no account has any."""
     data = Fields(answer, "/credits").within("data")
-    return Credits(data.usd("total_credits"), data.usd("total_usage"))
+    return Credits(data.positive_usd("total_credits"), data.positive_usd("total_usage"))
 
 
-def read_activity(answer: Json) -> list[ActivityRow]:
-    """Read the body of GET /activity: a row for each day, model and endpoint."""
-    return [_row(row) for row in Fields(answer, "/activity").each("data")]
+def read_activity(answer: Json) -> Rows[ActivityRow]:
+    """Read the body of GET /activity: a row for each day, model and endpoint; one that cannot be used is left out."""
+    data = Fields(answer, "/activity").get("data")
+    if not isinstance(data, list):
+        raise Fields(answer, "/activity").wrong("data", "a list was expected")
+    rows: list[ActivityRow] = []
+    left_out: list[LeftOut] = []
+    for value in data:
+        try:
+            row = Fields(value, "/activity (data)")
+        except BadAnswer as error:
+            left_out.append(LeftOut(error.message))
+            continue
+        try:
+            rows.append(_row(row))
+        except BadAnswer as error:
+            left_out.append(LeftOut(error.message, _known_day(row)))
+    if left_out and not rows:
+        raise BadAnswer(left_out[0].why)  # not one row is understood: it is no answer
+    return Rows.of(rows, left_out)
+
+
+def _known_day(row: Fields) -> date | None:
+    try:
+        return _day(row)
+    except BadAnswer:
+        return None
 
 
 def _row(row: Fields) -> ActivityRow:
@@ -70,6 +96,7 @@ def _row(row: Fields) -> ActivityRow:
         row.count("completion_tokens"),
         row.count("reasoning_tokens"),
         row.count("cached_tokens"),
+        # A row may be below zero: money that was given back.
         row.usd("usage"),
         row.usd("byok_usage_inference"),
     )
@@ -90,7 +117,7 @@ def read_today(answer: Json) -> TodaySpend:
     from openrouter_usage.answers.analytics import read_analytics  # late: most runs have no such answer
 
     found = read_analytics(answer)
-    return TodaySpend(found.total, found.truncated)
+    return TodaySpend(found.total, found.truncated, found.left_out)
 
 
 def write_credits(credits: Credits) -> Json:

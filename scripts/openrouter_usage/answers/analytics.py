@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from openrouter_usage.answers.fields import Fields
+from openrouter_usage.answers.left_out import LeftOut
 from openrouter_usage.errors import BadAnswer, InvalidValue
 from openrouter_usage.exactjson import Json
 from openrouter_usage.period import UTC, parse_day
@@ -36,11 +37,12 @@ class Spend(NamedTuple):
 
 
 class Analytics(NamedTuple):
-    """An answer: its rows, whether some are missing, and when it was made if it is a kept one."""
+    """An answer: its rows, whether some are missing, when it was made if it is a kept one, and what was left out."""
 
     rows: tuple[Spend, ...]
     truncated: bool = False
     cached_at: datetime | None = None
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def total(self) -> Usage:
@@ -51,12 +53,28 @@ class Analytics(NamedTuple):
 def read_analytics(answer: Json, dimensions: Sequence[str] = ()) -> Analytics:
     """Read an answer; its rows stand in data.data, and counts may be strings."""
     outer = Fields(answer, "/analytics/query").within("data")
-    rows = tuple(_row(row, dimensions) for row in outer.each("data"))
+    rows, left_out = _usable(outer, dimensions)
     try:
         truncated = outer.within("metadata").flag("truncated")
     except BadAnswer:
         truncated = False
-    return Analytics(rows, truncated, _cached_at(outer))
+    return Analytics(rows, truncated, _cached_at(outer), left_out)
+
+
+def _usable(outer: Fields, dimensions: Sequence[str]) -> tuple[tuple[Spend, ...], tuple[LeftOut, ...]]:
+    data = outer.get("data")
+    if not isinstance(data, list):
+        raise outer.wrong("data", "a list was expected")
+    rows: list[Spend] = []
+    left_out: list[LeftOut] = []
+    for value in data:
+        try:
+            rows.append(_row(Fields(value, f"{outer.where} (data)"), dimensions))
+        except BadAnswer as error:
+            left_out.append(LeftOut(error.message))
+    if left_out and not rows:
+        raise BadAnswer(left_out[0].why)  # not one row is understood: it is no answer
+    return tuple(rows), tuple(left_out)
 
 
 def _row(row: Fields, dimensions: Sequence[str]) -> Spend:

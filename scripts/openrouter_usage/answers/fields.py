@@ -64,6 +64,13 @@ class Fields:
             raise self.wrong(name, "an amount was expected")
         return amount
 
+    def positive_usd(self, name: str) -> Decimal:
+        """Return a required amount; BadAnswer for one below zero, which no spend is."""
+        amount = self.usd(name)
+        if amount < 0:
+            raise self.wrong(name, f"{safe(str(amount), 40)} is below zero")
+        return amount
+
     def optional_usd(self, name: str) -> Decimal | None:
         """Give an amount, None when it is absent or null: unknown, never zero."""
         value = self._values.get(name)

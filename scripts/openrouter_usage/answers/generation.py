@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import TypeVar
 
 from openrouter_usage.answers.fields import Fields, unbelievable
+from openrouter_usage.answers.left_out import LeftOut
 from openrouter_usage.entry import LARGEST_COST, LARGEST_TOKENS, LONGEST_NAME, UNKNOWN_MODEL, Entry, believable
-from openrouter_usage.errors import InvalidValue, Unbelievable
+from openrouter_usage.errors import BadAnswer, InvalidValue, Unbelievable
 from openrouter_usage.exactjson import Json
 from openrouter_usage.money import ZERO
 from openrouter_usage.text import quoted
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,8 @@ class Generation:
 
     `normalized` counts are by one common tokenizer; `upstream_cost` is known for BYOK calls only, and is paid to
     the provider; `cache_discount` is positive for reads from a cache and negative for writes. `sent` is the whole
-    record as OpenRouter sent it, fields that are not read here included; its texts are not made safe.
+    record as OpenRouter sent it, fields that are not read here included; its texts are not made safe. Fields that
+    cannot be used are unknown, and named in `left_out`.
     """
 
     id: str
@@ -46,6 +51,7 @@ class Generation:
     finish_reason: str
     service_tier: str
     sent: Mapping[str, Json] = field(default_factory=dict, repr=False)
+    left_out: tuple[LeftOut, ...] = ()
 
     def entry(self, now: datetime, *, session: str = "", hold: str = "", requested: str = "") -> Entry:
         """Give the call as a ledger entry of the time at which OpenRouter made it."""
@@ -81,29 +87,40 @@ def read_generation(answer: Json, asked_for: str) -> Generation:
     total_cost = _amount(data, "total_cost")
     if total_cost is None:
         raise data.wrong("total_cost", "an amount was expected")
+    left_out: list[LeftOut] = []
+
+    def usable(read: Callable[[Fields, str], T | None], name: str) -> T | None:
+        """Read a field that the call is known without; one that cannot be used is unknown, and noted."""
+        try:
+            return read(data, name)
+        except BadAnswer as error:
+            left_out.append(LeftOut(error.message))
+            return None
+
     return Generation(
         id=asked_for,
         model=_name(data, "model"),
         provider=_name(data, "provider_name"),
         created_at=_made(data),
         total_cost=total_cost,
-        usage=data.optional_usd("usage"),
+        usage=usable(Fields.optional_usd, "usage"),
         is_byok=data.flag("is_byok"),
-        upstream_cost=_amount(data, "upstream_inference_cost"),
-        cache_discount=_amount(data, "cache_discount", lowest=-LARGEST_COST),
-        prompt_tokens=_tokens(data, "native_tokens_prompt"),
-        completion_tokens=_tokens(data, "native_tokens_completion"),
-        reasoning_tokens=_tokens(data, "native_tokens_reasoning"),
-        cached_tokens=_tokens(data, "native_tokens_cached"),
-        normalized_prompt_tokens=_tokens(data, "tokens_prompt"),
-        normalized_completion_tokens=_tokens(data, "tokens_completion"),
-        latency_ms=_milliseconds(data, "latency"),
-        generation_time_ms=_milliseconds(data, "generation_time"),
+        upstream_cost=usable(_amount, "upstream_inference_cost"),
+        cache_discount=usable(_discount, "cache_discount"),
+        prompt_tokens=usable(_tokens, "native_tokens_prompt"),
+        completion_tokens=usable(_tokens, "native_tokens_completion"),
+        reasoning_tokens=usable(_tokens, "native_tokens_reasoning"),
+        cached_tokens=usable(_tokens, "native_tokens_cached"),
+        normalized_prompt_tokens=usable(_tokens, "tokens_prompt"),
+        normalized_completion_tokens=usable(_tokens, "tokens_completion"),
+        latency_ms=usable(_milliseconds, "latency"),
+        generation_time_ms=usable(_milliseconds, "generation_time"),
         streamed=_truth(data, "streamed"),
         cancelled=_truth(data, "cancelled"),
         finish_reason=_name(data, "finish_reason"),
         service_tier=_name(data, "service_tier"),
         sent={name: data.get(name) for name in data},
+        left_out=tuple(left_out),
     )
 
 
@@ -112,6 +129,10 @@ def _amount(data: Fields, name: str, *, lowest: Decimal = ZERO) -> Decimal | Non
     if amount is not None and not lowest <= amount <= LARGEST_COST:
         raise data.wrong(name, f"an amount from {lowest:,} to {LARGEST_COST:,} USD was expected")
     return amount
+
+
+def _discount(data: Fields, name: str) -> Decimal | None:
+    return _amount(data, name, lowest=-LARGEST_COST)
 
 
 def _tokens(data: Fields, name: str) -> int | None:

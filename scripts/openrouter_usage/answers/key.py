@@ -7,10 +7,15 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from openrouter_usage.answers.fields import Fields
+from openrouter_usage.answers.left_out import LeftOut
 from openrouter_usage.errors import BadAnswer
 from openrouter_usage.exactjson import Json
+from openrouter_usage.money import EXACT, subtract
 
 _WINDOWS = ("", "_daily", "_weekly", "_monthly")
+_DAILY, _WEEKLY, _MONTHLY = 1, 2, 3
+# Each figure is kept for up to a minute by OpenRouter: what is spent in it may be in one and not yet in another.
+_LAG, _LAG_SHARE = Decimal("0.10"), Decimal("0.02")
 
 
 class Spend(NamedTuple):
@@ -52,13 +57,19 @@ class KeyInfo(NamedTuple):
     effective_budget: Limit | None
     free_models: FreeQuota | None
     expires_at: datetime | None
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def read_key(answer: Json) -> KeyInfo:
-    """Read the body of GET /key; BadAnswer when it carries no usage at all."""
+    """Read the body of GET /key; BadAnswer when it carries no usage at all.
+
+    What is missing, not understood or impossible is unknown, and named in `left_out`.
+    """
     data = Fields(answer, "/key").within("data")
-    all_time, daily, weekly, monthly = (_spend(data, suffix) for suffix in _WINDOWS)
-    if all(window.usage is None for window in (all_time, daily, weekly, monthly)):
+    left_out: list[LeftOut] = []
+    windows = _believable([_spend(data, suffix, left_out) for suffix in _WINDOWS], left_out)
+    all_time, daily, weekly, monthly = windows
+    if all(window.usage is None for window in windows):
         raise data.wrong("usage", "an amount was expected")
     return KeyInfo(
         label=data.text("label"),
@@ -68,10 +79,11 @@ def read_key(answer: Json) -> KeyInfo:
         daily=daily,
         weekly=weekly,
         monthly=monthly,
-        limit=_limit(data),
+        limit=_limit(data, left_out),
         effective_budget=_budget(data),
         free_models=_free_quota(data),
-        expires_at=data.moment("expires_at"),
+        expires_at=moment_or_unknown(data, "expires_at", left_out),
+        left_out=tuple(left_out),
     )
 
 
@@ -92,15 +104,71 @@ def read_account(answer: Json, elsewhere: str = "") -> str:
     return ""
 
 
-def _spend(data: Fields, suffix: str) -> Spend:
-    return Spend(data.optional_usd("usage" + suffix), data.optional_usd("byok_usage" + suffix))
+def _spend(data: Fields, suffix: str, left_out: list[LeftOut]) -> Spend:
+    name = "usage" + suffix
+    if suffix and name not in data:
+        left_out.append(LeftOut(f"/key has no {name}"))
+    return Spend(spent_or_unknown(data, name, left_out), spent_or_unknown(data, "byok_" + name, left_out))
 
 
-def _limit(data: Fields) -> Limit | None:
-    """Give the key's limit; None only when the answer does not speak of one at all."""
+def spent_or_unknown(data: Fields, name: str, left_out: list[LeftOut]) -> Decimal | None:
+    """Return an amount; None, and noted, for one that is not understood, or below zero: no spend is."""
+    try:
+        amount = data.optional_usd(name)
+        return amount if amount is None or amount >= 0 else data.positive_usd(name)
+    except BadAnswer as error:
+        left_out.append(LeftOut(error.message))
+        return None
+
+
+def moment_or_unknown(data: Fields, name: str, left_out: list[LeftOut]) -> datetime | None:
+    """Return a moment; None, and noted, for one that is there and not understood."""
+    moment = data.moment(name)
+    if moment is None and name in data:
+        left_out.append(LeftOut(data.wrong(name, "a moment like 2026-11-22T10:30:00Z was expected").message))
+    return moment
+
+
+def _believable(windows: list[Spend], left_out: list[LeftOut]) -> list[Spend]:
+    """Take out figures that contradict each other: the running day is part of the running week and month."""
+    for field in Spend._fields:
+        amounts: list[Decimal | None] = [getattr(window, field) for window in windows]
+        pairs = [(_DAILY, longer) for longer in (_WEEKLY, _MONTHLY) if _exceeds(amounts[_DAILY], amounts[longer])]
+        if not pairs:
+            continue
+        # Where the day exceeds both, it is the day that is wrong; else nobody can tell which of two is.
+        wrong = {_DAILY} if len(pairs) == 2 else set(pairs[0])
+        prefix = "byok_" if field == "byok" else ""
+        names = " and ".join(f"{prefix}usage{_WINDOWS[longer]}" for _, longer in pairs)
+        left_out += [LeftOut(f"/key says that {prefix}usage_daily is more than {names}, which cannot be")] * len(wrong)
+        windows = [
+            window._replace(**{field: None}) if number in wrong else window for number, window in enumerate(windows)
+        ]
+    return windows
+
+
+def _exceeds(part: Decimal | None, whole: Decimal | None) -> bool:
+    """Check whether a part is more than the whole, beyond what figures of one answer lag behind each other."""
+    if part is None or whole is None:
+        return False
+    return subtract(part, whole) > max(_LAG, EXACT.multiply(part, _LAG_SHARE))
+
+
+def _limit(data: Fields, left_out: list[LeftOut]) -> Limit | None:
+    """Return the key's limit; None when the answer does not speak of one, or of one that cannot be."""
     if not data.names("limit"):
         return None
-    return Limit(data.optional_usd("limit"), data.optional_usd("limit_remaining"), data.text("limit_reset") or None)
+    amount = spent_or_unknown(data, "limit", left_out)
+    if amount is None and "limit" in data:
+        return None
+    try:
+        remaining = data.optional_usd("limit_remaining")
+        if _exceeds(remaining, amount):
+            raise data.wrong("limit_remaining", "more is left than the limit allows")
+    except BadAnswer as error:
+        left_out.append(LeftOut(error.message))
+        remaining = None
+    return Limit(amount, remaining, data.text("limit_reset") or None)
 
 
 def _budget(data: Fields) -> Limit | None:

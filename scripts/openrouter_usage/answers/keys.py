@@ -7,10 +7,12 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from openrouter_usage.answers.fields import Fields
-from openrouter_usage.answers.key import Limit
+from openrouter_usage.answers.key import Limit, moment_or_unknown, spent_or_unknown
+from openrouter_usage.answers.left_out import LeftOut
 from openrouter_usage.errors import BadAnswer
 from openrouter_usage.exactjson import Json
 from openrouter_usage.money import subtract
+from openrouter_usage.text import named
 
 
 class KeyRecord(NamedTuple):
@@ -40,11 +42,12 @@ class KeyRecord(NamedTuple):
 
 
 class KeyPage(NamedTuple):
-    """The keys of one page, how many stand on it, and what of them is not understood."""
+    """The keys of one page, how many stand on it, and what of them is not understood: whole keys, or figures of one."""
 
     keys: tuple[KeyRecord, ...]
     size: int
     problems: tuple[str, ...]
+    figures: tuple[str, ...] = ()
 
 
 class CreatedKey(NamedTuple):
@@ -60,16 +63,20 @@ class CreatedKey(NamedTuple):
 
 def read_keys(answer: Json) -> KeyPage:
     """Read one page of GET /keys; a key that is not understood must not hide the others."""
-    keys, problems = [], []
+    keys: list[KeyRecord] = []
+    problems: list[str] = []
+    figures: list[str] = []
     page = Fields(answer, "/keys").get("data")
     if not isinstance(page, list):
         raise Fields(answer, "/keys").wrong("data", "a list was expected")
     for data in page:
         try:
-            keys.append(_record(Fields(data, "/keys (data)")))
+            noted: list[LeftOut] = []
+            keys.append(_record(Fields(data, "/keys (data)"), noted))
+            figures += [f"{named(keys[-1].name)}: {one.why}" for one in noted]
         except BadAnswer as error:
             problems.append(error.message)
-    return KeyPage(tuple(keys), len(page), tuple(problems))
+    return KeyPage(tuple(keys), len(page), tuple(problems), tuple(figures))
 
 
 def read_one(answer: Json) -> KeyRecord:
@@ -100,20 +107,22 @@ def read_workspaces(answer: Json) -> tuple[list[str], int]:
     return ids, fields.count("total_count")
 
 
-def _record(data: Fields) -> KeyRecord:
+def _record(data: Fields, left_out: list[LeftOut] | None = None) -> KeyRecord:
+    """Read a key; figures that cannot be are unknown, and noted. Its limit has to be understood: none is no limit."""
+    noted = [] if left_out is None else left_out
     return KeyRecord(
         hash=data.text("hash"),
         name=data.text("name"),
         label=data.text("label"),
         is_disabled=data.flag("disabled"),
         limit=Limit(data.optional_usd("limit"), data.optional_usd("limit_remaining"), data.text("limit_reset") or None),
-        usage=data.optional_usd("usage"),
-        daily=data.optional_usd("usage_daily"),
-        weekly=data.optional_usd("usage_weekly"),
-        monthly=data.optional_usd("usage_monthly"),
-        byok_usage=data.optional_usd("byok_usage"),
-        created_at=data.moment("created_at"),
-        expires_at=data.moment("expires_at"),
-        last_used_at=data.moment("last_used_at"),
+        usage=spent_or_unknown(data, "usage", noted),
+        daily=spent_or_unknown(data, "usage_daily", noted),
+        weekly=spent_or_unknown(data, "usage_weekly", noted),
+        monthly=spent_or_unknown(data, "usage_monthly", noted),
+        byok_usage=spent_or_unknown(data, "byok_usage", noted),
+        created_at=moment_or_unknown(data, "created_at", noted),
+        expires_at=moment_or_unknown(data, "expires_at", noted),
+        last_used_at=moment_or_unknown(data, "last_used_at", noted),
         workspace=data.text("workspace_id"),
     )

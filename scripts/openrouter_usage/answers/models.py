@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from openrouter_usage.answers.fields import Fields
+from openrouter_usage.answers.left_out import LeftOut, Rows
 from openrouter_usage.errors import BadAnswer, InvalidValue
 from openrouter_usage.exactjson import Json
 from openrouter_usage.money import EXACT, subtract, usd
@@ -64,15 +65,24 @@ _ANSWER_PRICES = ("completion", "internal_reasoning")
 _PRICED = (*_PROMPT_PRICES, *_ANSWER_PRICES, "request", "input_cache_read", "overrides", "discount")
 
 
-def read_models(answer: Json) -> list[Model]:
+def read_models(answer: Json) -> Rows[Model]:
     """Read the body of GET /models; a model that is not understood is left out, its price is unknown then."""
-    models = []
-    for data in Fields(answer, "/models").each("data"):
+    models: list[Model] = []
+    left_out: list[LeftOut] = []
+    for value in _listed(answer):
         try:
-            models.append(_model(data))
-        except BadAnswer:
-            continue
-    return models
+            models.append(_model(Fields(value, "/models (data)")))
+        except BadAnswer as error:
+            left_out.append(LeftOut(error.message))
+    return Rows.of(models, left_out)
+
+
+def _listed(answer: Json) -> list[Json]:
+    fields = Fields(answer, "/models")
+    data = fields.get("data")
+    if not isinstance(data, list):
+        raise fields.wrong("data", "a list was expected")
+    return data
 
 
 def _model(data: Fields) -> Model:
@@ -166,10 +176,12 @@ def compact(answer: Json) -> Json:
     """Keep of a price list what `read_models` reads: a tenth of its size, for the disk."""
     kept: list[Json] = []
     names = ("id", "canonical_slug", "name", "context_length", "supported_parameters", "alias_target")
-    for data in Fields(answer, "/models").each("data"):
+    for value in _listed(answer):
         try:
+            data = Fields(value, "/models (data)")
             pricing = data.within("pricing")
         except BadAnswer:
+            kept.append(None)  # so that it is counted among what is left out when this is read
             continue
         prices: dict[str, Json] = {name: pricing.get(name) for name in _PRICED if name in pricing}
         top = data.get("top_provider")

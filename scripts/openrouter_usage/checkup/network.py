@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from openrouter_usage.answers.account import read_activity, read_credits
 from openrouter_usage.answers.fields import Fields
 from openrouter_usage.answers.key import read_key
+from openrouter_usage.answers.left_out import left_out_of, told
 from openrouter_usage.answers.models import read_models
 from openrouter_usage.checkup.keys import found_key
 from openrouter_usage.checkup.runner import Check, run_all
 from openrouter_usage.credentials import ApiKey
 from openrouter_usage.diagnosis.network import Asked, Surroundings
-from openrouter_usage.errors import NotFound, OpenRouterUsageError, TimedOut
+from openrouter_usage.errors import BadAnswer, NotFound, OpenRouterUsageError, TimedOut
 from openrouter_usage.exactjson import Json
 from openrouter_usage.settings import DEFAULT_BASE_URL, BaseUrl, Settings
 
@@ -147,9 +148,11 @@ def _timed(transport: Transport, request: Request, asked: Asked, timeout_s: floa
         if answer.status >= 300:
             raise refusal(answer.status, answer.body, request.path, request.key, answer.limit)
         value = parsed(answer, request.path)
-        if asked.endpoint == "GET /key":
-            return asked._replace(info=read_key(value))
-        _READERS[asked.endpoint](value)
+        info = read_key(value) if asked.endpoint == "GET /key" else None
+        found = info or _READERS[asked.endpoint](value)
+        asked = asked._replace(info=info)
+        if left_out_of(found):
+            raise BadAnswer(told(left_out_of(found), "row or figure"), hint="the rest is used; see the newest version")
         return asked
     except OpenRouterUsageError as error:
         return asked._replace(error=error)

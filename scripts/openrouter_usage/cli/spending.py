@@ -108,7 +108,13 @@ class Spending:
         """What OpenRouter did not answer."""
         names = {"breakdown": "breakdown", "zone": "zone_today", "today": "account_today"}
         found = [(names[name], answer) for name, answer in self._answers.items() if isinstance(answer, Gap)]
-        return (*(gap._replace(part=part) for part, gap in found), *(self._found.gaps if self._found else ()))
+        short = [
+            Gap.of_left_out(names[name], answer.left_out, "row")
+            for name, answer in self._answers.items()
+            # What was left out of today's sum is named with that.
+            if isinstance(answer, Analytics) and answer.left_out and name != "today"
+        ]
+        return (*(gap._replace(part=part) for part, gap in found), *short, *(self._found.gaps if self._found else ()))
 
     def notes(self, parts: Parts) -> tuple[str, ...]:
         """Say how old answers are that OpenRouter had kept, if the summary uses them."""
@@ -128,7 +134,7 @@ class Spending:
         """Add what the account has spent today, where nobody had asked for it yet."""
         answer = self._answers.get("today")
         if parts.today is None and isinstance(answer, Analytics):
-            return parts._replace(today=TodaySpend(answer.total, answer.truncated))
+            return parts._replace(today=TodaySpend(answer.total, answer.truncated, answer.left_out))
         return parts
 
     def breakdown(self, parts: Parts) -> Breakdown | None:

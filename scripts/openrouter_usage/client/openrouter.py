@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from openrouter_usage.answers.analytics import Analytics
     from openrouter_usage.answers.generation import Generation
     from openrouter_usage.answers.key import KeyInfo
+    from openrouter_usage.answers.left_out import Rows
     from openrouter_usage.client.transport import Answer, Request, Transport
 
 _SHORTEST = timedelta(seconds=1)  # at midnight the day is empty, and a range that is empty is refused
@@ -67,7 +68,7 @@ class OpenRouter:
 
         return read_credits(answer)
 
-    def activity(self, key_hash: str = "") -> list[ActivityRow]:
+    def activity(self, key_hash: str = "") -> Rows[ActivityRow]:
         """Ask GET /activity for the last 30 completed UTC days, of one key if need be; needs a management key."""
         answer = self._get("/activity", *([("api_key_hash", key_hash)] if key_hash else []))
         from openrouter_usage.answers.account import read_activity
@@ -90,7 +91,7 @@ class OpenRouter:
         found = self.analytics(Period(today(now).start, now, "today"))
         from openrouter_usage.answers.account import TodaySpend
 
-        return TodaySpend(found.total, found.truncated)
+        return TodaySpend(found.total, found.truncated, found.left_out)
 
     def analytics(self, period: Period, *dimensions: str, by_day: bool = False, key_hash: str = "") -> Analytics:
         """Ask POST /analytics/query what the account spent in a period, 365 days back at most; needs a management key.

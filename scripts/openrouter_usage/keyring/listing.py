@@ -13,11 +13,15 @@ MOST_PAGES = 1_000
 
 
 class Listing(NamedTuple):
-    """The keys that were found, what could not be read, and whether a page of keys is among that."""
+    """The keys that were found, what could not be read, and whether keys are among that.
+
+    Of the keys that are there `figures` could not be used, and are unknown.
+    """
 
     keys: tuple[KeyRecord, ...]
     gaps: tuple[str, ...]
     has_holes: bool = False
+    figures: tuple[str, ...] = ()
 
 
 def list_keys(client: Management) -> Listing:
@@ -25,21 +29,24 @@ def list_keys(client: Management) -> Listing:
     found: dict[str, KeyRecord] = {}
     gaps: list[str] = []
     holes: list[str] = []
+    figures: dict[str, None] = {}
     workspaces = _workspaces(client, gaps)
     unread = list(workspaces)
     for workspace in workspaces:
         try:
-            holes += _read_workspace(client, workspace, found)
+            holes += _read_workspace(client, workspace, found, figures)
             unread.remove(workspace)
         except OpenRouterUsageError as error:
             if unread == workspaces and workspace == workspaces[-1] and not found:
                 raise
             holes.append(f"keys of workspace {named(workspace or 'default')}: {error.message}")
     keys = sorted(found.values(), key=lambda key: (key.name.casefold(), key.hash))
-    return Listing(tuple(keys), (*gaps, *holes), bool(holes))
+    return Listing(tuple(keys), (*gaps, *holes), bool(holes), tuple(figures))
 
 
-def _read_workspace(client: Management, workspace: str, found: dict[str, KeyRecord]) -> list[str]:
+def _read_workspace(
+    client: Management, workspace: str, found: dict[str, KeyRecord], figures: dict[str, None]
+) -> list[str]:
     """Add the keys of a workspace, and give what of them is not understood; what is found before a failure stays."""
     problems: dict[str, None] = {}
     offset = 0
@@ -48,6 +55,7 @@ def _read_workspace(client: Management, workspace: str, found: dict[str, KeyReco
         known = len(found)
         found.update((key.hash or key.label, key) for key in page.keys)
         problems |= dict.fromkeys(page.problems)
+        figures |= dict.fromkeys(page.figures)
         # Only a page with nothing new is surely the last: how many keys a page holds is OpenRouter's to change.
         if len(found) == known:
             return list(problems)

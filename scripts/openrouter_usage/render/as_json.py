@@ -64,7 +64,10 @@ def summary_data(summary: Summary, now: datetime) -> Json:
             {"about": fact.code, "text": fact.text, "usd": list(fact.amounts)} for fact in summary.explanation
         ],
         "partial": summary.is_partial,
-        "missing": [{"part": g.part, "code": g.code, "message": g.message, "hint": g.hint} for g in summary.gaps],
+        "missing": [
+            {"part": g.part, "code": g.code, "message": g.message, "hint": g.hint, "left_out": g.number}
+            for g in summary.gaps
+        ],
     }
 
 

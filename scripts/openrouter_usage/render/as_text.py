@@ -62,7 +62,8 @@ def _marks_today(summary: Summary) -> bool:
 
 
 def _totals(summary: Summary) -> list[str]:
-    if all(window.usage is None for window in summary.windows):
+    is_told = any(gap.part == "key" and gap.number for gap in summary.gaps)
+    if all(window.usage is None for window in summary.windows) and not is_told:
         return []
     mark = "*" if _marks_today(summary) else ""
     names = ("Today", "Week", "Month")
@@ -193,4 +194,5 @@ def _unattributed(amount: Decimal) -> str:
 
 def _gap(gap: Gap) -> str:
     remedy = f" ({gap.hint})" if gap.hint else ""
-    return f"{_PARTS.get(gap.part, gap.part)} unavailable: {gap.message}{remedy}"
+    state = "incomplete" if gap.number else "unavailable"
+    return f"{_PARTS.get(gap.part, gap.part)} {state}: {gap.message}{remedy}"

@@ -61,7 +61,8 @@ def notes(synced: Synced) -> list[str]:
     if synced.gaps:
         found.append(f"{spoken_stretches(synced.gaps)} not known; {_way_out(synced)}")
     if synced.untold:
-        found.append(f"{spoken_stretches(list(synced.untold))} not archived: OpenRouter cut its answers short")
+        why = "OpenRouter cut its answers short, or a row cannot be used"
+        found.append(f"{spoken_stretches(list(synced.untold))} not archived: {why}")
     if synced.damaged:
         first = f"{'' if synced.damaged == 1 else 'the first '}at byte {synced.first_damaged:,}"
         found.append(f"{plural(synced.damaged, 'damaged line')} of the archive not counted, {first}")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import date, datetime
 from decimal import Decimal
 
+from openrouter_usage.answers import left_out
 from openrouter_usage.answers.account import ActivityRow, Credits, TodaySpend
 from openrouter_usage.answers.key import KeyInfo, Limit, Spend
+from openrouter_usage.answers.left_out import LeftOut, left_out_of
 from openrouter_usage.answers.parts import Gap, Parts
 from openrouter_usage.money import ZERO, format_usd, subtract
 from openrouter_usage.period import NOTABLE_SKEW_S, Period, clock_off, month, resets_at, today, week
@@ -59,7 +61,7 @@ def build_summary(
         expires_at=key.expires_at if key else None,
         breakdown=asked or _breakdown(local, windows, rows if is_usual else None, now, days=days, top=top, by=by),
         zone_day=zone_day,
-        gaps=(*_needed(_gaps(parts), asked), *more_gaps),
+        gaps=(*_needed(_gaps(parts), asked), *(_impossible(parts, windows) if whole_account else ()), *more_gaps),
         notes=(*balance_notes, *_notes(parts, local_day, has_ledger=local is not None)),
     )
 
@@ -85,9 +87,33 @@ def _account_window(period: Period, parts: Parts) -> Window:
     rows = () if period.first_day == this_day else parts.activity
     if not isinstance(running, TodaySpend) or running.truncated or rows is None or isinstance(rows, Gap):
         return Window(period, None, None, source)
+    # A sum without one of its rows is no sum: which rows are missing is known by their day, if that could be read.
+    days = left_out.days_of(left_out_of(rows))
+    if running.left_out or any(day is None or period.first_day <= day < this_day for day in days):
+        return Window(period, None, None, source)
     completed = (row.usage for row in rows if period.first_day <= row.day < this_day)
     usage = sum(completed, NOTHING) + running.usage
+    if usage.cost < 0 or usage.byok_cost < 0:
+        return Window(period, None, None, source)  # `_impossible` says so
     return Window(period, usage.cost, usage.byok_cost, source)
+
+
+def _impossible(parts: Parts, windows: tuple[Window, ...]) -> list[Gap]:
+    """Name the windows of a whole account whose sum is below zero: single rows may be, all of them cannot."""
+    if not isinstance(parts.today, TodaySpend) or parts.today.truncated or left_out_of(parts.today):
+        return []
+    rows = parts.activity
+    if rows is None or isinstance(rows, Gap) or left_out_of(rows):
+        rows = ()
+    found = []
+    for window in windows:
+        if window.usage is None:
+            sums = [row.usage for row in rows if window.period.first_day <= row.day < parts.taken_at.date()]
+            usage = sum(sums, NOTHING) + parts.today.usage
+            if usage.cost < 0 or usage.byok_cost < 0:
+                why = f"{window.source} adds up to less than nothing for {window.period.label}, which cannot be"
+                found.append(LeftOut(why))
+    return [Gap.of_left_out("today", found, "figure")] if found else []
 
 
 def _balance(parts: Parts, key: KeyInfo | None) -> tuple[Credits | None, list[str]]:
@@ -140,6 +166,15 @@ def _gaps(parts: Parts) -> tuple[Gap, ...]:
     gaps = [gap for gap in parts.gaps if parts.managed or gap.part != "credits" or gap.code != "forbidden"]
     if isinstance(parts.today, TodaySpend) and parts.today.truncated:
         gaps.append(Gap("today", "truncated", "OpenRouter cut its answer short", "", 5))
+    # A management key's own counters are not shown.
+    is_shown = isinstance(parts.key, KeyInfo) and not parts.key.is_management_key
+    for part, answer, noun in (
+        ("key", parts.key if is_shown else None, "figure"),
+        ("activity", parts.activity, "row"),
+        ("today", parts.today, "row"),
+    ):
+        if left_out_of(answer):
+            gaps.append(Gap.of_left_out(part, left_out_of(answer), noun))
     return tuple(gaps)
 
 

@@ -101,8 +101,9 @@ def _list(options: Namespace) -> int:
     listing = list_keys(open_management(load_managing(PROGRAM), options.timeout))
     now = datetime.now(UTC)
     if options.json:
-        data: dict[str, Json] = {"keys": [key_data(key, now) for key in listing.keys], "partial": bool(listing.gaps)}
-        write(envelope("keys", now, data, notes=listing.gaps))
+        notes = (*listing.gaps, *listing.figures)
+        data: dict[str, Json] = {"keys": [key_data(key, now) for key in listing.keys]}
+        write(envelope("keys", now, {**data, "partial": bool(notes), "left_out": len(notes)}, notes=notes))
     else:
         write(_listed(listing, now))
     return 0
@@ -111,7 +112,9 @@ def _list(options: Namespace) -> int:
 def _listed(listing: Listing, now: datetime) -> str:
     lines = [f"🔑 {plural(len(listing.keys), 'key')} (spent by each key; windows are UTC)"]
     lines += [line for key in listing.keys for line in key_lines(key, now)]
-    return "\n".join([*lines, *(f"⚠ not read: {safe(gap, 300)}" for gap in listing.gaps)]) + "\n"
+    lines += [f"⚠ not read: {safe(gap, 300)}" for gap in listing.gaps]
+    lines += [f"⚠ left out, and unknown: {safe(figure, 300)}" for figure in listing.figures]
+    return "\n".join(lines) + "\n"
 
 
 def _create(options: Namespace) -> int:

@@ -16,7 +16,7 @@ from openrouter_usage.money import format_usd, ratio, rounded
 from openrouter_usage.period import UTC, iso
 from openrouter_usage.pricing import PriceList, list_cost, per_million
 from openrouter_usage.render.as_json import envelope
-from openrouter_usage.text import ago, named
+from openrouter_usage.text import ago, named, plural
 from openrouter_usage.tracker.estimate import load_price_list
 
 EXAMPLES = """examples:
@@ -66,11 +66,14 @@ def run(options: Namespace) -> int:
     shown = found[: options.cheapest or options.top]
     if options.json:
         data: dict[str, Json] = {"models": [_data(model) for model in shown], "more": len(found) - len(shown)}
+        data |= {"partial": bool(prices.left_out), "left_out": prices.left_out}
         write(envelope("models", now, {**data, "prices_of": iso(prices.fetched_at)}))
         return 0
     lines = [_line(model) for model in shown] or ["No model matches."]
     if not options.cheapest and len(found) > len(shown):
         lines.append(f"... and {len(found) - len(shown):,} more")
+    if prices.left_out:
+        lines.append(f"⚠ {plural(prices.left_out, 'model')} left out: what OpenRouter says of them is not understood")
     write("\n".join([*lines, _age(prices, now)]) + "\n")
     return 0
 

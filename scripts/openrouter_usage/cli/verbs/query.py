@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from openrouter_usage.answers.generation import Generation
+from openrouter_usage.answers.left_out import told
 from openrouter_usage.cli.books import open_ledger
 from openrouter_usage.cli.output import write
 from openrouter_usage.cli.parser import Parser, checked, whole_number, without_keys
@@ -67,10 +68,15 @@ def run(options: Namespace) -> int:
 
         done = record(open_ledger("cost_tracker.py query"), generation, now)
     if options.json:
-        write(envelope("generation", now, _data(generation, done)))
+        write(envelope("generation", now, _data(generation, done), notes=_notes(generation)))
     else:
-        write("\n".join([*_lines(generation), *_recorded(done)]) + "\n")
+        notes = [f"⚠ {note}" for note in _notes(generation)]
+        write("\n".join([*_lines(generation), *_recorded(done), *notes]) + "\n")
     return 0
+
+
+def _notes(generation: Generation) -> list[str]:
+    return [told(generation.left_out, "field")] if generation.left_out else []
 
 
 def _data(generation: Generation, done: Recorded | None) -> dict[str, Json]:
@@ -78,7 +84,7 @@ def _data(generation: Generation, done: Recorded | None) -> dict[str, Json]:
     data: dict[str, Json] = {}
     for field in fields(generation):
         name, value = field.name, getattr(generation, field.name)
-        if name != "sent":
+        if name not in ("sent", "left_out"):
             is_money = isinstance(value, Decimal) or name in ("usage", "upstream_cost", "cache_discount")
             data[f"{name}_usd" if is_money else name] = iso(value) if isinstance(value, datetime) else value
     data |= {"recorded": done and done.is_new, "completed": done and done.is_completed}
