@@ -29,7 +29,7 @@ LOCKED := --constraint constraints.txt
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check storm page validate lint types bench docs sandbox lock clean
+.PHONY: help demo test check storm mutants page validate lint types bench docs sandbox lock clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,9 @@ check: lint types test ## what CI runs: lint, types and tests
 
 storm: $(VENV)/.dev ## the full-size runs, some minutes; ARGS="-k clean" for some of them
 	@"$(PY)" -m pytest -m storm --timeout 1800 $(ARGS)
+
+mutants: $(VENV)/.dev ## break what counts money and see whether a test notices, an hour; ARGS="--count 20 --only money"
+	@PYTHONPATH=.:scripts "$(PY)" -m tests.mutation $(ARGS)
 
 page: $(VENV)/.dev .tools/.page ## the report in a headless Chromium, with axe; screenshots go to .tools/shots
 	@PAGE_SHOTS=.tools/shots "$(PY)" -m pytest --timeout 600 tests/test_report_browser.py $(ARGS)

@@ -1,0 +1,414 @@
+"""Breaks the modules that count money, one line at a time, and asks whether a test notices: `make mutants`.
+
+A mutant is a copy of a module with one change: a comparison, an operator, a number, a default, a condition, or a statement
+left out. It lives in a copy of the repository in a temporary folder, and is killed when one of the tests that are about
+its module fails, or does not come to an end. What lives is printed: either a test is missing, or the change makes no
+difference; those are listed below with the reason.
+
+The choice of mutants depends on `--seed` alone, so the same ones are made anywhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import os
+import queue
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+HOUSE = "scripts/openrouter_usage"
+# Each module with the tests that are about it, the quickest first: the first failure ends a run.
+TARGETS = {
+    "pricing": ("test_pricing", "test_model_names", "test_what_if", "test_fallback"),
+    "asked": ("test_pricing",),
+    "budget": ("test_budget",),
+    "tracker/booking": ("test_session", "test_streams", "test_known_better", "test_calls"),
+    "tracker/settling": ("test_query", "test_tracker", "test_known_better", "test_calls"),
+    "ledger/sums": ("test_sums", "test_ledger_truth"),
+    "index/vector": ("test_index_blocks", "test_sums", "test_ledger_truth"),
+    "index/query": ("test_sums", "test_cli_stats", "test_ledger_truth"),
+    "entry": ("test_entry", "test_sums", "test_tracker"),
+    "usage": ("test_report", "test_sums", "test_index_blocks"),
+    "money": ("test_money", "test_report", "test_pricing"),
+}
+# What nobody can tell from the original, by module and change, with the reason.
+EQUIVALENT: dict[tuple[str, str], str] = {}
+MOST_ALIVE = Decimal("0.05")
+
+COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
+}  # fmt: skip
+ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult,
+    ast.Pow: ast.Mult, ast.LShift: ast.RShift, ast.RShift: ast.LShift, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
+}  # fmt: skip
+NAMES = {"max": "min", "min": "max", "any": "all", "all": "any", "_UP": "_DOWN", "_DOWN": "_UP", "add": "subtract"}
+METHODS = {"add": "subtract", "subtract": "add", "multiply": "add", "ceil": "floor", "floor": "ceil"}
+TELLING = {"debug", "info", "warning", "complain"}
+
+
+# -- making mutants --------------------------------------------------------------------------------------------------
+
+
+class Mutator(ast.NodeTransformer):
+    """Finds every change that can be made to a module, and makes the one of the number that is wanted."""
+
+    def __init__(self, wanted: int = -1) -> None:
+        self.wanted = wanted
+        self.found: list[tuple[int, str]] = []
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        for change in changes(node):
+            number = len(self.found)
+            self.found.append((_line(node), f"{_short(node)}  ->  {_short(change)}"))
+            if number == self.wanted:
+                return ast.copy_location(change, node)
+        return self._inside(node)
+
+    def _inside(self, node: ast.AST) -> ast.AST:
+        """Go on within a node, but not into what says nothing or only says what is wrong."""
+        if isinstance(node, (ast.Import, ast.ImportFrom, ast.JoinedStr, ast.Raise)) or is_talk(node):
+            return node
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return node
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            node.args.defaults = [self.visit(each) for each in node.args.defaults]  # type: ignore[misc]
+            node.args.kw_defaults = [each and self.visit(each) for each in node.args.kw_defaults]  # type: ignore[misc]
+            node.body = [self.visit(each) for each in node.body]  # type: ignore[misc]
+            return node
+        if isinstance(node, ast.ClassDef):
+            node.body = [self.visit(each) for each in node.body]  # type: ignore[misc]
+            return node
+        if isinstance(node, ast.AnnAssign):
+            node.value = node.value and self.visit(node.value)  # type: ignore[assignment]
+            return node
+        return self.generic_visit(node)
+
+
+def _line(node: ast.AST) -> int:
+    return node.iter.lineno if isinstance(node, ast.comprehension) else int(getattr(node, "lineno", 0))
+
+
+def _short(node: ast.AST) -> str:
+    """What stands there, on one line; of a condition its test alone."""
+    if isinstance(node, ast.Pass):
+        return "nothing"
+    word = type(node).__name__.lower() + " " if isinstance(node, (ast.If, ast.While)) else ""
+    line = word + " ".join(ast.unparse(node.test if isinstance(node, (ast.If, ast.While)) else node).split())
+    return line if len(line) <= 100 else f"{line[:99]}…"
+
+
+def is_talk(node: ast.AST) -> bool:
+    """A docstring, or a call that only tells somebody something."""
+    if not isinstance(node, ast.Expr):
+        return False
+    if isinstance(node.value, ast.Constant):
+        return True
+    called = node.value.func if isinstance(node.value, ast.Call) else None
+    return getattr(called, "attr", getattr(called, "id", "")) in TELLING
+
+
+def changes(node: ast.AST) -> Iterator[ast.AST]:
+    """Everything that can be put in the place of one node."""
+    kind = CHANGES.get(type(node))
+    if kind is not None and not is_talk(node):
+        yield from kind(node)
+
+
+def _comparison(node: ast.Compare) -> Iterator[ast.AST]:
+    for at, operator in enumerate(node.ops):
+        changed = copy.deepcopy(node)
+        changed.ops[at] = COMPARISONS[type(operator)]()
+        yield changed
+
+
+def _arithmetic(node: ast.BinOp | ast.AugAssign) -> Iterator[ast.AST]:
+    if type(node.op) in ARITHMETIC and not _is_text(node):
+        changed = copy.deepcopy(node)
+        changed.op = ARITHMETIC[type(node.op)]()
+        yield changed
+    if isinstance(node, ast.AugAssign):
+        yield ast.Pass()
+
+
+def _is_text(node: ast.BinOp | ast.AugAssign) -> bool:
+    """A text is put together: to change that is no question of arithmetic."""
+    parts = (node.left, node.right) if isinstance(node, ast.BinOp) else (node.value,)
+    return any(isinstance(part, ast.JoinedStr) or isinstance(getattr(part, "value", None), (str, bytes)) for part in parts)
+
+
+def _constant(node: ast.Constant) -> Iterator[ast.AST]:
+    if isinstance(node.value, bool):
+        yield ast.Constant(not node.value)
+    elif isinstance(node.value, int):
+        yield ast.Constant(node.value + 1)
+
+
+def _both(node: ast.BoolOp) -> Iterator[ast.AST]:
+    changed = copy.deepcopy(node)
+    changed.op = ast.Or() if isinstance(node.op, ast.And) else ast.And()
+    yield changed
+    if len(node.values) == 2:
+        yield copy.deepcopy(node.values[0])
+        yield copy.deepcopy(node.values[1])
+
+
+def _unary(node: ast.UnaryOp) -> Iterator[ast.AST]:
+    if isinstance(node.op, (ast.Not, ast.USub)):
+        yield copy.deepcopy(node.operand)
+
+
+def _either(node: ast.IfExp) -> Iterator[ast.AST]:
+    changed = copy.deepcopy(node)
+    changed.body, changed.orelse = changed.orelse, changed.body
+    yield changed
+
+
+def _condition(node: ast.If | ast.While) -> Iterator[ast.AST]:
+    if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+        return
+    changed = copy.deepcopy(node)
+    changed.test = ast.UnaryOp(ast.Not(), changed.test)
+    yield changed
+
+
+def _call(node: ast.Call) -> Iterator[ast.AST]:
+    func = node.func
+    if isinstance(func, ast.Name) and func.id in NAMES:
+        yield _renamed(node, ast.Name(NAMES[func.id], ast.Load()))
+    elif isinstance(func, ast.Name) and func.id == "Decimal" and node.args and _is_number(node.args[0]):
+        changed = copy.deepcopy(node)
+        changed.args = [ast.Constant(str(Decimal(node.args[0].value) * 2 or 1))]  # type: ignore[attr-defined]
+        yield changed
+    elif isinstance(func, ast.Attribute) and func.attr in METHODS and len(node.args) == 2:
+        yield _renamed(node, ast.Attribute(func.value, METHODS[func.attr], ast.Load()))
+    elif isinstance(func, ast.Attribute) and func.attr in ("copy_negate", "minus") and len(node.args) < 2:
+        yield copy.deepcopy(node.args[0] if node.args else func.value)
+    elif isinstance(func, ast.Attribute) and func.attr == "copy_abs":
+        yield copy.deepcopy(func.value)
+
+
+def _renamed(node: ast.Call, func: ast.expr) -> ast.Call:
+    changed = copy.deepcopy(node)
+    changed.func = func
+    return changed
+
+
+def _is_number(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value[:1].isdigit()
+
+
+def _name(node: ast.Name) -> Iterator[ast.AST]:
+    if node.id in ("_UP", "_DOWN") and isinstance(node.ctx, ast.Load):
+        yield ast.Name(NAMES[node.id], ast.Load())
+
+
+def _statement(node: ast.Expr | ast.Raise) -> Iterator[ast.AST]:
+    if isinstance(node, ast.Raise) or isinstance(node.value, ast.Call):
+        yield ast.Pass()
+
+
+def _filter(node: ast.comprehension) -> Iterator[ast.AST]:
+    for at in range(len(node.ifs)):
+        changed = copy.deepcopy(node)
+        del changed.ifs[at]
+        yield changed
+
+
+CHANGES: dict[type[ast.AST], Callable[..., Iterator[ast.AST]]] = {
+    ast.Compare: _comparison, ast.BinOp: _arithmetic, ast.AugAssign: _arithmetic, ast.Constant: _constant,
+    ast.BoolOp: _both, ast.UnaryOp: _unary, ast.IfExp: _either, ast.If: _condition, ast.While: _condition,
+    ast.Call: _call, ast.Name: _name, ast.Expr: _statement, ast.Raise: _statement, ast.comprehension: _filter,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change of one module."""
+
+    module: str
+    number: int
+    line: int
+    change: str
+
+    @property
+    def path(self) -> str:
+        """The module's file."""
+        return f"{HOUSE}/{self.module}.py"
+
+    def source(self) -> str:
+        """The module with the change made."""
+        tree = ast.parse((ROOT / self.path).read_text(encoding="utf-8"))
+        return ast.unparse(ast.fix_missing_locations(Mutator(self.number).visit(tree))) + "\n"
+
+    def __str__(self) -> str:
+        """Where it is, and what it is."""
+        return f"{self.module}.py:{self.line}: {self.change}"
+
+
+def all_mutants(modules: Sequence[str]) -> list[Mutant]:
+    """Every mutant of some modules, without those that nobody can tell from the original."""
+    found = []
+    for module in modules:
+        mutator = Mutator()
+        mutator.visit(ast.parse((ROOT / HOUSE / f"{module}.py").read_text(encoding="utf-8")))
+        found += [Mutant(module, number, *where) for number, where in enumerate(mutator.found)]
+    return [mutant for mutant in found if (mutant.module, mutant.change) not in EQUIVALENT]
+
+
+def chosen(mutants: Sequence[Mutant], count: int, seed: int) -> list[Mutant]:
+    """Some mutants, of each module as large a part, in an order that mixes the modules."""
+    order = random.Random(seed)
+    shuffled = order.sample(mutants, len(mutants))
+    by_module: dict[str, list[Mutant]] = {}
+    for mutant in shuffled:
+        by_module.setdefault(mutant.module, []).append(mutant)
+    # Each mutant's place within its module, as a part of it: the lowest of all are an even share of every module.
+    placed = [(at / len(found), mutant) for found in by_module.values() for at, mutant in enumerate(found)]
+    return [mutant for _, mutant in sorted(placed, key=lambda pair: pair[0])][:count]
+
+
+# -- asking the tests ------------------------------------------------------------------------------------------------
+
+
+class Copy:
+    """A copy of the repository, in which one mutant lives at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        # Beside it, not in it: no ledger is kept within a skill's own folder.
+        self.scratch = folder.with_name(f"{folder.name}-scratch")
+        listed = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True
+        ).stdout.decode()
+        for name in filter(None, listed.split("\0")):
+            if (ROOT / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+        if (ROOT / ".venv").exists():
+            (folder / ".venv").symlink_to((ROOT / ".venv").resolve())
+
+    def run(self, tests: Sequence[str], timeout_s: float) -> str:
+        """Run some tests: "passed", "failed", or "timeout", which is a failure as well."""
+        names = [f"tests/{name}.py" for name in tests]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", f"--basetemp={self.scratch}", *names]
+        # Bytecode of the mutant before would be taken for the one that is there now; CI makes hypothesis repeat itself.
+        env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "CI": "1"}
+        process = subprocess.Popen(
+            command, cwd=self.folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            self.said = process.communicate(timeout=timeout_s)[0].decode(errors="replace")
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            return "timeout"
+        return "passed" if process.returncode == 0 else "failed"
+
+    def judge(self, mutant: Mutant, timeout_s: float) -> str:
+        """Let a mutant live in the copy for as long as its tests run."""
+        path = self.folder / mutant.path
+        path.write_text(mutant.source(), encoding="utf-8")
+        try:
+            return self.run(TARGETS[mutant.module], timeout_s)
+        finally:
+            shutil.copy2(ROOT / mutant.path, path)
+
+
+def check_originals(copy_: Copy, modules: Sequence[str], limit_s: float) -> dict[str, float]:
+    """How long the tests of each module take, in seconds; a test that fails anyway would kill every mutant."""
+    taken: dict[str, float] = {}
+    for name in dict.fromkeys(name for module in modules for name in TARGETS[module]):
+        began = time.monotonic()
+        if copy_.run([name], limit_s) != "passed":
+            raise SystemExit(f"{name} fails without a mutant:\n{copy_.said[-3_000:]}")
+        taken[name] = time.monotonic() - began
+        print(f"{name} takes {taken[name]:.0f} s", flush=True)
+    return {module: sum(taken[name] for name in TARGETS[module]) for module in modules}
+
+
+def hunt(mutants: Sequence[Mutant], copies: Sequence[Copy], timeouts_s: dict[str, float], until: float) -> dict[Mutant, str]:
+    """Judge mutants in several copies at once, until a moment of the monotonic clock; nobody knows of the rest."""
+    waiting: queue.SimpleQueue[Mutant] = queue.SimpleQueue()
+    for mutant in mutants:
+        waiting.put(mutant)
+    verdicts: dict[Mutant, str] = {}
+
+    def work(copy_: Copy) -> None:
+        while time.monotonic() < until:
+            try:
+                mutant = waiting.get_nowait()
+            except queue.Empty:
+                return
+            verdicts[mutant] = copy_.judge(mutant, timeouts_s[mutant.module])
+            sign = "ALIVE " if verdicts[mutant] == "passed" else "killed"
+            print(f"{len(verdicts):>4}/{len(mutants)} {sign} {mutant}", flush=True)
+
+    threads = [threading.Thread(target=work, args=(copy_,)) for copy_ in copies]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return verdicts
+
+
+def report(verdicts: dict[Mutant, str], left: int) -> int:
+    """Print what lives; 1 when that is too much."""
+    alive = [mutant for mutant, verdict in verdicts.items() if verdict == "passed"]
+    print()
+    for module in sorted({mutant.module for mutant in verdicts}):
+        own = [mutant for mutant in verdicts if mutant.module == module]
+        print(f"{module:<18} {len(own):>4} mutants, {sum(mutant in alive for mutant in own):>3} alive")
+    share = Decimal(len(alive)) / max(1, len(verdicts))
+    print(f"{len(alive)} of {len(verdicts)} mutants live ({share:.1%}); at most {MOST_ALIVE:.0%} may")
+    if left:
+        print(f"{left} mutants were not judged: the time was up")
+    for mutant in sorted(alive, key=str):
+        print(f"  {mutant}")
+    return int(share >= MOST_ALIVE)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Make mutants, ask the tests, and say what lives."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=150, help="how many mutants (150); 0 for all there are")
+    parser.add_argument("--seed", type=int, default=1, help="which ones (1)")
+    parser.add_argument("--only", action="append", choices=TARGETS, help="of this module; again for more")
+    parser.add_argument("--jobs", type=int, default=2, help="how many at once (2)")
+    parser.add_argument("--minutes", type=float, default=60, help="when to stop at the latest (60)")
+    parser.add_argument("--list", action="store_true", help="name the mutants and run nothing")
+    options = parser.parse_args(argv)
+    modules = options.only or list(TARGETS)
+    every = all_mutants(modules)
+    mutants = chosen(every, options.count or len(every), options.seed)
+    if options.list:
+        print(*mutants, f"{len(mutants)} of {len(every)} mutants", sep="\n")
+        return 0
+    until = time.monotonic() + 60 * options.minutes
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        copies = []
+        for number in range(options.jobs):
+            (Path(folder) / str(number)).mkdir()
+            copies.append(Copy(Path(folder) / str(number)))
+        taken = check_originals(copies[0], [m for m in modules if any(each.module == m for each in mutants)], 900)
+        timeouts = {module: 60 + 5 * seconds for module, seconds in taken.items()}
+        verdicts = hunt(mutants, copies, timeouts, until)
+    return report(verdicts, len(mutants) - len(verdicts))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
