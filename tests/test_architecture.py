@@ -46,6 +46,7 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
     "model_names": ("foundation", set()),
     # the only ones that touch the world; client and ledger never meet
     "files": ("door", set()),
+    "together": ("door", set()),
     "skill": ("door", set()),
     "credentials": ("door", {"files", "skill"}),
     "settings": ("door", {"credentials", "skill"}),

@@ -6,7 +6,6 @@ import re
 
 import pytest
 
-from openrouter_usage.checkup.runner import Check, run_all
 from openrouter_usage.diagnosis import versions
 from openrouter_usage.diagnosis.books import size
 from openrouter_usage.diagnosis.files import Seen, modes
@@ -217,12 +216,3 @@ def test_many_files_make_one_line() -> None:
 )
 def test_bytes_are_written_the_way_people_say_them(count: int, text: str) -> None:
     assert size(count) == text
-
-
-def test_every_check_ends_on_its_own() -> None:
-    def fail() -> int:
-        raise ValueError("x")
-
-    ended = run_all({"good": Check(lambda: 1, 9), "bad": Check(fail, 9)})
-    assert ended["good"].value == 1 and ended["good"].error is None
-    assert ended["bad"].value is None and isinstance(ended["bad"].error, ValueError)

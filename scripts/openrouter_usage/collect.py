@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from openrouter_usage.credentials import ApiKey
 from openrouter_usage.errors import OpenRouterUsageError, TimedOut
 from openrouter_usage.settings import Settings
+from openrouter_usage.together import Ended, nothing, run_together
 
 if TYPE_CHECKING:
     from openrouter_usage.answers.account import ActivityRow
@@ -30,10 +30,6 @@ def connect(settings: Settings, *, timeout_s: float) -> Connect:
 
     transport = Transport(settings.base_url, timeout_s=timeout_s, tls=tls)
     return lambda key: OpenRouter(transport, key)
-
-
-def nothing() -> None:
-    """Do nothing."""
 
 
 def collect(
@@ -101,37 +97,21 @@ def _activity(client: OpenRouter) -> Callable[[], tuple[ActivityRow, ...]]:
 def at_once(
     tasks: Mapping[str, Callable[[], Any]], *, timeout_s: float, meanwhile: Callable[[], None] = nothing
 ) -> dict[str, Any]:
-    """Run tasks in threads and give each one's result, or the Gap it left; bugs are raised."""
-    results: dict[str, Any] = {}
-
-    def run(part: str, task: Callable[[], Any]) -> None:
-        try:
-            results[part] = task()
-        except BaseException as error:  # handed to the caller, who is in the other thread
-            results[part] = error
-
-    threads = [threading.Thread(target=run, args=item, daemon=True) for item in tasks.items()]
-    deadline = time.monotonic() + timeout_s + 1
-    for thread in threads:
-        try:
-            thread.start()
-        except RuntimeError:  # no thread can begin here: their number is limited, or Python is ending
-            thread.run()
-    meanwhile()
-    for thread in (thread for thread in threads if thread.ident is not None):
-        # A name look-up cannot be cut short, so the wait for it is bounded here as well.
-        thread.join(max(0.0, deadline - time.monotonic()))
-    return {part: _found(part, results.get(part)) for part in tasks}
+    """Run tasks at the same time and return each one's result, or the Gap it left; bugs are raised."""
+    # A second more: a request that ends with its time limit says more than "no answer in time".
+    ended = run_together(tasks, wait_s=timeout_s + 1, meanwhile=meanwhile)
+    return {part: _found(part, end) for part, end in ended.items()}
 
 
-def _found(part: str, result: object) -> object:
+def _found(part: str, end: Ended[Any]) -> object:
     """Turn what a task left behind into a result or a Gap."""
     from openrouter_usage.answers.parts import Gap
 
-    if result is None:
-        result = TimedOut("no answer in time", hint="check the network connection")
-    if isinstance(result, OpenRouterUsageError):
-        return Gap.of(part, result)
-    if isinstance(result, BaseException):
-        raise result
-    return result
+    error = end.error
+    if end.value is None and error is None:
+        error = TimedOut("no answer in time", hint="check the network connection")
+    if isinstance(error, OpenRouterUsageError):
+        return Gap.of(part, error)
+    if error is not None:
+        raise error
+    return end.value

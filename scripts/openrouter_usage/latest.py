@@ -6,9 +6,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from openrouter_usage.collect import collect, nothing
+from openrouter_usage.collect import collect
 from openrouter_usage.errors import Denied, OpenRouterUsageError, SettingsError, Unreachable
 from openrouter_usage.settings import Settings
+from openrouter_usage.together import nothing
 
 if TYPE_CHECKING:
     from openrouter_usage.answers.parts import Gap, Parts

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from openrouter_usage.checkup import archive, books, files, keys, limits, network, versions
-from openrouter_usage.checkup.runner import Check, Ended, run_all
 from openrouter_usage.credentials import Credentials, find_credentials
 from openrouter_usage.diagnosis import archive as judged_archive
 from openrouter_usage.diagnosis import books as judged_books
@@ -26,6 +25,7 @@ from openrouter_usage.diagnosis.words import Words
 from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.settings import DEFAULT_BASE_URL, Settings, find_home, ledger_file, parse_base_url
 from openrouter_usage.skill import SKILL_FOLDER
+from openrouter_usage.together import Ended, run_together
 
 # A large ledger whose index is gone is read whole.
 _LONGEST_LOOK_S = 120.0
@@ -56,13 +56,12 @@ def check_up(
     environ, home = dict(os.environ), find_home()
     place = _Place(environ, home, skill_folder, words_for(environ, home, is_shared=is_shared), now)
     asked: list[Asked] = []
-    checks = {name: Check(look, _LONGEST_LOOK_S) for name, look in _local(place).items()}
+    checks = _local(place)
+    checks["network"] = lambda: _network(place, asked, is_offline=is_offline, timeout_s=timeout_s)
     # Asked twice at most: what a key turns out to be decides what else it can be asked.
-    checks["network"] = Check(
-        lambda: _network(place, asked, is_offline=is_offline, timeout_s=timeout_s), 2 * timeout_s + 5
-    )
-    ended = run_all(checks)
-    told = [finding for name, end in ended.items() for finding in _told(name, end, checks[name].wait_s, place.words)]
+    wait_s = max(_LONGEST_LOOK_S, 0 if is_offline else 2 * timeout_s + 5)
+    ended = run_together(checks, wait_s=wait_s)
+    told = [finding for name, end in ended.items() for finding in _told(name, end, wait_s, place.words)]
     return Checkup(ordered(told), list(asked))
 
 
@@ -152,7 +151,7 @@ def _told(name: str, ended: Ended[list[Finding]], waited_s: float, words: Words)
     return [of_bug(area, _where(ended.error))]
 
 
-def _where(error: Exception) -> str:
+def _where(error: BaseException) -> str:
     """Name the kind of an error and the place it was raised; its words may hold anything, and stay away."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""

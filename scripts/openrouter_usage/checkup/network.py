@@ -12,12 +12,12 @@ from openrouter_usage.answers.key import read_key
 from openrouter_usage.answers.left_out import left_out_of, told
 from openrouter_usage.answers.models import read_models
 from openrouter_usage.checkup.keys import found_key
-from openrouter_usage.checkup.runner import Check, run_all
 from openrouter_usage.credentials import ApiKey
 from openrouter_usage.diagnosis.network import Asked, Surroundings
 from openrouter_usage.errors import BadAnswer, NotFound, OpenRouterUsageError, TimedOut
 from openrouter_usage.exactjson import Json
 from openrouter_usage.settings import DEFAULT_BASE_URL, BaseUrl, Settings
+from openrouter_usage.together import run_together
 
 if TYPE_CHECKING:
     from openrouter_usage.client.tls import SharedContext
@@ -85,10 +85,11 @@ def _manages(asked: list[Asked]) -> bool:
 def _all(transport: Transport, questions: list[Question], timeout_s: float) -> list[Asked]:
     """Ask at the same time; an answer that does not come is one that timed out."""
 
-    def check(question: Question) -> Check[Asked]:
-        return Check(lambda: _one(transport, question, timeout_s), timeout_s + 1)
+    def ask(question: Question) -> Callable[[], Asked]:
+        return lambda: _one(transport, question, timeout_s)
 
-    ended = run_all({str(number): check(question) for number, question in enumerate(questions)})
+    tasks = {str(number): ask(question) for number, question in enumerate(questions)}
+    ended = run_together(tasks, wait_s=timeout_s + 1)
     asked = []
     for question, end in zip(questions, ended.values(), strict=True):
         if end.error:

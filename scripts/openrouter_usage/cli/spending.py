@@ -14,7 +14,7 @@ from openrouter_usage.answers.key import KeyInfo
 from openrouter_usage.answers.parts import Gap, Parts
 from openrouter_usage.attribution import local_breakdown
 from openrouter_usage.cli.output import complain
-from openrouter_usage.collect import at_once, nothing
+from openrouter_usage.collect import at_once
 from openrouter_usage.errors import MissingKey, Unreachable
 from openrouter_usage.period import Period, spoken
 from openrouter_usage.settings import Settings
@@ -22,6 +22,7 @@ from openrouter_usage.spenders import SOURCE, Question, account_breakdown, ask, 
 from openrouter_usage.summary.model import LOCAL, Breakdown, Window
 from openrouter_usage.summary.options import ACCOUNT_GROUPINGS, DEFAULT_DAYS
 from openrouter_usage.text import ago
+from openrouter_usage.together import nothing
 
 if TYPE_CHECKING:
     from openrouter_usage.account_days import AccountDays
