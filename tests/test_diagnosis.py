@@ -10,7 +10,6 @@ from openrouter_usage.diagnosis import versions
 from openrouter_usage.diagnosis.books import size
 from openrouter_usage.diagnosis.files import Seen, modes
 from openrouter_usage.diagnosis.finding import AREAS, Level, gravest, note, of_error, ok, ordered, problem, warning
-from openrouter_usage.diagnosis.mounts import Mount, mount_of
 from openrouter_usage.diagnosis.network import Asked, clock
 from openrouter_usage.diagnosis.versions import FLOORS, SQLITE_FLOOR, UNKNOWN, Versions
 from openrouter_usage.diagnosis.words import Words
@@ -74,58 +73,6 @@ def test_paths_keys_labels_and_hosts_are_shown_to_their_owner_alone() -> None:
 def test_of_a_path_that_is_not_below_the_home_only_the_last_part_is_shared(path: str, shown: str) -> None:
     assert SHARED.path(path) == shown
     assert Words().path(path) == path
-
-
-LINUX = r"""
-22 27 0:21 / /proc rw,relatime - proc proc rw
-27 1 254:0 / / rw,relatime - ext4 /dev/vda rw,discard
-36 27 0:31 / /home rw shared:1 master:2 - nfs4 server:/home rw
-37 36 0:32 / /home/ann/my\040disk rw - ext4 /dev/sdb rw
-38 36 0:33 / /home/ann/remote rw - fuse.sshfs ann@host: rw
-39 27 0:34 / /mnt/c rw - 9p C:\134 rw
-40 27 0:35 / /twice rw - nfs a:/ rw
-41 40 0:36 / /twice rw - xfs /dev/sdc rw
-a line of nothing
-- - -
-"""
-MACOS = """/dev/disk3s1s1 on / (apfs, sealed, local, read-only, journaled)
-devfs on /dev (devfs, local, nobrowse)
-//ann@server/share on /Volumes/share (smbfs, nodev, nosuid, mounted by ann)
-map auto_home on /System/Volumes/Data/home (autofs, automounted, nobrowse)
-"""
-
-
-@pytest.mark.parametrize(
-    ("path", "table", "point", "kind", "is_network"),
-    [
-        ("/etc/x", LINUX, "/", "ext4", False),
-        ("/home/bob/usage.jsonl", LINUX, "/home", "nfs4", True),
-        ("/home", LINUX, "/home", "nfs4", True),
-        ("/homes/x", LINUX, "/", "ext4", False),
-        ("/home/ann/my disk/x", LINUX, "/home/ann/my disk", "ext4", False),
-        ("/home/ann/remote/x", LINUX, "/home/ann/remote", "fuse.sshfs", True),
-        ("/mnt/c/Users", LINUX, "/mnt/c", "9p", True),
-        ("/twice/x", LINUX, "/twice", "xfs", False),
-        ("/Users/ann", MACOS, "/", "apfs", False),
-        ("/Volumes/share/x", MACOS, "/Volumes/share", "smbfs", True),
-    ],
-)
-def test_a_path_is_on_the_mount_that_is_nearest_above_it(
-    path: str, table: str, point: str, kind: str, is_network: bool
-) -> None:
-    found = mount_of(path, table)
-    assert found == Mount(point, kind)
-    assert found.is_network is is_network
-
-
-@pytest.mark.parametrize("table", ["", "nothing\n", "\0\n - \n"])
-def test_a_table_of_mounts_that_says_nothing_gives_none(table: str) -> None:
-    assert mount_of("/x", table) is None
-
-
-@pytest.mark.parametrize("kind", ["nfs", "cifs", "smb3", "fuse", "fuse.rclone", "fuse.s3fs", "afpfs", "drvfs"])
-def test_file_systems_of_other_machines_and_of_programs_are_known(kind: str) -> None:
-    assert Mount("/", kind).is_network
 
 
 # -- versions --------------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from openrouter_usage.cli.run import run
 from openrouter_usage.cli.tracker import main as tracker_main
 from openrouter_usage.diagnosis import files as judged_files
 from openrouter_usage.diagnosis import network as judged_network
-from openrouter_usage.ledger import spool
+from openrouter_usage.ledger import mounts, spool
 from openrouter_usage.ledger.books import Ledger
 from tests import booking
 from tests.booking import Booked, Tracker, TrackerAt, call, hold
@@ -552,7 +552,7 @@ def test_a_ledger_on_a_network_folder_is_warned_of_once(
     booked(doctor)
     point = os.path.realpath(doctor.home)
     table = private(tmp_path / "mountinfo", f"22 1 254:0 / / rw - ext4 /dev/sda rw\n36 22 0:31 / {point} rw - {kind} x rw\n")
-    monkeypatch.setattr(files, "MOUNTS", table)
+    monkeypatch.setattr(mounts, "MOUNTS", table)
     ran = doctor("--json", "--offline")
     warned = [line for line in told(ran, "warning") if "network or user-space file system" in line]
     assert (ran.code, len(warned)) == (0, 1 if level else 0)

@@ -23,7 +23,6 @@ from openrouter_usage.entry import Entry, Hold
 from openrouter_usage.errors import LedgerError
 from openrouter_usage.ledger import spool
 from openrouter_usage.ledger.books import Ledger
-from openrouter_usage.ledger.mounts import shared_kind
 from openrouter_usage.lines import read_line, write_line
 from openrouter_usage.tracker.cost_tracker import CostTracker
 from tests.booking import Tracker, call
@@ -278,35 +277,6 @@ def test_a_clock_that_is_set_back_neither_doubles_a_day_nor_revives_a_hold(back:
 
 
 # -- file systems of a network ---------------------------------------------------------------------------------------
-
-MOUNTS = """22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
-30 22 0:26 / /data rw - {kind} server:/export rw
-31 30 0:27 / /data/home\\040of\\040mine rw - {other} /dev/sdb rw
-"""
-
-
-@pytest.mark.parametrize(
-    ("kind", "folder", "found"),
-    [
-        ("nfs4", "/data/x", "nfs4"),
-        ("nfs4", "/database", ""),
-        ("nfs4", "/", ""),
-        ("nfs4", "/data/home of mine/x", "fuse.sshfs"),
-        ("fuseblk", "/data/x", ""),
-        ("fuse.rclone", "/data", "fuse.rclone"),
-        ("xfs", "/data/x", ""),
-    ],
-)
-def test_the_nearest_mount_says_what_a_folder_is_on(
-    kind: str, folder: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place = tmp_path / "mountinfo"
-    place.write_text(MOUNTS.format(kind=kind, other="fuse.sshfs"))
-    monkeypatch.setattr("openrouter_usage.ledger.mounts._MOUNTS", str(place))
-    assert shared_kind(Path(folder)) == found
-    place.write_text("no such thing\n")
-    assert shared_kind(Path(folder)) == ""
-
 
 def test_a_ledger_on_a_network_works_and_says_so_once(tracker: Tracker, tmp_path: Path) -> None:
     mounts = tmp_path / "mountinfo"

@@ -5,21 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from openrouter_usage.checkup.books import nearest_folder
 from openrouter_usage.diagnosis.files import Disk, Seen
-from openrouter_usage.diagnosis.mounts import Mount, mount_of
 from openrouter_usage.files import own_files
+from openrouter_usage.ledger.mounts import find_mount
 
-MOUNTS = Path("/proc/self/mountinfo")
 _MOST = 5_000
-_REMOTE_DRIVE = 4
-_MOUNT_S = 5
 
 
 def look(home: Path | None, ledger: Path | None, skill_folder: Path) -> list[Seen]:
@@ -64,28 +59,5 @@ def disk(path: Path) -> Disk:
         free = shutil.disk_usage(folder).free
     except OSError:
         free = None
-    return Disk(free, _mount(os.path.realpath(path if os.path.lexists(path) else folder)))
-
-
-def _mount(path: str) -> Mount | None:
-    """Find the file system of a path without links; None where nobody tells."""
-    with suppress(OSError, subprocess.SubprocessError):
-        if sys.platform == "win32":
-            return _windows(path)
-        if MOUNTS.exists():
-            return mount_of(path, MOUNTS.read_text(encoding="utf-8", errors="surrogateescape"))
-        # macOS has no such file; what `mount` prints is the same on every version.
-        told = subprocess.run(["/sbin/mount"], capture_output=True, timeout=_MOUNT_S, check=True)
-        return mount_of(path, told.stdout.decode("utf-8", "surrogateescape"))
-    return None
-
-
-def _windows(path: str) -> Mount | None:
-    drive = os.path.splitdrive(path)[0]
-    if drive.startswith("\\\\"):
-        return Mount(drive, "smbfs")
-    import ctypes
-
-    # A letter may stand for a folder of another machine.
-    kind = getattr(ctypes, "windll").kernel32.GetDriveTypeW(drive + "\\")  # noqa: B009  # mypy knows it on Windows only
-    return Mount(drive, "smbfs") if kind == _REMOTE_DRIVE else None
+    mount = find_mount(path if os.path.lexists(path) else folder)
+    return Disk(free, f"{mount.kind}, {mount.point}" if mount and mount.is_shared else "")

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from openrouter_usage.diagnosis.books import size
 from openrouter_usage.diagnosis.finding import Finding, note, ok, problem, warning
-from openrouter_usage.diagnosis.mounts import Mount
 from openrouter_usage.diagnosis.words import Words
 from openrouter_usage.errors import LedgerError
 
@@ -27,10 +26,10 @@ class Seen(NamedTuple):
 
 
 class Disk(NamedTuple):
-    """The disk of the ledger: bytes that are free, None where nobody says, and the file system it is on."""
+    """The disk of the ledger: bytes that are free, None where nobody says, and the file system that others share."""
 
     free: int | None
-    mount: Mount | None
+    shared: str
 
 
 def modes(seen: Sequence[Seen], words: Words) -> list[Finding]:
@@ -89,9 +88,8 @@ def _is_readable(one: Seen) -> bool:
 def disk(found: Disk, words: Words) -> list[Finding]:
     """Judge the disk that the ledger is on."""
     told = []
-    if found.mount and found.mount.is_network:
-        where = f"{found.mount.kind}, {words.path(found.mount.point)}"
-        text = f"the ledger is on a network or user-space file system ({where})"
+    if found.shared:
+        text = f"the ledger is on a network or user-space file system ({words.text(found.shared)})"
         remedy = "locks may not hold there, and budgets rest on them: name a local file with OPENROUTER_USAGE_FILE"
         told.append(warning(AREA, text, remedy))
     if found.free is None:

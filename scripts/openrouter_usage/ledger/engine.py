@@ -21,7 +21,7 @@ from openrouter_usage.ledger.file import LedgerFile
 from openrouter_usage.ledger.forks import Gate, watch
 from openrouter_usage.ledger.guard import guarded
 from openrouter_usage.ledger.later import at_work
-from openrouter_usage.ledger.mounts import shared_kind
+from openrouter_usage.ledger.mounts import find_mount
 from openrouter_usage.ledger.tail import Notice, Progress, Tail
 from openrouter_usage.lines import LONGEST_LINE
 from openrouter_usage.text import plural, safe
@@ -112,10 +112,10 @@ class Engine:
 
     def _warn_of_network(self) -> None:
         """Say it when the index is made, and so once, if other machines may not see a lock on the ledger."""
-        kind = shared_kind(self.path.parent)
-        if kind:
+        mount = find_mount(self.path.parent)
+        if mount and mount.is_shared:
             self.notice(
-                f"{self.file.shown} is on a file system of the kind {safe(kind, 40)}: let one machine at a time"
+                f"{self.file.shown} is on a file system of the kind {safe(mount.kind, 40)}: let one machine at a time"
                 " write it, or budgets may not hold; a local disk is better"
             )
 
