@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from openrouter_usage import legacy
 from openrouter_usage.cli import summary, tracker
 from openrouter_usage.cli.run import run
 from tests.sandbox import (
@@ -329,24 +328,12 @@ def books(ask: Asking, sandbox: Sandbox) -> None:
 
 
 def checkups(ask: Asking, sandbox: Sandbox) -> None:
-    """doctor with all well, with something wrong, offline, and with nothing to move."""
+    """doctor with all well, offline, without a management key, and with something wrong."""
     ask("doctor")
     ask("doctor", "--share", "--offline")
     Asking(ask.home, ask.url, key=ask.key, told=ask.told)("doctor")
     sandbox.misbehave("/models", Fault.reset())
     ask("doctor")
-    with moved_away(ask.home):
-        ask("doctor --move-credentials")
-    ask("doctor --move-credentials", "--yes")
-
-
-@contextlib.contextmanager
-def moved_away(home: Path) -> Iterator[None]:
-    """A skill folder with a credentials file."""
-    (home / "credentials.env").write_text("OPENROUTER_API_KEY=another-key-0001\n")
-    (home / "credentials.env").chmod(0o600)
-    with mock.patch.dict(legacy.move_credentials.__kwdefaults__, {"skill_folder": home}):
-        yield
 
 
 SCENES: list[tuple[Callable[[], Account], Callable[[Asking, Sandbox], None]]] = [

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -244,7 +244,7 @@ def test_an_update_of_the_folder_loses_nothing(url: str, tmp_path: Path) -> None
     assert [name for name in kept if files[there.home / name] != (there.home / name).read_bytes()] == []
 
 
-@pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.parametrize("moved", [False, pytest.param(True, marks=posix)])
 def test_keys_in_the_skill_folder_bring_a_warning_and_survive_an_update_once_moved(
     moved: bool, url: str, tmp_path: Path
 ) -> None:
@@ -256,10 +256,10 @@ def test_keys_in_the_skill_folder_bring_a_warning_and_survive_an_update_once_mov
     assert (ended.returncode, "Today: $4.55*" in shown) == (0, True)
     (warned,) = [line for line in shown.splitlines() if str(there.skill / "credentials.env") in line]
     assert "is deleted when the skill is updated" in warned
-    told = re.search(r"cost_tracker\.py doctor --move-credentials[a-z -]*", warned)
     if moved:
-        assert told
-        there.says(f"{told[0].removesuffix(' --yes')} --yes")
+        command = warned.partition("; run: ")[2]
+        assert subprocess.run(["sh", "-c", command], timeout=HANG_GUARD_S, check=False).returncode == 0
+        assert stat.S_IMODE(own.lstat().st_mode) == 0o600
     shutil.rmtree(there.skill)
     there.skill = stage(tmp_path / "skills")
     assert there.run("stats.py").returncode == (0 if moved else 2)

@@ -59,7 +59,6 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
     "prices": ("door", {"files", "pricing", "settings"}),
     "routing": ("door", {"preferences"}),
     "audit": ("door", {"files"}),
-    "legacy": ("door", {"credentials", "files", "skill"}),
     "archive_file": ("door", {"files", "ledger", "index", "archive"}),
     # pure
     "summary": ("thinking", set()),

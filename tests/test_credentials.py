@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import socket
+import stat
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 
 from openrouter_usage.client.openrouter import OpenRouter
 from openrouter_usage.client.transport import Transport
-from openrouter_usage.credentials import find_credentials
+from openrouter_usage.credentials import find_credentials, how_to_move
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.settings import DEFAULT_BASE_URL, find_home, load_settings, parse_base_url
 from tests.proxy import Proxy, address_of
@@ -132,7 +134,8 @@ def test_the_file_in_the_home_is_stronger_than_the_one_in_the_skill(
     ran = stats(key=None, script=script, secrets=[INFERENCE_KEY, MANAGEMENT_KEY])
     assert ran.code == 0
     assert used(sandbox) == {INFERENCE_KEY, MANAGEMENT_KEY}
-    assert f"{legacy} is deleted when the skill is updated" in ran.error_line
+    kept = stats.home / ".openrouter" / "credentials.env"
+    assert f"{legacy} is deleted when the skill is updated; {kept} is there already: copy the keys" in ran.error_line
 
 
 def test_a_legacy_file_that_gives_nothing_is_not_mentioned(stats: Stats, sandbox: Sandbox, tmp_path: Path) -> None:
@@ -140,6 +143,88 @@ def test_a_legacy_file_that_gives_nothing_is_not_mentioned(stats: Stats, sandbox
     (tmp_path / "skill" / "credentials.env").write_text(LINE)
     (tmp_path / "skill" / "credentials.env").chmod(0o600)
     assert stats(script=script).err == ""
+
+
+# -- the way out of the skill folder, which is deleted by an update ------------------------------------------------
+
+
+def in_skill(folder: Path, content: str = LINE) -> Path:
+    """Write a credentials file that others can read into the folder of a skill."""
+    folder.mkdir(parents=True)
+    path = folder / "credentials.env"
+    path.write_text(content)
+    path.chmod(0o644)
+    return path
+
+
+def pasted(text: str) -> int:
+    """Run the commands of a hint as a shell would."""
+    assert text.startswith("run: ")
+    return subprocess.run(["sh", "-c", text.removeprefix("run: ")], timeout=60, check=False).returncode
+
+
+@needs_posix
+@pytest.mark.parametrize("name", ["plain", "with a blank", "it's \"odd\" $HOME `id` ;&|*?", "-n", "Ünï", "a\\b"])
+def test_the_commands_move_the_keys_whatever_the_folders_are_called(name: str, tmp_path: Path) -> None:
+    source, home = in_skill(tmp_path / f"skill {name}"), tmp_path / name
+    home.mkdir()
+    assert pasted(how_to_move(source, home)) == 0
+    moved = home / ".openrouter" / "credentials.env"
+    assert (moved.read_text(), source.exists()) == (LINE, False)
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (moved, moved.parent)] == [0o600, 0o700]
+
+
+@needs_posix
+def test_the_commands_replace_no_keys_that_came_meanwhile(tmp_path: Path) -> None:
+    source = in_skill(tmp_path / "skill", "OPENROUTER_API_KEY=another-key-5678\n")
+    told = how_to_move(source, tmp_path)
+    kept = credentials_file(tmp_path)
+    pasted(told)
+    assert kept.read_text() == LINE and source.exists()
+
+
+@pytest.mark.parametrize("there", ["a file", "an empty file", "a folder", "a dangling link"])
+def test_where_a_file_is_already_it_is_to_be_merged_by_hand(there: str, tmp_path: Path) -> None:
+    source, target = in_skill(tmp_path / "skill"), tmp_path / ".openrouter" / "credentials.env"
+    target.parent.mkdir()
+    if there == "a folder":
+        target.mkdir()
+    elif there == "a dangling link":
+        target.symlink_to(tmp_path / "nowhere")
+    else:
+        target.write_text("" if "empty" in there else LINE)
+    for is_windows in (False, True):
+        told = how_to_move(source, tmp_path, is_windows=is_windows)
+        assert f"{target} is there already" in told and "by hand" in told
+        assert "mv" not in told and "Move-Item" not in told
+
+
+@needs_posix
+@pytest.mark.parametrize("odd", ["a link", "a folder", "a pipe", "a line break", "a control", "too long"])
+def test_what_no_command_moves_safely_is_to_be_moved_by_hand(odd: str, tmp_path: Path) -> None:
+    names = {"a line break": "a\nrm b", "a control": "a\x1b[2Jb", "too long": "/".join(["x" * 100] * 3)}
+    source = in_skill(tmp_path / names.get(odd, "skill"))
+    (source.parent.parent / "elsewhere.env").write_text(LINE)
+    if odd not in names:
+        source.unlink()
+        {"a link": lambda path: path.symlink_to("../elsewhere.env"), "a folder": Path.mkdir, "a pipe": os.mkfifo}[odd](source)
+    told = how_to_move(source, tmp_path)
+    assert told.startswith("put its keys into ") and told.isprintable() and len(told) < 500
+
+
+def test_on_windows_the_commands_are_those_of_powershell(tmp_path: Path) -> None:
+    source, home = in_skill(tmp_path / "it's here"), tmp_path / "Ann's home"
+    quoted_source = str(source).replace("'", "''")
+    folder = str(home / ".openrouter").replace("'", "''")
+    target = str(home / ".openrouter" / "credentials.env").replace("'", "''")
+    assert how_to_move(source, home, is_windows=True) == (
+        f"run in PowerShell: New-Item -ItemType Directory -Force '{folder}' | Out-Null; "
+        f"Move-Item -LiteralPath '{quoted_source}' '{target}'"
+    )
+
+
+def test_without_a_home_there_is_nowhere_to_move_to(tmp_path: Path) -> None:
+    assert how_to_move(in_skill(tmp_path / "skill"), None).startswith("set HOME, and move it")
 
 
 def test_a_file_is_not_looked_at_when_both_keys_are_in_the_environment(stats: Stats) -> None:

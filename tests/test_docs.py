@@ -97,7 +97,9 @@ def test_the_help_of_a_verb_leaves_out_the_exit_codes_that_are_the_same_for_all(
 
 
 def test_every_option_in_a_document_exists_and_every_option_is_documented():
-    assert docs.wrong_flags(TEXTS, ALL_FLAGS, *PROGRAMS) == []
+    # The change log is history: it names what is gone.
+    living = {name: text for name, text in TEXTS.items() if name != "CHANGELOG.md"}
+    assert docs.wrong_flags(living, ALL_FLAGS, *PROGRAMS) == []
 
 
 def test_the_readme_tells_of_every_option_of_stats_py_and_of_every_verb():

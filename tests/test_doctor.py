@@ -571,14 +571,16 @@ def test_a_disk_with_little_room_is_told(
 # -- the skill folder ------------------------------------------------------------------------------------------------
 
 
-def test_keys_in_the_skill_folder_are_warned_of_with_the_command_that_moves_them(
+def test_keys_in_the_skill_folder_are_warned_of_with_the_commands_that_move_them(
     tracker: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(booking, "TRACKER", copy_skill(tmp_path / "skill").with_name("cost_tracker.py"))
     path = private(tmp_path / "skill" / "credentials.env", f"OPENROUTER_API_KEY={INFERENCE_KEY}\n", 0o644)
     ran = tracker("doctor", "--json", env={"OPENROUTER_API_KEY": None}, secrets=[INFERENCE_KEY])
     finding = one_of(ran, "warning", f"{path} is in the skill folder: the next update deletes it")
-    assert (ran.code, finding["remedy"]) == (0, "run: cost_tracker.py doctor --move-credentials --yes")
+    new = tracker.home / ".openrouter" / "credentials.env"
+    commands = f"mkdir -p -m 700 {new.parent} && mv -n {path} {new} && chmod 600 {new}"
+    assert (ran.code, finding["remedy"]) == (0, f"run: {commands}")
     assert one_of(ran, "warning", f"{path} can be read by others, and keys are in it")
     assert f"OPENROUTER_API_KEY …{INFERENCE_KEY[-4:]}, from {path}" in ran.out.encode().decode("unicode_escape")
 
@@ -688,12 +690,6 @@ def test_a_terminal_without_these_signs_gets_plain_ones(tracker: Tracker) -> Non
 
 def test_a_closed_output_is_no_success(tracker: Tracker) -> None:
     assert tracker("doctor", "--offline", shell=">&-").code == 2
-
-
-@pytest.mark.parametrize("word", ["--yes", "--dry-run"])
-def test_what_belongs_to_moving_does_not_stand_alone(word: str, doctor: Doctor) -> None:
-    ran = doctor(word)
-    assert ran.code == 2 and "--move-credentials" in ran.error_line
 
 
 # -- in public -------------------------------------------------------------------------------------------------------

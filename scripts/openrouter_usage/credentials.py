@@ -85,20 +85,39 @@ def find_credentials(environ: Mapping[str, str], home: Path | None, skill_folder
         text = _read(path, warnings)
         taken = [_take(found, name, value, str(path)) for name, value in _parse(text).items() if name in NAMES]
         if any(taken) and path.parent == skill_folder:
-            warnings.append(
-                f"{safe(str(path), 300)} is deleted when the skill is updated; "
-                "move it: cost_tracker.py doctor --move-credentials --yes"
-            )
+            warnings.append(f"{safe(str(path), 300)} is deleted when the skill is updated; {how_to_move(path, home)}")
     return Credentials(found.get(NAMES[0]), found.get(NAMES[1]), tuple(warnings))
 
 
-def read_credentials(path: Path) -> str:
-    """Read a credentials file as it is; SettingsError unless it is a small text file of one's own."""
-    return _read(path, [])
+def how_to_move(source: Path, home: Path | None, *, is_windows: bool = os.name == "nt") -> str:
+    """Return how to move a credentials file from the skill folder to the home: as commands that replace no file there.
+
+    Where no command is safe to paste, because keys are at the new place already or a path cannot be shown as it is, it
+    is to be done by hand.
+    """
+    if home is None:
+        return "set HOME, and move it to ~/.openrouter/credentials.env"
+    target = home / ".openrouter" / "credentials.env"
+    where = safe(str(target), 300)
+    if os.path.lexists(target):
+        return f"{where} is there already: copy the keys that it lacks into it by hand, then delete this file"
+    paths = [str(target.parent), str(source), str(target)]
+    # What is moved with a link is the link, and it may lead nowhere from its new place.
+    if source.is_symlink() or not source.is_file() or any(safe(path, 300) != path for path in paths):
+        return f"put its keys into {where} by hand, then delete this file"
+    if is_windows:
+        folder, old, new = ("'" + path.replace("'", "''") + "'" for path in paths)
+        make = f"New-Item -ItemType Directory -Force {folder} | Out-Null"
+        return f"run in PowerShell: {make}; Move-Item -LiteralPath {old} {new}"
+    import shlex  # late: it is needed only where a file has to be moved
+
+    folder, old, new = map(shlex.quote, paths)
+    # -n: when this is pasted some days later, keys may be there meanwhile.
+    return f"run: mkdir -p -m 700 {folder} && mv -n {old} {new} && chmod 600 {new}"
 
 
-def is_no_key(value: str) -> bool:
-    """Tell whether a value is empty, or a placeholder that an example puts in a key's place."""
+def _is_no_key(value: str) -> bool:
+    """Check whether a value is empty, or a placeholder that an example puts in a key's place."""
     secret = _cleaned(value)
     return not secret or _PLACEHOLDER.fullmatch(secret) is not None
 
@@ -110,7 +129,7 @@ def _files(home: Path | None, skill_folder: Path) -> list[Path]:
 
 def _take(found: dict[str, ApiKey], name: str, raw: str | None, source: str) -> bool:
     """Add a key unless the name is taken; tells whether it was added."""
-    if name in found or is_no_key(raw or ""):
+    if name in found or _is_no_key(raw or ""):
         return False
     found[name] = ApiKey.checked(raw or "", name, source)
     return True

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from openrouter_usage.credentials import ApiKey, Credentials, find_credentials
+from openrouter_usage.credentials import ApiKey, Credentials, find_credentials, how_to_move
 from openrouter_usage.diagnosis.keys import FoundKey, Keys
 from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.settings import DEFAULT_BASE_URL, BaseUrl, parse_base_url
@@ -29,6 +29,7 @@ def look(environ: Mapping[str, str], home: Path | None, skill_folder: Path) -> K
         hidden=tuple(map(found_key, hidden)),
         error=error,
         legacy=str(legacy) if os.path.lexists(legacy) else "",
+        how_to_move=how_to_move(legacy, home),
         withheld_from=base_url.host if base_url and withheld else "",
         home=str(home or ""),
     )

@@ -15,7 +15,6 @@ AREA = "keys"
 API_KEY, MGMT_KEY = "OPENROUTER_API_KEY", "OPENROUTER_MGMT_KEY"
 KEYS_PAGE = "https://openrouter.ai/settings/keys"
 MGMT_KEYS_PAGE = "https://openrouter.ai/settings/management-keys"
-MOVE = "cost_tracker.py doctor --move-credentials --yes"
 _SOON = timedelta(days=7)
 
 
@@ -34,6 +33,7 @@ class Keys(NamedTuple):
     hidden: tuple[FoundKey, ...]
     error: OpenRouterUsageError | None
     legacy: str
+    how_to_move: str
     withheld_from: str
     home: str
 
@@ -58,7 +58,7 @@ def findings(keys: Keys, words: Words) -> list[Finding]:
         told.append(warning(AREA, text, "unset OPENROUTER_BASE_URL to use it"))
     if keys.legacy:
         text = f"{words.path(keys.legacy)} is in the skill folder: the next update deletes it"
-        told.append(warning(AREA, text, f"run: {MOVE}"))
+        told.append(warning(AREA, text, words.text(keys.how_to_move)))
     return told
 
 
