@@ -7,6 +7,7 @@ import ssl
 import threading
 
 from openrouter_usage.errors import SettingsError
+from openrouter_usage.text import safe
 
 # The same variables, in the same order, that requests and curl themselves obey.
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -37,7 +38,7 @@ class SharedContext:
             raise self._error
         if self._context is None:
             raise SettingsError(
-                f"the TLS certificates in {ca_bundle()} cannot be read",
+                f"the TLS certificates in {safe(ca_bundle(), 300)} cannot be read",
                 hint=f"unset {' and '.join(_CA_VARIABLES)}, or let them name a file of PEM certificates",
             ) from self._error
         return self._context
