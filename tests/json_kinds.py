@@ -330,7 +330,7 @@ def books(ask: Asking, sandbox: Sandbox) -> None:
 def checkups(ask: Asking, sandbox: Sandbox) -> None:
     """doctor with all well, offline, without a management key, and with something wrong."""
     ask("doctor")
-    ask("doctor", "--share", "--offline")
+    ask("doctor", "--offline")
     Asking(ask.home, ask.url, key=ask.key, told=ask.told)("doctor")
     sandbox.misbehave("/models", Fault.reset())
     ask("doctor")

@@ -9,12 +9,11 @@ from typing import NamedTuple
 
 from openrouter_usage.archive.day import LONGEST_DAY, ArchivedDay, read_day, write_day
 from openrouter_usage.archive.known import Change, Days, changes, known_days, refuse_others
-from openrouter_usage.entry import Unread
+from openrouter_usage.entry import Unread, UnreadLine
 from openrouter_usage.errors import LedgerError
 from openrouter_usage.files import locked, sync_folder
 from openrouter_usage.index import holder
 from openrouter_usage.index.blocks import lines_of
-from openrouter_usage.ledger.books import UnreadLine
 from openrouter_usage.ledger.file import LedgerFile
 
 _NOUN = "archive"

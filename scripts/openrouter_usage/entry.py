@@ -148,6 +148,15 @@ class Unread:
     is_damaged: bool
 
 
+@dataclass(frozen=True, slots=True)
+class UnreadLine:
+    """A line of a file that is kept and not counted: where it begins, in bytes, and why, as in `Unread`."""
+
+    offset: int
+    why: str
+    is_damaged: bool
+
+
 Record = Entry | Hold | Release | Unread
 _TOKENS = ("cached_tokens", "cache_write_tokens", "reasoning_tokens", "latency_ms")
 _NAMES = ("provider", "session", "finish_reason", "hold", "told")

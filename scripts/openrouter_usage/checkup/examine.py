@@ -1,158 +1,334 @@
-"""Runs the whole check-up: every check on its own, all at the same time, and each failure a finding."""
+"""Runs the whole check-up: every look on its own, all at the same time, changing nothing; each failure is a finding."""
 
 from __future__ import annotations
 
 import os
+import platform
+import shutil
+import sqlite3
+import stat
+import sys
 import traceback
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, suppress
 from datetime import datetime
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import TypeVar
 
-from openrouter_usage.checkup import archive, books, files, keys, limits, network, versions
-from openrouter_usage.credentials import Credentials, find_credentials
-from openrouter_usage.diagnosis import archive as judged_archive
-from openrouter_usage.diagnosis import books as judged_books
-from openrouter_usage.diagnosis import files as judged_files
-from openrouter_usage.diagnosis import keys as judged_keys
-from openrouter_usage.diagnosis import limits as judged_limits
-from openrouter_usage.diagnosis import network as judged_network
-from openrouter_usage.diagnosis import versions as judged_versions
-from openrouter_usage.diagnosis.finding import Finding, note, of_bug, of_error, ordered, problem, too_slow
-from openrouter_usage.diagnosis.network import Asked
-from openrouter_usage.diagnosis.words import Words
-from openrouter_usage.errors import OpenRouterUsageError
-from openrouter_usage.settings import DEFAULT_BASE_URL, Settings, find_home, ledger_file, parse_base_url
+from openrouter_usage.alerting import read_rules
+from openrouter_usage.archive_file import Archive
+from openrouter_usage.budget import Caps, dated_ahead_from
+from openrouter_usage.checkup.network import found_key, look_at_network
+from openrouter_usage.credentials import ApiKey, Credentials, find_credentials, how_to_move
+from openrouter_usage.diagnosis.findings import (
+    FLOORS,
+    UNKNOWN,
+    Finding,
+    key_findings,
+    of_bug,
+    of_error,
+    ordered,
+    problem,
+    settings_findings,
+    too_slow,
+    version_findings,
+    warning,
+)
+from openrouter_usage.diagnosis.ledger import (
+    Seen,
+    ahead_finding,
+    archive_findings,
+    disk_findings,
+    doubtful_findings,
+    hold_findings,
+    index_finding,
+    line_findings,
+    link_findings,
+    mode_findings,
+    size_finding,
+    spool_finding,
+)
+from openrouter_usage.errors import LedgerError, OpenRouterUsageError
+from openrouter_usage.files import archive_beside, own_files
+from openrouter_usage.index.examine import examine
+from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.ledger.clean import other_names
+from openrouter_usage.ledger.guard import guarded
+from openrouter_usage.ledger.mounts import find_mount
+from openrouter_usage.ledger.spool import waiting
+from openrouter_usage.period import UTC
+from openrouter_usage.preferences import load_caps, load_preference, load_preferences
+from openrouter_usage.settings import DEFAULT_BASE_URL, find_home, ledger_file, parse_base_url, parse_webhook
 from openrouter_usage.skill import SKILL_FOLDER
+from openrouter_usage.text import safe
 from openrouter_usage.together import Ended, run_together
+from openrouter_usage.version import VERSION
 
 # A large ledger whose index is gone is read whole.
 _LONGEST_LOOK_S = 120.0
-Look = Callable[[], list[Finding]]
+# Longer than anybody holds the lock to write a call.
+_LOCK_WAIT_S = 2.0
+_MOST_FILES = 5_000
+_MODULES = {"python-dotenv": "dotenv"}
+_NOWHERE = Path(os.devnull) / "nowhere"
+T = TypeVar("T")
 
 
-class Checkup(NamedTuple):
-    """What was found, and what each endpoint answered."""
+def check_up(now: datetime, *, is_offline: bool, timeout_s: float, skill_folder: Path = SKILL_FOLDER) -> list[Finding]:
+    """Check everything and return what was found; nothing is changed or raised, and with `is_offline` nothing asked."""
+    environ, home = os.environ, find_home()
+    ledger = _tried(lambda: ledger_file(environ), [])
 
-    findings: list[Finding]
-    asked: list[Asked]
+    def network() -> list[Finding]:
+        credentials, _ = _keys_of(environ, home, skill_folder)
+        return look_at_network(environ, home, credentials, now=now, is_offline=is_offline, timeout_s=timeout_s)
 
-
-class _Place(NamedTuple):
-    """Whose check-up it is, and how it is written."""
-
-    environ: Mapping[str, str]
-    home: Path | None
-    skill_folder: Path
-    words: Words
-    now: datetime
-
-
-def check_up(
-    now: datetime, *, is_shared: bool, is_offline: bool, timeout_s: float, skill_folder: Path = SKILL_FOLDER
-) -> Checkup:
-    """Check everything; nothing is changed, nothing raised, and with `is_offline` nothing is asked."""
-    environ, home = dict(os.environ), find_home()
-    place = _Place(environ, home, skill_folder, words_for(environ, home, is_shared=is_shared), now)
-    asked: list[Asked] = []
-    checks = _local(place)
-    checks["network"] = lambda: _network(place, asked, is_offline=is_offline, timeout_s=timeout_s)
+    # By the area that they belong to, and what tells them apart.
+    looks: dict[str, Callable[[], list[Finding]]] = {
+        "versions": lambda: look_at_versions(skill_folder),
+        "settings": lambda: look_at_settings(environ, home),
+        "keys": lambda: look_at_keys(environ, home, skill_folder),
+        "network": network,
+        "ledger": lambda: look_at_ledger(ledger_file(environ), now),
+        "ledger archive": lambda: look_at_archive(ledger) if ledger else [],
+        "files modes": lambda: look_at_files(home, ledger, skill_folder),
+        "files disk": lambda: look_at_disk(ledger) if ledger else [],
+    }
     # Asked twice at most: what a key turns out to be decides what else it can be asked.
     wait_s = max(_LONGEST_LOOK_S, 0 if is_offline else 2 * timeout_s + 5)
-    ended = run_together(checks, wait_s=wait_s)
-    told = [finding for name, end in ended.items() for finding in _told(name, end, wait_s, place.words)]
-    return Checkup(ordered(told), list(asked))
+    ended = run_together(looks, wait_s=wait_s)
+    return ordered(finding for name, end in ended.items() for finding in _findings(name.split()[0], end, wait_s))
 
 
-def words_for(environ: Mapping[str, str], home: Path | None, *, is_shared: bool) -> Words:
-    """Give what writes for this user; when shared it has to know what is to be hidden."""
-    if not is_shared:
-        return Words()
-    homes = {str(home), os.path.realpath(home)} if home else set()
-    names = {environ.get(name, "") for name in ("USER", "LOGNAME", "USERNAME")} | {home.name if home else ""}
-    hosts: list[str] = []
-    with suppress(Exception):  # what is wrong with them is told by the check of the network
-        from openrouter_usage.client.surroundings import proxy_hosts
-
-        base_url = parse_base_url(environ.get("OPENROUTER_BASE_URL") or DEFAULT_BASE_URL)
-        proxies = [name for host in proxy_hosts(base_url) for name in (host, host.rpartition(":")[0])]
-        hosts = [*proxies, *([] if base_url.url == DEFAULT_BASE_URL else [base_url.host])]
-    return Words(is_shared=True, homes=homes, names=names, hosts=hosts, folders=_folders(environ))
-
-
-def _folders(environ: Mapping[str, str]) -> set[str]:
-    """Give the folders above what the environment names: a company's or a project's name may be in them."""
-    named = [environ.get(name, "") for name in ("OPENROUTER_USAGE_FILE", *network.CA_VARIABLES)]
-    paths = [Path(os.path.expanduser(name)).absolute() for name in named if name]
-    return {str(folder) for path in paths for folder in (*path.parents, *Path(os.path.realpath(path)).parents)}
+def _findings(area: str, end: Ended[list[Finding]], waited_s: float) -> list[Finding]:
+    """Return the findings of a look, or the one that it became by failing."""
+    error = end.error
+    if end.value is not None:
+        return end.value
+    if error is None:
+        return [too_slow(area, waited_s)]
+    if isinstance(error, OpenRouterUsageError):
+        return [of_error(area, error)]
+    if isinstance(error, ModuleNotFoundError):
+        return [problem(area, f"not checked: the Python package {error.name} is missing", "see versions above")]
+    # Its words may hold anything, and stay away.
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return [of_bug(area, type(error).__name__ + where)]
 
 
-def _local(place: _Place) -> dict[str, Look]:
-    """Give the checks that ask nobody, by the area that they belong to and what tells them apart."""
-    environ, home, skill, words, now = place
-    ledger = _ledger(environ)
-    return {
-        "versions": lambda: judged_versions.findings(versions.look(skill), words),
-        "settings": lambda: judged_limits.findings(limits.look(environ, home), words),
-        "keys": lambda: judged_keys.findings(keys.look(environ, home, skill), words),
-        "ledger": lambda: judged_books.findings(books.look(ledger_file(environ), now), now, words),
-        "ledger archive": lambda: judged_archive.findings(archive.look(ledger) if ledger else None, words),
-        "files modes": lambda: judged_files.modes(files.look(home, ledger, skill), words),
-        "files disk": lambda: judged_files.disk(files.disk(ledger), words) if ledger else [],
-    }
+def look_at_versions(skill_folder: Path) -> list[Finding]:
+    """Look at what runs here: the skill, Python, SQLite and the packages."""
+    command = safe(sys.executable or "python3", 300)
+    system = f"{platform.system()} {platform.release()} ({platform.machine()})"
+    requirements = safe(str(skill_folder / "requirements.txt"), 300)
+    return version_findings(
+        {name: _installed(name) for name in FLOORS},
+        sqlite=sqlite3.sqlite_version,
+        rest=f"openrouter-usage {VERSION} on {system}, Python {platform.python_version()} ({command})",
+        install=f'run: {command} -m pip install -r "{requirements}"   or: uv run',
+    )
 
 
-def _ledger(environ: Mapping[str, str]) -> Path | None:
+def _installed(name: str) -> str:
     try:
-        return ledger_file(environ)
-    except OpenRouterUsageError:
+        return version(name) or UNKNOWN
+    except PackageNotFoundError:
+        # Copied to where Python finds it, without the papers that come with an installation.
+        return UNKNOWN if find_spec(_MODULES.get(name, name)) else ""
+
+
+def look_at_settings(environ: Mapping[str, str], home: Path | None) -> list[Finding]:
+    """Read every setting that a run would read, and collect what it would end with."""
+    path = home / ".openrouter" / "settings.json" if home else None
+    errors: list[OpenRouterUsageError] = []
+    exists, alerts = True, 0
+    caps: Caps | None = None
+    if _tried(load_preferences, errors) is not None:
+        caps = _tried(lambda: load_caps(environ), errors)
+        wanted = _tried(lambda: load_preference("alerts"), errors) or {}
+        rules = _tried(lambda: read_rules(wanted), errors)
+        alerts = rules.number if rules else 0
+        _tried(lambda: load_preference("routing"), errors)
+        addresses = [
+            environ.get("OPENROUTER_ALERT_WEBHOOK", "").strip(),
+            wanted.get("webhook"),
+            wanted.get("pagerduty"),
+        ]
+        for url in filter(None, addresses):
+            _tried(partial(parse_webhook, str(url)), errors)
+        exists = path is not None and os.path.lexists(path)
+    return settings_findings(str(path or ""), exists=exists, caps=caps, alerts=alerts, errors=errors)
+
+
+def _tried(read: Callable[[], T], errors: list[OpenRouterUsageError]) -> T | None:
+    try:
+        return read()
+    except OpenRouterUsageError as error:
+        errors.append(error)
         return None
 
 
-def _network(place: _Place, asked: list[Asked], *, is_offline: bool, timeout_s: float) -> list[Finding]:
+def look_at_keys(environ: Mapping[str, str], home: Path | None, skill_folder: Path) -> list[Finding]:
+    """Look for the keys that a program would use, and then at what each place holds by itself."""
+    in_force, error = _keys_of(environ, home, skill_folder)
+    places = (
+        _keys_of(environ, None, _NOWHERE),
+        _keys_of({}, home, _NOWHERE),
+        _keys_of({}, None, skill_folder),
+    )
+    used = {(key.name, key.secret) for key in _both(in_force)}
+    hidden = [key for found, _ in places for key in _both(found) if (key.name, key.secret) not in used]
+    base_url = _tried(lambda: parse_base_url(environ.get("OPENROUTER_BASE_URL") or DEFAULT_BASE_URL), [])
+    withheld = in_force.mgmt_key and base_url and not base_url.may_see_mgmt_key
+    told = key_findings(
+        [found_key(key) for key in _both(in_force)],
+        hidden=[found_key(key) for key in hidden],
+        error=error,
+        withheld_from=base_url.host if base_url and withheld else "",
+        home=str(home or ""),
+    )
+    legacy = skill_folder / "credentials.env"
+    if os.path.lexists(legacy):
+        text = f"{safe(str(legacy), 300)} is in the skill folder: the next update deletes it"
+        told.append(warning("keys", text, how_to_move(legacy, home)))
+    return told
+
+
+def _keys_of(
+    environ: Mapping[str, str], home: Path | None, skill_folder: Path
+) -> tuple[Credentials, OpenRouterUsageError | None]:
+    errors: list[OpenRouterUsageError] = []
+    found = _tried(lambda: find_credentials(environ, home, skill_folder), errors)
+    return found or Credentials(None, None), errors[0] if errors else None
+
+
+def _both(found: Credentials) -> list[ApiKey]:
+    return [key for key in (found.api_key, found.mgmt_key) if key]
+
+
+def look_at_ledger(path: Path, now: datetime) -> list[Finding]:
+    """Look at the ledger and what belongs to it, and leave every byte as it is."""
+    exists = os.path.lexists(path)
+    notices: list[str] = []
+    with closing(Ledger(path, notice=notices.append)) as ledger:
+        try:
+            health = ledger.health(untouched=True)
+            ahead = ledger.ahead(dated_ahead_from(now), untouched=True)
+        except OpenRouterUsageError as error:
+            told = [of_error("ledger", error)]
+        else:
+            told = [size_finding(str(path), health.size if exists else None), *_usable(path, exists=exists)]
+            if exists:
+                told += link_findings(str(path), other_names(path))
+                told += line_findings(health.unread, duplicates=health.duplicates, notices=notices)
+                told += hold_findings(health.holds, health.unsettled, now)
+                told += doubtful_findings(health.doubtful)
+                told += [ahead_finding(ahead.usage.requests, ahead.usage.cost, ahead.last)] if ahead else []
+    if exists:
+        index = examine(own_files(path)[1])
+        told.append(index_finding(index.size, index.why, is_blocked=index.is_blocked))
+    return told + _spool(path, now)
+
+
+def _usable(path: Path, *, exists: bool) -> list[Finding]:
+    """Say who does not let go of the lock, and why nothing can be written."""
+    told = []
+    if exists:
+        try:
+            with guarded(path, _LOCK_WAIT_S):
+                pass
+        except LedgerError as error:
+            told.append(of_error("ledger", error))
+    folder, why = _nearest_folder(path), ""
+    if exists and not os.access(path, os.R_OK | os.W_OK):
+        why = "it may not be read and written"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        # The index needs the folder as well, and its lock is the ledger's.
+        why = f"nothing may be written into {safe(str(folder), 300)}"
+    if why:
+        remedy = "check its owner and mode and those of its folder, or set OPENROUTER_USAGE_FILE"
+        text = f"the ledger {safe(str(path), 300)} cannot be written: {why}"
+        told.append(problem("ledger", text, remedy, kind=LedgerError))
+    return told
+
+
+def _nearest_folder(path: Path) -> Path:
+    """Return the folder of a file, or the nearest one above it that is there."""
+    return next((folder for folder in path.parents if folder.is_dir()), path.parent)
+
+
+def _spool(path: Path, now: datetime) -> list[Finding]:
+    lines = bytes_long = 0
+    oldest: float | None = None
+    files = waiting(path)
+    for file in files:
+        with suppress(OSError):  # somebody has just written it to the ledger
+            status = file.lstat()
+            content = file.read_bytes() if stat.S_ISREG(status.st_mode) else b""
+            lines, bytes_long = lines + content.count(b"\n"), bytes_long + len(content)
+            oldest = min(oldest or status.st_mtime, status.st_mtime)
+    since = datetime.fromtimestamp(oldest, UTC) if oldest else None
+    return [spool_finding(lines, bytes_long=bytes_long, oldest=since, now=now)] if files else []
+
+
+def look_at_archive(ledger: Path) -> list[Finding]:
+    """Look at the archive beside a ledger; nothing is said without one, or where the ledger itself has its name."""
+    path = archive_beside(ledger)
+    if path == ledger or not os.path.lexists(path):
+        return []
+    contents = Archive(path).read()
+    return archive_findings(
+        str(path),
+        contents.unread,
+        days=sum(map(len, contents.accounts.values())),
+        accounts=len(contents.accounts),
+        is_writable=os.access(path, os.W_OK),
+    )
+
+
+def look_at_files(home: Path | None, ledger: Path | None, skill_folder: Path) -> list[Finding]:
+    """Look at everything in ~/.openrouter, at the ledger wherever it is, and at keys in the skill folder."""
+    if os.name != "posix":
+        return []
+    paths = list(_below(home / ".openrouter")) if home else []
+    if ledger:
+        file, index, archive = own_files(ledger)
+        paths += [file, file.with_name(file.name + ".1"), file.with_name("audit.jsonl"), index, archive]
+        paths += [index.with_name(index.name + end) for end in ("-wal", "-shm")]
+    paths.append(skill_folder / "credentials.env")
+    return mode_findings([one for path in dict.fromkeys(paths[:_MOST_FILES]) if (one := _seen(path))])
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Name a folder and all that is in it; links are not followed."""
+    yield folder
+    with suppress(OSError):
+        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+            if entry.is_dir(follow_symlinks=False):
+                yield from _below(Path(entry.path))
+            else:
+                yield Path(entry.path)
+
+
+def _seen(path: Path) -> Seen | None:
     try:
-        base_url = parse_base_url(place.environ.get("OPENROUTER_BASE_URL") or DEFAULT_BASE_URL)
-    except OpenRouterUsageError as error:
-        return [of_error("settings", error, place.words), note("network", "not asked: no address can be used")]
-    from openrouter_usage.client.tls import SharedContext
-
-    tls = SharedContext()
-    way = network.surroundings(base_url, place.environ, tls)
-    told = judged_network.way(way, place.words)
-    if is_offline:
-        return [*told, note("network", "OpenRouter is not asked (--offline): what keys are, endpoints, the clock")]
-    if way.ca_error:
-        return told
-    settings = Settings(_credentials(place), base_url, place.home)
-    asked += network.ask(settings, tls, timeout_s=timeout_s)
-    return told + judged_network.answers(asked, place.now, place.words)
+        status = os.lstat(path)
+    except OSError:
+        return None
+    is_secret = path.name == "credentials.env" or (path.parent.name == "keys" and path.suffix == ".env")
+    is_ours = status.st_uid in (os.geteuid(), 0)
+    return Seen(str(path), stat.S_IMODE(status.st_mode), is_ours, stat.S_ISLNK(status.st_mode), is_secret)
 
 
-def _credentials(place: _Place) -> Credentials:
-    """Give the keys to ask with; none where a program would not start, and the check of the keys says why."""
-    try:
-        return find_credentials(place.environ, place.home, place.skill_folder)
-    except OpenRouterUsageError:
-        return Credentials(None, None)
-
-
-def _told(name: str, ended: Ended[list[Finding]], waited_s: float, words: Words) -> list[Finding]:
-    """Give the findings of a check, or the one that it became by failing."""
-    area = name.partition(" ")[0]
-    if ended.value is not None:
-        return ended.value
-    if ended.error is None:
-        return [too_slow(area, waited_s)]
-    if isinstance(ended.error, OpenRouterUsageError):
-        return [of_error(area, ended.error, words)]
-    if isinstance(ended.error, ModuleNotFoundError):
-        return [problem(area, f"not checked: the Python package {ended.error.name} is missing", "see versions above")]
-    return [of_bug(area, _where(ended.error))]
-
-
-def _where(error: BaseException) -> str:
-    """Name the kind of an error and the place it was raised; its words may hold anything, and stay away."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{place}"
+def look_at_disk(ledger: Path) -> list[Finding]:
+    """Look at the disk that the ledger is on, or would be."""
+    folder = _nearest_folder(ledger)
+    free: int | None = None
+    with suppress(OSError):
+        free = shutil.disk_usage(folder).free
+    mount = find_mount(ledger if os.path.lexists(ledger) else folder)
+    return disk_findings(free, shared=f"{mount.kind}, {mount.point}" if mount and mount.is_shared else "")

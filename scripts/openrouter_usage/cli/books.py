@@ -8,8 +8,9 @@ from datetime import datetime, tzinfo
 
 from openrouter_usage.cli.output import complain, progress
 from openrouter_usage.cli.parser import Parser, checked, is_day, read_day
+from openrouter_usage.entry import UnreadLine
 from openrouter_usage.errors import SettingsError
-from openrouter_usage.ledger.books import Ahead, Health, Ledger, UnreadLine
+from openrouter_usage.ledger.books import Ahead, Health, Ledger
 from openrouter_usage.money import format_usd
 from openrouter_usage.period import UTC, Period, days, find_zone, iso, parse_day, parse_moment, spoken
 from openrouter_usage.settings import ledger_file

@@ -10,7 +10,7 @@ from openrouter_usage.errors import SettingsError
 from openrouter_usage.text import safe
 
 # The same variables, in the same order, that requests and curl themselves obey.
-_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 class SharedContext:
@@ -39,7 +39,7 @@ class SharedContext:
         if self._context is None:
             raise SettingsError(
                 f"the TLS certificates in {safe(ca_bundle(), 300)} cannot be read",
-                hint=f"unset {' and '.join(_CA_VARIABLES)}, or let them name a file of PEM certificates",
+                hint=f"unset {' and '.join(CA_VARIABLES)}, or let them name a file of PEM certificates",
             ) from self._error
         return self._context
 
@@ -56,7 +56,7 @@ class SharedContext:
 
 def ca_bundle() -> str:
     """Name the file or folder of trusted certificates."""
-    for variable in _CA_VARIABLES:
+    for variable in CA_VARIABLES:
         if os.environ.get(variable):
             return os.environ[variable]
     import certifi

@@ -12,7 +12,7 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import NamedTuple
 
-from openrouter_usage.entry import Entry, Hold, Release, Unread
+from openrouter_usage.entry import Entry, Hold, Release, Unread, UnreadLine
 from openrouter_usage.errors import InvalidValue
 from openrouter_usage.index import query
 from openrouter_usage.index.ingest import EntryAt, known_entry, whole_entry
@@ -25,15 +25,6 @@ from openrouter_usage.lines import read_line, write_line
 from openrouter_usage.merging import completing, merged
 from openrouter_usage.period import FOREVER, UTC, Period
 from openrouter_usage.usage import Usage
-
-
-@dataclass(frozen=True, slots=True)
-class UnreadLine:
-    """A line that is kept and not counted: where it begins, why, and whether it is damaged or from elsewhere."""
-
-    offset: int
-    why: str
-    is_damaged: bool
 
 
 @dataclass(frozen=True, slots=True)
