@@ -41,6 +41,14 @@ def _bare_environment() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def _own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test find the invented keys of another one in its output, where they would be scrubbed."""
+    from openrouter_usage import redaction
+
+    monkeypatch.setattr(redaction, "_seen", {})
+
+
+@pytest.fixture(autouse=True)
 def _guarded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Give code that runs in this process a home and a spool of its own, and look for real keys before each test."""
     monkeypatch.setenv("HOME", str(tmp_path / "nobody"))
