@@ -66,6 +66,18 @@ def pydantic_agent(clients: Clients) -> Any:
     return package("pydantic_ai").Agent(models.OpenAIChatModel(MODEL, provider=provider))
 
 
+def openrouter_agent(clients: Clients) -> Any:
+    """pydantic-ai's own model for OpenRouter, which hands on what OpenRouter said beside an estimate of its own."""
+    models, providers = package("pydantic_ai.models.openrouter"), package("pydantic_ai.providers.openrouter")
+    provider = providers.OpenRouterProvider(openai_client=clients.async_openai())
+    return package("pydantic_ai").Agent(models.OpenRouterModel(MODEL, provider=provider))
+
+
+async def iterate_pydantic(clients: Clients) -> Any:
+    async with track_cost(pydantic_agent(clients).iter)("Hello?") as run:
+        return [node async for node in run]
+
+
 def smolagents_model(clients: Clients) -> Any:
     return package("smolagents").OpenAIServerModel(
         model_id=MODEL, api_base=clients.sandbox.url, api_key=INFERENCE_KEY, client_kwargs={"max_retries": 0}
@@ -77,12 +89,12 @@ def anthropic(clients: Clients, kind: str = "Anthropic") -> Any:
     return getattr(package("anthropic"), kind)(auth_token=INFERENCE_KEY, api_key=None, base_url=base, max_retries=0)
 
 
-async def run_agents(clients: Clients, api: str, *, streamed: bool = False) -> Any:
+async def run_agents(clients: Clients, api: str, *, streamed: bool = False, **settings: bool) -> Any:
     agents = package("agents")
     agents.set_tracing_disabled(True)
     async with clients.async_openai() as client:
         model = getattr(agents, api)(model=MODEL, openai_client=client)
-        agent = agents.Agent(name="a", instructions="Be short.", model=model)
+        agent = agents.Agent(name="a", instructions="Be short.", model=model, model_settings=agents.ModelSettings(**settings))
         if not streamed:
             return await track_cost(agents.Runner.run)(agent, "Hello?")
         run = track_cost(agents.Runner.run_streamed)(agent, "Hello?")
@@ -169,6 +181,10 @@ BILLED: dict[str, Callable[[Clients], Any]] = {
     "langchain, async": lambda c: asyncio.run(track_cost(langchain(c).ainvoke)("Hello?")),
     "langchain, generate": lambda c: track_cost(langchain(c).generate)([[human("Hello?")]]),
     "langchain, in a mapping": lambda c: track_cost(lambda: {"raw": langchain(c).invoke("Hello?"), "parsed": 1})(),
+    "pydantic-ai, its model for OpenRouter": lambda c: track_cost(openrouter_agent(c).run_sync)("Hello?"),
+    "openai-agents, raw usage": lambda c: asyncio.run(
+        run_agents(c, "OpenAIChatCompletionsModel", preserve_raw_usage=True)
+    ),
     "smolagents": lambda c: track_cost(smolagents_model(c).generate)([{"role": "user", "content": "Hello?"}]),
     "anthropic": anthropic_message,
     "anthropic, events": anthropic_events,
@@ -214,6 +230,9 @@ BY_ID: dict[str, Callable[[Clients], Any]] = {
     "pydantic-ai": lambda c: track_cost(pydantic_agent(c).run_sync)("Hello?"),
     "pydantic-ai, async": lambda c: asyncio.run(track_cost(pydantic_agent(c).run)("Hello?")),
     "pydantic-ai, stream": lambda c: asyncio.run(run_pydantic_stream(c)),
+    "pydantic-ai, iterated": lambda c: asyncio.run(iterate_pydantic(c)),
+    "pydantic-ai, the response": lambda c: track_cost(lambda: pydantic_agent(c).run_sync("Hello?").response)(),
+    "openai-agents, streamed": lambda c: asyncio.run(run_agents(c, "OpenAIChatCompletionsModel", streamed=True)),
     "openai-agents, chat": lambda c: asyncio.run(run_agents(c, "OpenAIChatCompletionsModel")),
     "openai-agents, responses": lambda c: asyncio.run(run_agents(c, "OpenAIResponsesModel")),
     "openai speech": lambda c: track_cost(c.openai.audio.speech.create)(**SPEAK),
@@ -237,6 +256,29 @@ def test_a_call_whose_cost_a_package_does_not_hand_on_is_unknown_and_can_be_look
     assert (session.calls, session.unknown) == (1, 1)
     assert "unknown" in str(session)
     assert warnings_of(caplog) == []
+
+
+def test_the_price_that_a_package_works_out_is_not_what_was_billed(books: Books, clients: Clients) -> None:
+    result = track_cost(openrouter_agent(clients).run_sync)("Hello?")
+    assert result.usage.cost not in (None, COST)
+    assert (books.only.cost, books.only.cost_source) == (COST, "billed")
+    with CostSession("alone") as session:
+        track_cost(lambda: result.usage)()
+    assert (session.calls, session.usage.estimated, session.total_cost) == (1, 1, result.usage.cost)
+    assert books.entries[-1].cost_source == "estimated"
+
+
+def test_a_batch_of_any_length_is_recorded(books: Books, clients: Clients) -> None:
+    with CostSession("batch") as session:
+        assert len(track_cost(langchain(clients).batch)(["Hello?"] * 25)) == 25
+    assert (session.calls, session.total_cost) == (25, 25 * COST)
+    assert books.agree_with(clients.sandbox)
+
+
+def test_a_stream_of_smolagents_keeps_the_tokens_alone_and_is_called_unknown(books: Books, clients: Clients) -> None:
+    with CostSession("work") as session:
+        assert list(track_cost(smolagents_model(clients).generate_stream)([{"role": "user", "content": "Hello?"}]))
+    assert (books.only.cost, books.only.prompt_tokens, session.unknown) == (None, 50, 1)
 
 
 def test_a_langchain_stream_keeps_the_tokens_alone_and_is_called_unknown(

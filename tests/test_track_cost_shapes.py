@@ -22,10 +22,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openrouter_usage.tracker.decorator import track_cost
+from openrouter_usage.tracker.enforcer import BudgetEnforcer
 from openrouter_usage.tracker.observe import observe
 from openrouter_usage.tracker.responses import is_from_openrouter
 from openrouter_usage.tracker.session import CostSession
-from tests.sandbox import Fault, Sandbox
+from tests.sandbox import INFERENCE_KEY, Fault, Sandbox
 from tests.tracking import HELLO, Books, Clients, open_books, open_clients
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5, "cost": 0.25}
@@ -384,6 +385,30 @@ def test_the_cost_of_langchain_openrouter_is_read_beside_its_usage(books: Books)
         ("gen-2", Decimal("0.25"), "billed"),
     ]
     assert [entry.cached_tokens for entry in books.entries] == [10, 10]
+
+
+@pytest.mark.parametrize(
+    ("answer", "booked"),
+    [
+        ({"id": "gen-1", "usage": {"cost": 0.001}}, ("billed", Decimal("0.001"))),
+        ({"id": "invoice-7", "usage": {"cost": 0.001}}, ("estimated", None)),
+        ({"usage": {"prompt_tokens": 3, "cost": 0}}, ("estimated", None)),
+        ({"usage": {"prompt_tokens": 3, "cost": 12.5}}, ("estimated", Decimal("12.5"))),
+    ],
+)
+def test_money_that_is_held_is_not_let_go_for_a_cost_that_nobody_proves(
+    answer: Any, booked: Any, books: Books, clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENROUTER_API_KEY", INFERENCE_KEY)
+    monkeypatch.setenv("OPENROUTER_BASE_URL", clients.sandbox.url)
+    enforcer = BudgetEnforcer()
+    most = enforcer.estimate_cost("openai/gpt-5.2", 1_000, 1_000)
+    with CostSession("held") as session, enforcer.hold("openai/gpt-5.2", 1_000, 1_000) as held:
+        held.settle(answer)
+    source, cost = booked
+    assert (books.only.cost_source, books.only.cost) == (source, most if cost is None else cost)
+    assert session.total_cost == books.only.cost
+    enforcer.ledger.close()
 
 
 def test_an_exception_that_carries_its_answer_does_not_lose_it(books: Books) -> None:

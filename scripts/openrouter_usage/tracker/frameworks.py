@@ -123,12 +123,17 @@ def _openai_agents(response: Any) -> dict[str, Json]:
     counts["input_tokens_details"] = {name: look(sent, name) for name in ("cached_tokens", "cache_write_tokens")}
     counts["output_tokens_details"] = {"reasoning_tokens": look(received, "reasoning_tokens")}
     return {
-        "id": look(response, "response_id") or known.get("response_id"),
+        "id": known.get("response_id") or look(response, "response_id"),
         "model": known.get("model"),
         "object": "response",
         # With `preserve_raw_usage` it keeps what OpenRouter said.
         "usage": {**counts, **_mapping(look(response, "raw_usage"))},
     }
+
+
+def is_placeholder(identity: object) -> bool:
+    """Check whether an id is what openai-agents writes where it has none: every call has the same."""
+    return identity == "__fake_id__"
 
 
 def is_generation(identity: object) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 from openrouter_usage.answers.call import CallUsage, read_call
 from openrouter_usage.exactjson import Json
-from openrouter_usage.tracker.frameworks import held_in, is_generation, is_run, kept_json, parts_of
+from openrouter_usage.tracker.frameworks import held_in, is_generation, is_placeholder, is_run, kept_json, parts_of
 from openrouter_usage.tracker.responses import Body, content_of, generation_of, is_from_openrouter, look, response_of
 
 # An answer is not looked for at any depth: what is that far down is the program's own data.
@@ -191,7 +191,7 @@ def _reasons(value: object) -> dict[str, Json]:
 
 def _picked(value: object, names: tuple[str, ...]) -> dict[str, Json]:
     found = ((name, look(value, name)) for name in names)
-    return {name: item for name, item in found if item is not None}
+    return {name: item for name, item in found if item is not None and not (name == "id" and is_placeholder(item))}
 
 
 def _is_answer(call: CallUsage, value: object) -> bool:
