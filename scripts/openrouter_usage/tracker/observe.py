@@ -37,6 +37,8 @@ _DETAILS = {
     "cost_details": ("upstream_inference_cost",),
 }
 PLAIN = (str, bytes, bytearray, int, float, type(None))
+# A list may be a vector of a million numbers, and asking each whether it is an instance takes a second.
+_PLAIN_KINDS = frozenset((*PLAIN, bool))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +104,18 @@ def _held(value: object, depth: int, above: set[int]) -> Iterator[Seen]:
 
 def _parts(value: object) -> Any:
     if isinstance(value, _LISTS):
-        return value
+        return [part for _, part in named_parts(value)]
     if isinstance(value, Mapping):
         return list(value.values())
     return held_in(value) or parts_of(value)
+
+
+def named_parts(value: Any) -> list[tuple[Any, Any]]:
+    """Return the items of a list or dict that can be more than text or a number, each with its place or name."""
+    named = value.items() if isinstance(value, dict) else enumerate(value)
+    if not isinstance(value, dict) and _PLAIN_KINDS.issuperset(set(map(type, value))):
+        return []
+    return [(name, item) for name, item in named if type(item) not in _PLAIN_KINDS]
 
 
 def _put_together(pieces: list[Seen]) -> list[Seen]:

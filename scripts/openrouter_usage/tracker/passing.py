@@ -8,7 +8,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from openrouter_usage.tracker.bodies import is_read_by_others, read_response, watch_response
-from openrouter_usage.tracker.observe import PLAIN, answers_in, read_answer, stands_apart
+from openrouter_usage.tracker.observe import PLAIN, Seen, answers_in, named_parts, read_answer, stands_apart
 from openrouter_usage.tracker.responses import generation_of, is_from_openrouter, is_response, look, response_of
 from openrouter_usage.tracker.streams import manager_of, proxy_of
 from openrouter_usage.tracker.tracked import TrackedCall, kind_of
@@ -42,6 +42,10 @@ def _record(call: TrackedCall, value: Any) -> Any:
     stood_in = _stand_in(call, value)
     if stood_in is not None:
         return stood_in
+    found = read_answer(value)
+    if found is not None:
+        _record_seen(call, [found])
+        return value
     value, is_watched = _with_parts(call, value, _DEEPEST)
     if not _record_answers(call, value) and not is_watched and not _is_excused(value):
         call.is_untracked(kind_of(value))
@@ -49,7 +53,10 @@ def _record(call: TrackedCall, value: Any) -> Any:
 
 
 def _record_answers(call: TrackedCall, value: Any) -> bool:
-    seen = answers_in(value)
+    return _record_seen(call, answers_in(value))
+
+
+def _record_seen(call: TrackedCall, seen: list[Seen]) -> bool:
     for answer in seen:
         # The time of several calls together is the time of none of them.
         call.record(answer.call, is_bare=answer.is_bare, since_s=call.began_s if len(seen) == 1 else None)
@@ -122,18 +129,15 @@ def _with_events(call: TrackedCall, run: Any) -> Any:
 
 def _with_parts(call: TrackedCall, value: Any, depth: int) -> tuple[Any, bool]:
     """Return a tuple, list or mapping with its streams watched, and whether there is one in it."""
-    if not isinstance(value, (tuple, list, dict)) or not depth or read_answer(value):
+    if not isinstance(value, (tuple, list, dict)) or not depth:
         return value, False
-    named = value.items() if isinstance(value, dict) else enumerate(value)
     changed: dict[Any, Any] = {}
     is_watched = False
-    for name, item in list(named):
-        if isinstance(item, PLAIN):
-            continue
+    for name, item in named_parts(value):
         stood_in = _stand_in(call, item)
         is_watched |= stood_in is not None
         if stood_in is None:
-            stood_in, is_within = _with_parts(call, item, depth - 1)
+            stood_in, is_within = (item, False) if read_answer(item) else _with_parts(call, item, depth - 1)
             is_watched |= is_within
         if stood_in is not item:
             changed[name] = stood_in
