@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,9 @@ from tests.running import Ran, Stats, StatsAt
 from tests.sandbox import Account, Sandbox
 
 guards.install()
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Begun in the background of a script, all programs would inherit that ^C does nothing.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # Other examples at every run, but for CI, where a change is judged by the same ones as the change before it.
 settings.register_profile(
     "house",

@@ -95,6 +95,7 @@ class Engine:
             wait_s = self._wait_s if wait_s is None else wait_s
             if not self._index.exists():
                 self.file.make_folder()
+                self.file.status()  # no index is made beside what is no ledger
                 self._warn_of_network()
             with guarded(self.path, wait_s):
                 try:
