@@ -45,7 +45,14 @@ TARGETS = {
     "money": ("test_money", "test_report", "test_pricing"),
 }
 # What nobody can tell from the original, by module and change, with the reason.
-EQUIVALENT: dict[tuple[str, str], str] = {}
+EQUIVALENT: dict[tuple[str, str], str] = {
+    ("money", "9  ->  10"): "what has eleven digits is above the largest amount, which is compared next",
+    ("money", "isinstance(digits.exponent, int) and digits.exponent > -200  ->  isinstance(digits.exponent, int)"): (
+        "it saves the time to write out millions of zeros, which are refused afterwards"
+    ),
+    ("pricing", "Decimal('1E-18')  ->  Decimal('2E-18')"): "an amount is rounded by the exponent of this alone",
+    ("ledger/sums", "start >= end  ->  start > end"): "a period of no length has no calls, asked for or not",
+}
 MOST_ALIVE = Decimal("0.05")
 
 COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {

@@ -185,6 +185,16 @@ def test_the_callers_own_price_below_the_list_makes_a_call_cheaper():
     assert worst_case(body(**own), PRICES).cost < worst_case(body(), PRICES).cost
 
 
+@pytest.mark.parametrize(("part", "own", "dearest"), [("completion", 20, 9), ("prompt", 4, 10)])
+def test_the_callers_own_price_grows_with_what_is_dearer_than_the_plain_one(part, own, dearest):
+    """Of odd/long a long prompt's answer costs nine times the plain price, and its cached prompt ten times."""
+    said = [{"role": "user", "content": "x" * 400}]
+    worst = worst_case(body("odd/long", max_tokens=1_000, messages=said, provider={"max_price": {part: own}}), PRICES)
+    tokens = {"completion": worst.max_tokens, "prompt": worst.prompt_tokens}[part]
+    assert worst.cost >= Decimal(own) / 1_000_000 * dearest * tokens
+    assert worst.max_price[part] == own
+
+
 def test_a_prompt_too_short_for_a_dearer_price_is_not_counted_with_it():
     short = worst_case(body("odd/long", max_tokens=1_000), PRICES)
     long = worst_case(body("odd/long", max_tokens=1_000, messages=[{"role": "user", "content": "x" * 400}]), PRICES)
