@@ -257,9 +257,9 @@ class Mutant:
         """The module's file."""
         return f"{HOUSE}/{self.module}.py"
 
-    def source(self) -> str:
-        """The module with the change made."""
-        tree = ast.parse((ROOT / self.path).read_text(encoding="utf-8"))
+    def source(self, original: str) -> str:
+        """A module's text with the change made."""
+        tree = ast.parse(original)
         return ast.unparse(ast.fix_missing_locations(Mutator(self.number).visit(tree))) + "\n"
 
     def __str__(self) -> str:
@@ -329,11 +329,13 @@ class Copy:
     def judge(self, mutant: Mutant, timeout_s: float) -> str:
         """Let a mutant live in the copy for as long as its tests run."""
         path = self.folder / mutant.path
-        path.write_text(mutant.source(), encoding="utf-8")
+        # Of the copy, not of the repository, where somebody may go on working.
+        original = path.read_text(encoding="utf-8")
+        path.write_text(mutant.source(original), encoding="utf-8")
         try:
             return self.run(TARGETS[mutant.module], timeout_s)
         finally:
-            shutil.copy2(ROOT / mutant.path, path)
+            path.write_text(original, encoding="utf-8")
 
 
 def check_originals(copy_: Copy, modules: Sequence[str], limit_s: float) -> dict[str, float]:
