@@ -17,7 +17,10 @@ from typing import Any
 import cost_tracker
 import pytest
 
+from openrouter_usage.answers.call import CallUsage
+from openrouter_usage.budget import Caps
 from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.tracker.booking import Booking
 from tests.booking import NOON, Tracker, call, hold
 from tests.calling import AT_ONCE, BUDGET, CHAT, HELLO, MODEL, Caller, open_caller
 from tests.running import ROOT, contents
@@ -694,3 +697,25 @@ def test_a_call_that_waits_for_the_ledger_counts_in_its_session(stream, home, sa
     folder.mkdir()
     assert [entry.cost for entry in tracker.ledger.entries()] == [Decimal("0.25")]
     tracker.ledger.close()
+
+
+@pytest.mark.parametrize("status", [400, 402, 404])
+def test_a_call_that_fails_without_a_ledger_says_why_it_failed(status, home, sandbox, monkeypatch):
+    """There is no hold to release: the call was made without an entry beforehand."""
+    (home / "books").write_text("in the way")
+    monkeypatch.setenv("OPENROUTER_BASE_URL", sandbox.url)
+    sandbox.misbehave("/chat/completions", Fault.status(status))
+    tracker = cost_tracker.CostTracker(INFERENCE_KEY, usage_file=home / "books" / "usage.jsonl")
+    with pytest.raises(cost_tracker.OpenRouterUsageError, match=f"answered {status}"):
+        tracker.chat(HELLO_THERE, MODEL)
+
+
+def test_a_stream_that_is_left_with_a_bill_nobody_believes_counts_with_its_hold(tmp_path):
+    ledger = Ledger(tmp_path / "usage.jsonl")
+    booking = Booking(ledger, model=MODEL, caps=Caps(daily=Decimal(5)), clock=lambda: NOON)
+    booking.open(Decimal("0.5"))
+    booking.leave(CallUsage(id="gen-1", told="-1"), latency_ms=None)
+    (entry,) = ledger.entries()
+    assert (entry.cost, entry.cost_source, entry.told) == (Decimal("0.5"), "estimated", "-1")
+    assert ledger.health().holds == ()
+    ledger.close()

@@ -37,6 +37,11 @@ VALUES = st.fixed_dictionaries(
 )
 
 
+def test_what_is_left_out_is_nothing_but_the_cost_which_is_unknown() -> None:
+    assert Entry(NOON, "a/b").usage == Usage(requests=1, unknown=1)
+    assert checked_entry({"ts": NOON, "model": "a/b"}) == Entry(NOON, "a/b")
+
+
 @given(VALUES)
 def test_an_entry_is_read_as_it_was_written(values: dict[str, Any]) -> None:
     """Every entry survives its line, in every field and to the last decimal."""

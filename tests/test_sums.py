@@ -89,6 +89,36 @@ def test_the_programs_count_a_call_at_midnight_in_one_of_two_days(tracker: Track
     assert [each["requests"] for each in sums] == [0, 1]
 
 
+# -- a clock that is set back over midnight --------------------------------------------------------------------------
+
+# In each of these zones a day has 25 hours, and the hour that comes twice is its last one or its first one.
+TWICE_A_YEAR = [
+    ("America/Santiago", datetime(2026, 4, 5, 3, tzinfo=UTC)),
+    ("America/Havana", datetime(2026, 11, 1, 5, tzinfo=UTC)),
+    ("Africa/Cairo", datetime(2026, 10, 29, 21, tzinfo=UTC)),
+    ("Asia/Beirut", datetime(2026, 10, 24, 21, tzinfo=UTC)),
+    ("Europe/Amsterdam", datetime(2026, 10, 25, 1, tzinfo=UTC)),
+    ("Australia/Lord_Howe", datetime(2026, 4, 4, 15, tzinfo=UTC)),
+]
+
+
+@pytest.mark.parametrize(("name", "change"), TWICE_A_YEAR)
+@pytest.mark.parametrize("lead", range(1, 9))
+def test_every_quarter_of_an_hour_around_a_change_of_the_clock_is_in_its_day(
+    lead: int, name: str, change: datetime, ledger: Ledger
+) -> None:
+    zone, quarter = ZoneInfo(name), timedelta(minutes=15)
+    moments = [change + number * quarter for number in range(-8, 9)]
+    ledger.path.write_bytes(b"".join(call(stamp(moment), cost="1") for moment in moments))
+    period = Period(change - lead * quarter, change + 8 * quarter, "around")
+    days: dict[str, int] = {}
+    for moment in moments[8 - lead : -1]:
+        day = moment.astimezone(zone).date().isoformat()
+        days[day] = days.get(day, 0) + 1
+    found = ledger.totals(period, "day", zone).groups
+    assert {day: usage.requests for day, usage in found.items()} == days
+
+
 # -- calls that were told twice --------------------------------------------------------------------------------------
 
 TWICE = {
