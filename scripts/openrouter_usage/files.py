@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import sys
@@ -15,6 +16,8 @@ from openrouter_usage.text import safe
 
 OTHERS_CAN_CHANGE = "others can change it"
 _PAUSE_S = 0.02
+# The streams, two sockets, a lock and an index are open at the same time when a module is read.
+_FEW_FILES = 32
 
 
 class Distrusted(OSError):
@@ -177,3 +180,48 @@ def save_output(path: Path, pieces: Iterable[str], *, force: bool, is_own: Calla
 
 def _is_there(shown: str) -> SettingsError:
     return SettingsError(f"{shown} is there already", hint="name another file, or replace it with --force")
+
+
+def refused_by_system(error: BaseException) -> SettingsError | None:
+    """Return the error for what the system refuses to every program that runs like this one; None for a bug."""
+    if isinstance(error, MemoryError):
+        return SettingsError("there is not enough memory", hint="end other programs", code="system")
+    if not isinstance(error, (OSError, ImportError)):
+        return None
+    number = getattr(error, "errno", None)
+    # A module in C that cannot be opened is told of in the words of the system alone, and a module that another thread
+    # could not read to its end only by a name that is missing from it.
+    told = str(error)
+    no_file_left = number in (errno.EMFILE, errno.ENFILE) or os.strerror(errno.EMFILE) in told
+    if no_file_left or (isinstance(error, ImportError) and "cannot import name" in told and _few_files_allowed()):
+        return SettingsError(
+            "too many files are open for this program to open another one",
+            hint="raise the limit (ulimit -n 256), or end other programs",
+            code="system",
+        )
+    if number in (errno.ENOMEM, errno.EAGAIN):
+        return SettingsError(
+            f"the system has nothing left for this program: {os.strerror(number)}",
+            hint="raise its limits (ulimit -a shows them), or end other programs",
+            code="system",
+        )
+    try:
+        os.getcwd()
+    except OSError:
+        return SettingsError(
+            "the current folder does not exist any more, or cannot be read",
+            hint="change to another folder (cd), or name files by their whole path",
+            code="system",
+        )
+    return None
+
+
+def _few_files_allowed() -> bool:
+    """Check whether this process may open so few files that reading a module can fail for it."""
+    try:
+        import resource
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    except (ImportError, OSError):  # not on Windows; and it is a file as well
+        return os.name == "posix"
+    return 0 <= soft < _FEW_FILES

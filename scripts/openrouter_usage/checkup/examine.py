@@ -52,7 +52,7 @@ from openrouter_usage.diagnosis.ledger import (
     spool_finding,
 )
 from openrouter_usage.errors import LedgerError, OpenRouterUsageError
-from openrouter_usage.files import archive_beside, own_files
+from openrouter_usage.files import archive_beside, own_files, refused_by_system
 from openrouter_usage.index.examine import examine
 from openrouter_usage.ledger.books import Ledger
 from openrouter_usage.ledger.clean import other_names
@@ -114,6 +114,9 @@ def _findings(area: str, end: Ended[list[Finding]], waited_s: float) -> list[Fin
         return [of_error(area, error)]
     if isinstance(error, ModuleNotFoundError):
         return [problem(area, f"not checked: the Python package {error.name} is missing", "see versions above")]
+    refused = refused_by_system(error)
+    if refused:
+        return [of_error(area, refused)]
     # Its words may hold anything, and stay away.
     frames = traceback.extract_tb(error.__traceback__)
     where = f" in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""

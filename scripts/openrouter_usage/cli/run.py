@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import gc
 import os
 import sys
@@ -13,6 +12,7 @@ from typing import NoReturn
 
 from openrouter_usage.cli.output import OutputClosed, complain, write
 from openrouter_usage.errors import OpenRouterUsageError, SettingsError
+from openrouter_usage.files import refused_by_system
 
 INTERRUPTED = 130
 BUG = 1
@@ -40,47 +40,15 @@ def _ended(name: str, program: Program, argv: Sequence[str]) -> int:
         return _failed(name, argv, _missing_package(error.name or ""))
     except KeyboardInterrupt:
         return _interrupted(name, argv)
-    except (OSError, ImportError) as error:
-        refused = _surroundings(error)
+    except (OSError, ImportError, MemoryError) as error:
+        refused = refused_by_system(error)
         if refused is None:
             return _bug(name, argv)
         # What is held in cycles keeps files open, of which the answer itself may need one.
         gc.collect()
         return _failed(name, argv, refused)
-    except MemoryError:
-        gc.collect()
-        return _failed(
-            name, argv, SettingsError("there is not enough memory", hint="end other programs", code="system")
-        )
     except Exception:
         return _bug(name, argv)
-
-
-def _surroundings(error: OSError | ImportError) -> SettingsError | None:
-    """Return the error for what the system refuses to every program that is run like this one; None for a bug."""
-    number = getattr(error, "errno", None)
-    # A module in C that cannot be opened is told of in the words of the system alone.
-    if number in (errno.EMFILE, errno.ENFILE) or os.strerror(errno.EMFILE) in str(error):
-        return SettingsError(
-            "too many files are open for this program to open another one",
-            hint="raise the limit (ulimit -n 256), or end other programs",
-            code="system",
-        )
-    if number in (errno.ENOMEM, errno.EAGAIN):
-        return SettingsError(
-            f"the system has nothing left for this program: {os.strerror(number)}",
-            hint="raise its limits (ulimit -a shows them), or end other programs",
-            code="system",
-        )
-    try:
-        os.getcwd()
-    except OSError:
-        return SettingsError(
-            "the current folder does not exist any more, or cannot be read",
-            hint="change to another folder (cd), or name files by their whole path",
-            code="system",
-        )
-    return None
 
 
 def leave(code: int) -> NoReturn:
