@@ -19,9 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
 from cost_tracker import CostTracker
 
-from openrouter_usage.budget import Caps, check
-from openrouter_usage.entry import Entry, Hold
-from openrouter_usage.lines import write_line
+from openrouter_usage.entry import Caps, Entry, Hold, write_line
+from openrouter_usage.figures.limits import check
 
 MODEL, SESSION = "anthropic/model-0", "job-0"
 CAPS = Caps(daily=Decimal(10**9), monthly=Decimal(10**9))

@@ -19,9 +19,9 @@ sys.path.insert(0, str(ROOT / "scripts"))
 import requests  # noqa: E402
 from cost_tracker import BudgetExceeded, CostTracker  # noqa: E402
 
-from openrouter_usage.budget import Caps, check  # noqa: E402
-from openrouter_usage.entry import Entry, Hold  # noqa: E402
-from openrouter_usage.ledger.books import Ledger  # noqa: E402
+from openrouter_usage.entry import Caps, Entry, Hold
+from openrouter_usage.figures.limits import check
+from openrouter_usage.ledger.ledger import Ledger
 
 MODEL = "bench/ten-cents-a-call"
 PRICE, CAP = Decimal("0.10"), Decimal("1.00")

@@ -17,8 +17,8 @@ sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
 if __name__ == "__main__":
     try:
-        from openrouter_usage.cli.run import leave, run
-        from openrouter_usage.cli.tracker import main
+        from openrouter_usage.cli.cost_tracker import main
+        from openrouter_usage.cli.program import leave, run
     except KeyboardInterrupt:  # ^C while this was being loaded
         sys.exit(130)
 
@@ -26,16 +26,13 @@ if __name__ == "__main__":
     leave(run("cost_tracker.py", main))
 
 from openrouter_usage.errors import BudgetExceeded, OpenRouterUsageError
-from openrouter_usage.routing import ROUTING
-from openrouter_usage.tracker.balance import check_credits, get_key_balance
-from openrouter_usage.tracker.cost_tracker import CostTracker
+from openrouter_usage.jobs.price_list import estimate_cost
+from openrouter_usage.tracker.cost_tracker import CostRecord, CostTracker, to_json
 from openrouter_usage.tracker.decorator import track_cost
 from openrouter_usage.tracker.enforcer import BudgetEnforcer
-from openrouter_usage.tracker.estimate import estimate_cost
-from openrouter_usage.tracker.generation_stats import get_generation_stats
-from openrouter_usage.tracker.history import CostRecord
+from openrouter_usage.tracker.lookup import check_credits, get_generation_stats, get_key_balance
+from openrouter_usage.tracker.routing import ROUTING
 from openrouter_usage.tracker.session import CostSession
-from openrouter_usage.tracker.to_json import to_json
 
 # The name that the guides give it.
 OpenRouterCostTracker = CostTracker

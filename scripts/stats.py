@@ -16,7 +16,7 @@ if sys.version_info < (3, 10):
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
 try:
-    from openrouter_usage.cli.run import leave, run
+    from openrouter_usage.cli.program import leave, run
     from openrouter_usage.cli.summary import main
 except KeyboardInterrupt:  # ^C while this was being loaded
     sys.exit(130)

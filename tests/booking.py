@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from openrouter_usage.lines import write_line
+from openrouter_usage.entry import write_line
 from tests.ledger_model import whole_call
 from tests.running import HANG_GUARD_S, ROOT, Ran, assert_no_secret, contents, exact_json
 from tests.sandbox import INFERENCE_KEY
@@ -229,7 +229,7 @@ class TrackerAt:
 
     def __call__(self, now: datetime | None, *argv: str, env: Mapping[str, str | None] | None = None) -> Booked:
         """Run with a clock that stands at `now`, or with the real one."""
-        from openrouter_usage.cli.run import run
+        from openrouter_usage.cli.program import run
 
         wanted = {**dict.fromkeys(self.tracker.env), **self.tracker.environment(env or {})}
         for name, value in {**wanted, **(env or {})}.items():
@@ -256,8 +256,8 @@ def _no_room(room: int) -> None:
 
 
 def _program(words: Sequence[str], now: datetime | None) -> int:
-    from openrouter_usage.cli.books import close_ledgers
-    from openrouter_usage.cli.tracker import main, verb_parser
+    from openrouter_usage.cli.cost_tracker import main, verb_parser
+    from openrouter_usage.cli.opening import close_ledgers
 
     if now is None:
         return main(words)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from openrouter_usage.lines import read_line
+from openrouter_usage.entry import read_line
 from openrouter_usage.tracker import lookup
 from tests.booking import Booked, Tracker, TrackerAt
 from tests.sandbox import Sandbox

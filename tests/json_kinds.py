@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from openrouter_usage.cli import summary, tracker
-from openrouter_usage.cli.run import run
+from openrouter_usage.cli import cost_tracker as tracker
+from openrouter_usage.cli import summary
+from openrouter_usage.cli.program import run
 from tests.sandbox import (
     DEMO_KEY,
     DEMO_MGMT_KEY,

@@ -10,10 +10,8 @@ from decimal import Context, Decimal, Inexact
 from pathlib import Path
 from typing import Any
 
-from openrouter_usage.entry import Entry, checked_entry
-from openrouter_usage.lines import write_line
+from openrouter_usage.entry import Entry, Usage, checked_entry, write_line
 from openrouter_usage.period import Period
-from openrouter_usage.usage import Usage
 
 UTC = timezone.utc
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -164,7 +164,7 @@ class StatsAt:
         self, now: datetime | None, *argv: str, key: str | None = INFERENCE_KEY, mgmt: str | None = None
     ) -> Ran:
         """Run with a clock that stands at `now`, or with the real one."""
-        from openrouter_usage.cli.run import run
+        from openrouter_usage.cli.program import run
         from openrouter_usage.cli.summary import main
 
         given = {"OPENROUTER_API_KEY": key, "OPENROUTER_MGMT_KEY": mgmt, "HOME": str(self.home)}

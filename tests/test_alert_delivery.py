@@ -437,7 +437,7 @@ def test_a_redirect_is_not_followed(at: TrackerAt, account: Account, webhook: We
 def test_a_webhook_that_never_answers_is_given_up(
     at: TrackerAt, account: Account, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("openrouter_usage.client.webhook.TIMEOUT_S", 0.5)
+    monkeypatch.setattr("openrouter_usage.jobs.alert.TIMEOUT_S", 0.5)
     spend(account, "9")
     webhook.misbehave("*", Fault.hang())
     ran = at(None, "alert", "--daily-limit", "10", "--webhook", webhook.slack_url)

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openrouter_usage.alerting import check, forget
-from openrouter_usage.alerts import Alert, Rules, Spending, judge
 from openrouter_usage.errors import SettingsError, Unreachable
+from openrouter_usage.figures.alerts import Alert, Rules, Spending, judge
+from openrouter_usage.jobs.alert import check, forget
 
 UTC = timezone.utc
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)  # a Sunday

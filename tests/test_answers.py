@@ -13,7 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openrouter_usage.answers.account import (
+from openrouter_usage.entry import NOTHING
+from openrouter_usage.errors import BadAnswer
+from openrouter_usage.jobs.snapshot import load_snapshot, save_snapshot
+from openrouter_usage.money import dumps, loads
+from openrouter_usage.openrouter.answers.account import (
+    Gap,
+    Parts,
     read_activity,
     read_credits,
     read_today,
@@ -21,13 +27,8 @@ from openrouter_usage.answers.account import (
     write_credits,
     write_today,
 )
-from openrouter_usage.answers.fields import Fields
-from openrouter_usage.answers.key import read_key, write_key
-from openrouter_usage.answers.parts import Gap, Parts
-from openrouter_usage.errors import BadAnswer
-from openrouter_usage.exactjson import dumps, loads
-from openrouter_usage.snapshot import load_snapshot, save_snapshot
-from openrouter_usage.usage import NOTHING
+from openrouter_usage.openrouter.answers.fields import Fields
+from openrouter_usage.openrouter.answers.key import read_key, write_key
 
 NOW = datetime(2026, 11, 22, 15, 30, 1, 234567, tzinfo=timezone.utc)
 AMOUNTS = st.builds(

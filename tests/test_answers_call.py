@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from openrouter_usage.answers.call import CallUsage, read_call
-from openrouter_usage.exactjson import loads
-from openrouter_usage.lines import read_line, write_line
+from openrouter_usage.entry import read_line, write_line
+from openrouter_usage.money import loads
+from openrouter_usage.openrouter.answers.generation import CallUsage, read_call
 from tests.sandbox import Reply, Sandbox
 from tests.sandbox_client import HELLO, events, post
 

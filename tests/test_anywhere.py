@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from openrouter_usage.cli.tracker import VERBS
+from openrouter_usage.cli.cost_tracker import VERBS
 from tests.running import HANG_GUARD_S, ROOT, contents
 from tests.sandbox import DEMO_KEY, DEMO_MGMT_KEY, Sandbox, demo_account
 from tests.staging import stage, tracked

@@ -245,22 +245,22 @@ DOC = '"""Words."""\n'
 BROKEN = [
     (stands_in_the_plan, "utils", DOC),
     (stands_in_the_plan, "helpers.strings", DOC),
-    (imports_only_what_is_below, "money", DOC + "from openrouter_usage.settings import Settings\n"),
-    (imports_only_what_is_below, "answers.key", DOC + "import openrouter_usage.client.transport\n"),
-    (imports_only_what_is_below, "summary.build", DOC + "from openrouter_usage.snapshot import load_snapshot\n"),
+    (imports_only_what_is_below, "money", DOC + "from openrouter_usage.home.settings import Settings\n"),
+    (imports_only_what_is_below, "answers.key", DOC + "import openrouter_usage.openrouter.transport\n"),
+    (imports_only_what_is_below, "summary.build", DOC + "from openrouter_usage.jobs.snapshot import load_snapshot\n"),
     (imports_only_what_is_below, "summary.build", DOC + "from openrouter_usage.render.amounts import spent\n"),
     (imports_only_what_is_below, "client.openrouter", DOC + "from openrouter_usage.ledger.file import append\n"),
     (
         imports_only_what_is_below,
         "client.openrouter",
-        DOC + "def f():\n    from openrouter_usage.index.lock import x\n",
+        DOC + "def f():\n    from openrouter_usage.ledger.index import x\n",
     ),
-    (imports_only_what_is_below, "ledger.file", DOC + "from openrouter_usage.client.transport import Transport\n"),
-    (imports_only_what_is_below, "credentials", DOC + "from openrouter_usage.settings import Settings\n"),
-    (imports_only_what_is_below, "snapshot", DOC + "from openrouter_usage.client.openrouter import OpenRouter\n"),
-    (imports_only_what_is_below, "collect", DOC + "from openrouter_usage.render.as_text import render_summary\n"),
-    (imports_only_what_is_below, "latest", DOC + "from openrouter_usage.cli.output import write\n"),
-    (imports_only_what_is_below, "render.as_text", DOC + "from openrouter_usage.latest import latest\n"),
+    (imports_only_what_is_below, "ledger.file", DOC + "from openrouter_usage.openrouter.transport import Transport\n"),
+    (imports_only_what_is_below, "credentials", DOC + "from openrouter_usage.home.settings import Settings\n"),
+    (imports_only_what_is_below, "snapshot", DOC + "from openrouter_usage.openrouter.endpoints import OpenRouter\n"),
+    (imports_only_what_is_below, "collect", DOC + "from openrouter_usage.render.summary import render_summary\n"),
+    (imports_only_what_is_below, "latest", DOC + "from openrouter_usage.cli.program import write\n"),
+    (imports_only_what_is_below, "render.as_text", DOC + "from openrouter_usage.jobs.snapshot import latest\n"),
     (imports_only_what_is_below, "render.as_text", DOC + "from openrouter_usage.unheard_of import x\n"),
     (imports_are_absolute, "money", DOC + "from . import errors\n"),
     (imports_are_absolute, "render.as_text", DOC + "from .amounts import spent\n"),
@@ -280,7 +280,7 @@ BROKEN = [
     (is_named_for_every_installer, "_private", DOC),
     (is_named_for_every_installer, "client._core", DOC),
     (is_named_for_every_installer, "__init__", DOC + "x = 1\n"),
-    (is_named_for_every_installer, "client.__init__", "from openrouter_usage.client.transport import Transport\n"),
+    (is_named_for_every_installer, "client.__init__", "from openrouter_usage.openrouter.transport import Transport\n"),
     (is_named_for_every_installer, "client.__init__", ""),
     (tells_what_it_is, "money", "x = 1\n"),
     (tells_what_it_is, "money", DOC + "def public():\n    return 1\n"),
@@ -301,8 +301,8 @@ def test_every_rule_is_seen_to_catch_something() -> None:
 @pytest.mark.parametrize(
     ("rule", "name", "source"),
     [
-        (imports_only_what_is_below, "settings", DOC + "from openrouter_usage.credentials import ApiKey\n"),
-        (imports_only_what_is_below, "cli.summary", DOC + "from openrouter_usage.latest import latest\n"),
+        (imports_only_what_is_below, "settings", DOC + "from openrouter_usage.home.credentials import ApiKey\n"),
+        (imports_only_what_is_below, "cli.summary", DOC + "from openrouter_usage.jobs.snapshot import latest\n"),
         (does_no_io, "settings", DOC + "import os\n"),
         (prints_nothing, "cli.output", DOC + "import sys\nsys.stdout.write('x')\n"),
         (is_named_for_every_installer, "client.__init__", DOC),
@@ -405,7 +405,7 @@ RUN = (
     "import os, runpy, sys\n"
     "sys.argv = sys.argv[1:]\n"
     "sys.path.insert(0, os.path.dirname(sys.argv[0]))\n"
-    "import openrouter_usage.cli.run as run\n"
+    "import openrouter_usage.cli.program as run\n"
     "run.leave = lambda code: None\n"  # so that the list can still be made
     "runpy.run_path(sys.argv[0], run_name='__main__')\n"
 )
@@ -415,7 +415,7 @@ RUN = (
 def test_a_cold_run_loads_requests_and_what_it_needs(mgmt: str | None, stats: Stats) -> None:
     env = stats.environment(key=INFERENCE_KEY, mgmt=mgmt, env={})
     loaded = loaded_by(RUN, str(STATS), "--json", env=env)
-    assert "openrouter_usage.client.transport" in loaded
+    assert "openrouter_usage.openrouter.transport" in loaded
     packages = {
         Path(place).parts[Path(place).parts.index("site-packages") + 1]
         for place in loaded.values()

@@ -18,14 +18,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
-from openrouter_usage.answers.account import ActivityRow
-from openrouter_usage.archive.day import ACTIVITY, ANALYTICS, ArchivedDay, gathered, read_day, write_day
-from openrouter_usage.archive.known import changes, known_days, missing, spoken_stretches
-from openrouter_usage.archive_file import Archive
-from openrouter_usage.entry import Unread
+from openrouter_usage.entry import NOTHING, Unread, Usage
 from openrouter_usage.errors import BadAnswer, LedgerError, SettingsError
-from openrouter_usage.stretch import Stretch
-from openrouter_usage.usage import NOTHING, Usage
+from openrouter_usage.figures.archive import (
+    ACTIVITY,
+    ANALYTICS,
+    ArchivedDay,
+    changes,
+    gathered,
+    known_days,
+    missing,
+    read_day,
+    spoken_stretches,
+    write_day,
+)
+from openrouter_usage.jobs.archive import Archive
+from openrouter_usage.openrouter.answers.account import ActivityRow
+from openrouter_usage.period import Stretch
 
 UTC = timezone.utc
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)

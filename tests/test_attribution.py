@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from openrouter_usage.attribution import local_breakdown
+from openrouter_usage.jobs.breakdown import local_breakdown
 from tests.booking import call, hold
 from tests.running import Stats, StatsAt, contents
 from tests.sandbox import MANAGEMENT_KEY, Account, Fault, Sandbox

@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks.made_ledger import DAYS, MODELS, SESSIONS, UNITS, Made
 from benchmarks.timing import Goal, goals_table, interleaved, shown
-from openrouter_usage.index.usual import is_usual
-from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.ledger.ledger import Ledger
+from openrouter_usage.ledger.scan import is_usual
 from openrouter_usage.period import month
 from tests.ledger_model import NOON, Book
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openrouter_usage.answers.account import ActivityRow
-from openrouter_usage.summary.breakdown import GROUPS, break_down
-from openrouter_usage.usage import NOTHING, Usage
+from openrouter_usage.entry import NOTHING, Usage
+from openrouter_usage.figures.summary import GROUPS, break_down
+from openrouter_usage.openrouter.answers.account import ActivityRow
 
 NOW = datetime(2026, 3, 1, 0, 0, 1, tzinfo=timezone.utc)
 COUNTS = ("requests", "prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens")

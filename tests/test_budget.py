@@ -15,13 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openrouter_usage.budget import LONGEST_CALL, Caps, check, counted_at, scopes
-from openrouter_usage.entry import Entry, Hold
+from openrouter_usage.entry import NOTHING, Caps, Entry, Hold, Usage
 from openrouter_usage.errors import BudgetExceeded, SettingsError
-from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.figures.limits import LONGEST_CALL, check, counted_at, scopes
+from openrouter_usage.home.settings import VARIABLES, load_caps
+from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.period import Period, month, today
-from openrouter_usage.preferences import VARIABLES, load_caps
-from openrouter_usage.usage import NOTHING, Usage
 from tests.booking import NOON, Tracker, TrackerAt, call, hold
 from tests.running import ROOT
 from tests.sandbox import Sandbox
@@ -348,7 +347,7 @@ def test_other_settings_survive_a_budget(tracker, run_at, home):
 def test_caps_that_are_set_at_the_same_time_are_all_kept(home, tracker):
     program = (
         "import sys; sys.path.insert(0, 'scripts')\n"
-        "from decimal import Decimal; from openrouter_usage.preferences import save_caps, save_preference\n"
+        "from decimal import Decimal; from openrouter_usage.home.settings import save_caps, save_preference\n"
         "sys.stdin.readline()\n"
         "for turn in range(40): save_caps({sys.argv[1]: Decimal(turn)}); save_preference(sys.argv[1], {'turn': turn})"
     )

@@ -16,14 +16,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
-from openrouter_usage.answers.call import CallUsage
-from openrouter_usage.answers.generation import Generation, read_generation
-from openrouter_usage.budget import Caps
-from openrouter_usage.entry import Entry, Hold, Release
+from openrouter_usage.entry import Caps, Entry, Hold, Release, read_line, write_line
 from openrouter_usage.errors import BudgetExceeded
 from openrouter_usage.ledger import clean as cleaning
-from openrouter_usage.ledger.books import Ledger
-from openrouter_usage.lines import read_line, write_line
+from openrouter_usage.ledger.ledger import Ledger
+from openrouter_usage.openrouter.answers.generation import CallUsage, Generation, read_generation
 from openrouter_usage.period import Period, month, today
 from openrouter_usage.tracker.booking import Booking
 

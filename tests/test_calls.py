@@ -17,9 +17,9 @@ from typing import Any
 import cost_tracker
 import pytest
 
-from openrouter_usage.answers.call import CallUsage
-from openrouter_usage.budget import Caps
-from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.entry import Caps
+from openrouter_usage.ledger.ledger import Ledger
+from openrouter_usage.openrouter.answers.generation import CallUsage
 from openrouter_usage.tracker.booking import Booking
 from tests.booking import NOON, Tracker, call, hold
 from tests.calling import AT_ONCE, BUDGET, CHAT, HELLO, MODEL, Caller, open_caller

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 from openrouter_usage.errors import LedgerError
 from openrouter_usage.ledger import clean as cleaning
-from openrouter_usage.ledger.books import Ledger
 from openrouter_usage.ledger.clean import clean
+from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.period import Period
 from tests import booking
 from tests.booking import NOON, Tracker, TrackerAt, call, hold, moment, release
@@ -405,7 +405,7 @@ def test_a_hostile_path_is_only_shown(tracker: Tracker, at: TrackerAt) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.ledger import clean
 from openrouter_usage.period import parse_moment
 path, step, left = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from openrouter_usage.cli import summary, tracker
-from openrouter_usage.cli.run import run
-from openrouter_usage.cli.suggest import nearest
-from openrouter_usage.credentials import find_credentials
-from openrouter_usage.version import VERSION
+from openrouter_usage.cli import cost_tracker as tracker
+from openrouter_usage.cli import summary
+from openrouter_usage.cli.program import nearest, run
+from openrouter_usage.home.credentials import find_credentials
+from openrouter_usage.home.settings import VERSION
 from tests import guards
 from tests.running import HANG_GUARD_S, ROOT, STATS, Ran, Stats, contents, copy_skill
 from tests.sandbox import INFERENCE_KEY, MANAGEMENT_KEY, Fault, Sandbox

@@ -21,13 +21,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openrouter_usage.cli.tracker import verb_parser
+from openrouter_usage.cli.cost_tracker import verb_parser
 from openrouter_usage.cli.verbs.stats import make_report
-from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.period import find_zone
-from openrouter_usage.render import report_table
-from openrouter_usage.render.as_markdown import escaped
-from openrouter_usage.render.report_text import render
+from openrouter_usage.render import report as report_table
+from openrouter_usage.render.report import render
+from openrouter_usage.render.table import escaped
 from tests import booking, oracle
 from tests.booking import NOON, UTC, Booked, Tracker, TrackerAt, call, hold, moment, release
 from tests.running import exact_json

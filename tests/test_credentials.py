@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from openrouter_usage.client.openrouter import OpenRouter
-from openrouter_usage.client.transport import Transport
-from openrouter_usage.credentials import find_credentials, how_to_move
 from openrouter_usage.errors import SettingsError
-from openrouter_usage.settings import DEFAULT_BASE_URL, find_home, load_settings, parse_base_url
+from openrouter_usage.home.credentials import find_credentials, how_to_move
+from openrouter_usage.home.settings import DEFAULT_BASE_URL, find_home, load_settings, parse_base_url
+from openrouter_usage.openrouter.endpoints import OpenRouter
+from openrouter_usage.openrouter.transport import Transport
 from tests.proxy import Proxy, address_of
 from tests.running import STATS, Ran, Stats, copy_skill
 from tests.sandbox import INFERENCE_KEY, MANAGEMENT_KEY, Account, Sandbox

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from openrouter_usage.answers.account import ActivityRow
-from openrouter_usage.answers.key import KeyInfo, Spend
-from openrouter_usage.summary.pace import Pace, account_pace, days_left, key_pace, lasting
-from openrouter_usage.usage import Usage
+from openrouter_usage.entry import Usage
+from openrouter_usage.figures.forecast import account_pace, days_left, key_pace, lasting
+from openrouter_usage.figures.summary import Pace
+from openrouter_usage.openrouter.answers.account import ActivityRow
+from openrouter_usage.openrouter.answers.key import KeyInfo, Spend
 from tests.booking import Tracker, TrackerAt
 from tests.controls import key_named, managing
 from tests.running import Stats

@@ -7,26 +7,28 @@ import shlex
 
 import pytest
 
-from openrouter_usage.diagnosis.findings import (
+from openrouter_usage.errors import Denied, LedgerError, SettingsError
+from openrouter_usage.figures.doctor import (
     AREAS,
     FLOORS,
     SQLITE_FLOOR,
     UNKNOWN,
     Answer,
     Level,
+    Seen,
     clock_findings,
     gravest,
+    mode_findings,
     note,
     numbers,
     of_error,
     ok,
     ordered,
     problem,
+    size,
     version_findings,
     warning,
 )
-from openrouter_usage.diagnosis.ledger import Seen, mode_findings, size
-from openrouter_usage.errors import Denied, LedgerError, SettingsError
 from tests.running import ROOT
 
 # -- versions --------------------------------------------------------------------------------------------------------

@@ -16,16 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from openrouter_usage.cli import summary, tracker
-from openrouter_usage.credentials import NAMES, find_credentials
-from openrouter_usage.entry import Entry, Hold, Release
+from openrouter_usage.cli import cost_tracker as tracker
+from openrouter_usage.cli import summary
+from openrouter_usage.entry import Entry, Hold, Release, read_line, write_line
 from openrouter_usage.errors import OpenRouterUsageError
-from openrouter_usage.exchange import COLUMNS as EXPORT_COLUMNS
-from openrouter_usage.lines import read_line, write_line
-from openrouter_usage.preferences import load_caps
-from openrouter_usage.render.report_table import COLUMNS as REPORT_COLUMNS
+from openrouter_usage.figures.exchange import COLUMNS as EXPORT_COLUMNS
+from openrouter_usage.home.credentials import NAMES, find_credentials
+from openrouter_usage.home.settings import VERSION, load_caps
+from openrouter_usage.render.report import COLUMNS as REPORT_COLUMNS
 from openrouter_usage.render.table import COLUMNS as SUMMARY_COLUMNS
-from openrouter_usage.version import VERSION
 from tests import documents as docs
 from tests.json_kinds import every_kind
 from tests.sandbox import DEMO_KEY, DEMO_MGMT_KEY, Sandbox, demo_account

@@ -22,13 +22,14 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as settings_of
 from hypothesis import strategies as st
 
-from openrouter_usage.checkup import examine
-from openrouter_usage.cli.run import run
-from openrouter_usage.cli.tracker import main as tracker_main
-from openrouter_usage.diagnosis import findings as judged
-from openrouter_usage.diagnosis import ledger as judged_ledger
-from openrouter_usage.ledger import mounts, spool
-from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.cli.cost_tracker import main as tracker_main
+from openrouter_usage.cli.program import run
+from openrouter_usage.figures import doctor as judged
+from openrouter_usage.figures import doctor as judged_ledger
+from openrouter_usage.jobs import doctor as examine
+from openrouter_usage.ledger import file as mounts
+from openrouter_usage.ledger import spool
+from openrouter_usage.ledger.ledger import Ledger
 from tests import booking
 from tests.booking import Booked, Tracker, TrackerAt, call, hold
 from tests.controls import key_named, managing

@@ -11,10 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openrouter_usage.entry import Entry, Hold, Release, Unread, checked_entry, checked_hold
+from openrouter_usage.entry import (
+    LONGEST_LINE,
+    Entry,
+    Hold,
+    Release,
+    Unread,
+    Usage,
+    checked_entry,
+    checked_hold,
+    read_line,
+    write_line,
+)
 from openrouter_usage.errors import InvalidValue
-from openrouter_usage.lines import LONGEST_LINE, read_line, write_line
-from openrouter_usage.usage import Usage
 from tests.ledger_model import NOON, an_entry, line_of
 
 MOMENTS = st.datetimes(datetime(2000, 1, 2), datetime(2199, 12, 30), timezones=st.just(timezone.utc))

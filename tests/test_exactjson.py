@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openrouter_usage.exactjson import dumps, loads
+from openrouter_usage.money import dumps, loads
 
 NUMBERS = st.integers(-(10**30), 10**30) | st.builds(
     lambda digits, exponent: Decimal(digits).scaleb(exponent), st.integers(-(10**25), 10**25), st.integers(-40, 20)

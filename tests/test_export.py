@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 
-from openrouter_usage.exchange import COLUMNS, shielded, unshielded
+from openrouter_usage.figures.exchange import COLUMNS, shielded, unshielded
 from tests import booking, oracle
 from tests.booking import Tracker, TrackerAt, call, hold
 from tests.disk import without_power

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from openrouter_usage.client.retry import parse_retry_after, wait_before_retry
-from openrouter_usage.client.transport import Request, Transport
 from openrouter_usage.errors import Unreachable
-from openrouter_usage.settings import parse_base_url
+from openrouter_usage.home.settings import parse_base_url
+from openrouter_usage.openrouter.refusals import parse_retry_after, wait_before_retry
+from openrouter_usage.openrouter.transport import Request, Transport
 from tests.proxy import Proxy, address_of
 from tests.running import Ran, Stats
 from tests.sandbox import INFERENCE_KEY, MANAGEMENT_KEY, Account, Fault, Sandbox

@@ -16,8 +16,8 @@ import cost_tracker
 import pytest
 from cost_tracker import BudgetEnforcer, CostRecord, CostSession, OpenRouterCostTracker
 
-from openrouter_usage.asked import Unbounded
 from openrouter_usage.errors import BudgetExceeded, Denied, InvalidValue, MissingKey, NotFound, Refused, Unreachable
+from openrouter_usage.figures.pricing import Unbounded
 from openrouter_usage.tracker import lookup
 from tests.booking import NOON, UTC
 from tests.running import exact_json

@@ -14,8 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openrouter_usage.render.as_csv import cell, table
-from openrouter_usage.render.as_markdown import escaped
+from openrouter_usage.render.table import cell, csv_table, escaped
 from openrouter_usage.text import MESSAGE_LIMIT, NAME_LIMIT, named, quoted, safe
 from tests import oracle
 from tests.running import Ran, Stats
@@ -101,7 +100,7 @@ def test_a_markdown_cell_stays_one(text: str) -> None:
 
 @given(st.lists(st.lists(ANY_TEXT, min_size=3, max_size=3), max_size=5))
 def test_csv_is_read_back_row_for_row(rows: list[list[str]]) -> None:
-    text = table(["a", "b", "c"], rows)
+    text = csv_table(["a", "b", "c"], rows)
     harmless(text)
     found = list(csv.reader(io.StringIO(text)))
     assert found == [["a", "b", "c"], *[[cell(value) for value in row] for row in rows]]

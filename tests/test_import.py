@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from openrouter_usage.cli.verbs import import_calls
 from openrouter_usage.cli.verbs.import_calls import _without_known
 from openrouter_usage.entry import Entry, checked_entry
-from openrouter_usage.exchange import COLUMNS, csv_pieces, imported, json_pieces
-from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.figures.exchange import COLUMNS, csv_pieces, imported, json_pieces
+from openrouter_usage.ledger.ledger import Ledger
 from tests import booking
 from tests.booking import NOON, Tracker, TrackerAt, call, hold, release, written
 from tests.test_hostile_text import ANY_TEXT, FORMULAS, TERMINAL, harmless

@@ -11,12 +11,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from openrouter_usage.entry import Entry, Hold, Release, checked_entry
-from openrouter_usage.index.blocks import Block, read_block
-from openrouter_usage.index.usual import is_usual, usual_hold
-from openrouter_usage.index.vector import COLUMNS, MOST_CALLS, columns, from_columns, pack
-from openrouter_usage.lines import read_line, write_line
-from openrouter_usage.usage import NOTHING, Usage
+from openrouter_usage.entry import NOTHING, Entry, Hold, Release, Usage, checked_entry, read_line, write_line
+from openrouter_usage.ledger.scan import (
+    COLUMNS,
+    MOST_CALLS,
+    Block,
+    columns,
+    from_columns,
+    is_usual,
+    pack,
+    read_block,
+    usual_hold,
+)
 from tests.ledger_model import NOON, an_entry
 
 FULL = an_entry(

@@ -15,7 +15,7 @@ import pytest
 
 from openrouter_usage.entry import Hold
 from openrouter_usage.errors import LedgerError
-from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.ledger.ledger import Ledger
 from tests.running import HANG_GUARD_S, ROOT
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows deletes no file that is open")
@@ -24,7 +24,7 @@ FILES = [("-shm", "-wal", ""), ("",), ("-wal",), ("-shm",), ("-wal", "-shm"), ("
 HOLDER = """
 import sys
 from pathlib import Path
-from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.ledger.ledger import Ledger
 from tests.test_index_lock import hold
 
 ledger = Ledger(Path(sys.argv[1]))

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from openrouter_usage.cli.tracker import VERBS, verb_parser
-from openrouter_usage.client import management
-from openrouter_usage.exactjson import dumps
-from openrouter_usage.keyring import listing
+from openrouter_usage.cli.cost_tracker import VERBS, verb_parser
+from openrouter_usage.jobs import keys as listing
+from openrouter_usage.money import dumps
+from openrouter_usage.openrouter import management
 from tests.booking import Booked, Tracker, TrackerAt
 from tests.controls import HOSTILE, audited, changes, key_named, managing, official, officially_listed
 from tests.sandbox import INFERENCE_KEY, MANAGEMENT_KEY, MISSING, Account, Fault, Sandbox, Workspace

@@ -14,13 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openrouter_usage.budget import Caps
-from openrouter_usage.entry import Entry
+from openrouter_usage.entry import Caps, Entry
 from openrouter_usage.errors import UnbelievableBill
-from openrouter_usage.exchange import imported, json_pieces
-from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.figures.exchange import imported, json_pieces
 from openrouter_usage.ledger.clean import clean
-from openrouter_usage.merging import merged
+from openrouter_usage.ledger.ledger import Ledger
+from openrouter_usage.ledger.merge import merged
 from openrouter_usage.tracker.cost_tracker import CostTracker
 from openrouter_usage.tracker.enforcer import BudgetEnforcer
 from tests import calling
@@ -117,7 +116,7 @@ def test_what_was_told_beats_an_estimate_and_that_an_unknown_cost(lines: Any, co
 def test_an_index_an_export_and_a_cleaning_agree_with_the_rule(lines: list[Entry], chance: Any) -> None:
     import tempfile
 
-    from openrouter_usage.lines import write_line
+    from openrouter_usage.entry import write_line
 
     with tempfile.TemporaryDirectory() as folder:
         path, copy = Path(folder) / "usage.jsonl", Path(folder) / "copy.jsonl"

@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 
-from openrouter_usage.entry import Entry
-from openrouter_usage.ledger.books import Ledger
-from openrouter_usage.lines import read_line
+from openrouter_usage.entry import Entry, read_line
+from openrouter_usage.ledger.ledger import Ledger
 from tests.booking import NOON, Tracker, call, hold
 from tests.calling import BUDGET, CHAT, HELLO
 from tests.disk import EACCES, EBUSY, EFBIG, EINTR, EIO, ENOSPC, EPERM, EROFS, EXDEV, SHORT, faulty, without_power

@@ -14,10 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from openrouter_usage.entry import Entry
-from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.entry import Entry, read_line, write_line
 from openrouter_usage.ledger.clean import clean
-from openrouter_usage.lines import read_line, write_line
+from openrouter_usage.ledger.ledger import Ledger
 from tests.running import ROOT
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
@@ -28,7 +27,7 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from pathlib import Path
 from openrouter_usage.entry import Entry
-from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.ledger.ledger import Ledger
 
 name, count, path = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
 ledger = Ledger(path, lock_timeout_s=120)
@@ -44,8 +43,8 @@ for number in range(count):
 READER = """
 import sys
 from pathlib import Path
-from openrouter_usage.ledger.books import Ledger
-from openrouter_usage.usage import NOTHING
+from openrouter_usage.ledger.ledger import Ledger
+from openrouter_usage.entry import NOTHING
 
 print("ready", flush=True)
 while True:

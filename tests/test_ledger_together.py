@@ -18,12 +18,10 @@ from typing import Any
 
 import pytest
 
-from openrouter_usage.budget import Caps
-from openrouter_usage.entry import Entry, Hold
+from openrouter_usage.entry import Caps, Entry, Hold, read_line, write_line
 from openrouter_usage.errors import LedgerError
 from openrouter_usage.ledger import spool
-from openrouter_usage.ledger.books import Ledger
-from openrouter_usage.lines import read_line, write_line
+from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.tracker.cost_tracker import CostTracker
 from tests.booking import Tracker, call
 from tests.calling import CHAT, MODEL
@@ -41,7 +39,7 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from pathlib import Path
 from openrouter_usage.entry import Hold
-from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.ledger.ledger import Ledger
 
 def stop(books):
     os.kill(os.getpid(), signal.SIGSTOP)

@@ -17,13 +17,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from openrouter_usage.entry import Hold
+from openrouter_usage.entry import Hold, Usage
 from openrouter_usage.ledger import clean as cleaning
-from openrouter_usage.ledger.books import Ledger
 from openrouter_usage.ledger.clean import clean
+from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.ledger.sums import GROUPINGS
 from openrouter_usage.period import Period
-from openrouter_usage.usage import Usage
 from tests.ledger_model import NOON, UTC, Book, an_entry, line_of, moment
 
 ZONES = [UTC, *map(ZoneInfo, ("Europe/Amsterdam", "Asia/Kathmandu", "America/St_Johns", "Australia/Lord_Howe"))]

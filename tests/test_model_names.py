@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openrouter_usage.model_names import canonical, grouped, short_names
+from openrouter_usage.entry import NOTHING, Usage
+from openrouter_usage.figures.model_names import canonical, grouped, short_names
+from openrouter_usage.jobs.price_list import estimate_cost
 from openrouter_usage.tracker.cost_tracker import CostTracker
-from openrouter_usage.tracker.estimate import estimate_cost
-from openrouter_usage.usage import NOTHING, Usage
 from tests import calling
 from tests.booking import NOON, Tracker, TrackerAt, call
 from tests.calling import Caller

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from openrouter_usage.answers.models import compact, read_models
+from openrouter_usage.openrouter.answers.models import compact, read_models
 from tests.booking import Tracker, TrackerAt
 from tests.running import exact_json
 from tests.sandbox import Account, Fault, Model, Sandbox, Unreachable

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from openrouter_usage.answers.account import ActivityRow as Row
-from openrouter_usage.archive.breakdown import Told
-from openrouter_usage.archive.day import ACTIVITY, ArchivedDay, gathered, write_day
-from openrouter_usage.stretch import Stretch
-from openrouter_usage.usage import Usage
+from openrouter_usage.entry import Usage
+from openrouter_usage.figures.account_days import Told
+from openrouter_usage.figures.archive import ACTIVITY, ArchivedDay, gathered, write_day
+from openrouter_usage.openrouter.answers.account import ActivityRow as Row
+from openrouter_usage.period import Stretch
 from tests.booking import Tracker, TrackerAt, call
 from tests.controls import managing
 from tests.oracle import SUMS, read_csv, read_markdown
@@ -806,5 +806,5 @@ def test_the_usual_summary_loads_nothing_of_this(stats: Stats) -> None:
     ran = stats(mgmt=MANAGEMENT_KEY, python=(sys.executable, "-X", "importtime"))
     loaded = [line.rpartition("|")[2].strip() for line in ran.err.splitlines()]
     assert "openrouter_usage.cli.summary" in loaded
-    rooms = ("openrouter_usage.account_days", "openrouter_usage.archive", "openrouter_usage.summary.chosen")
+    rooms = ("openrouter_usage.jobs.account_days", "openrouter_usage.archive", "openrouter_usage.period")
     assert [name for name in loaded if name.startswith(rooms)] == []

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from openrouter_usage.ledger import mounts
-from openrouter_usage.ledger.mounts import Mount, find_mount, mount_of
+from openrouter_usage.ledger import file as mounts
+from openrouter_usage.ledger.file import Mount, find_mount, mount_of
 
 LINUX = r"""
 22 27 0:21 / /proc rw,relatime - proc proc rw

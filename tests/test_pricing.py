@@ -13,14 +13,21 @@ import requests
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from openrouter_usage import asked
-from openrouter_usage import prices as kept_prices
-from openrouter_usage.answers.models import compact, read_models
-from openrouter_usage.asked import Unbounded
 from openrouter_usage.errors import InvalidValue, OpenRouterUsageError, Unreachable
-from openrouter_usage.exactjson import dumps, loads
-from openrouter_usage.money import EXACT
-from openrouter_usage.pricing import PriceList, estimate, fitted, limited, price_capped, price_list, worst_case
+from openrouter_usage.figures import pricing as asked
+from openrouter_usage.figures.pricing import (
+    PriceList,
+    Unbounded,
+    estimate,
+    fitted,
+    limited,
+    price_capped,
+    price_list,
+    worst_case,
+)
+from openrouter_usage.jobs import price_list as kept_prices
+from openrouter_usage.money import EXACT, dumps, loads
+from openrouter_usage.openrouter.answers.models import compact, read_models
 from tests.sandbox import INFERENCE_KEY, Account, Model, Reply, Sandbox
 from tests.sandbox.price_list import default_models
 
@@ -430,7 +437,7 @@ def test_a_list_that_cannot_be_kept_is_used_all_the_same(tmp_path):
 def test_each_byte_of_a_prompt_is_a_token_at_most(letter, size):
     """A tokenizer may make four tokens of one emoji: a bound in letters would be a quarter of what can be billed."""
     counts = [
-        asked.prompt_tokens(body(messages=[{"role": "user", "content": letter * number}])) for number in (0, 1_000)
+        asked.most_prompt_tokens(body(messages=[{"role": "user", "content": letter * number}])) for number in (0, 1_000)
     ]
     assert counts[1] - counts[0] == 1_000 * size
     request = body("odd/cache", messages=[{"role": "user", "content": letter * 1_000}])
@@ -440,6 +447,6 @@ def test_each_byte_of_a_prompt_is_a_token_at_most(letter, size):
 @given(st.integers(0, 20), TEXT)
 def test_the_bound_of_a_prompt_is_not_below_its_bytes(count, said):
     messages = [{"role": "user", "content": said}] * (count + 1)
-    assert asked.prompt_tokens(body(messages=messages)) >= len(said.encode()) * (count + 1)
+    assert asked.most_prompt_tokens(body(messages=messages)) >= len(said.encode()) * (count + 1)
     assume(said)
-    assert asked.prompt_tokens(body(messages=messages, tools=TOOLS)) > asked.prompt_tokens(body(messages=messages))
+    assert asked.most_prompt_tokens(body(messages=messages, tools=TOOLS)) > asked.most_prompt_tokens(body(messages=messages))

@@ -272,7 +272,7 @@ STEPS = [
 
 def test_everything_that_a_call_needs_is_loaded_before_the_first_one(run: Run) -> None:
     code = STEPS + (
-        "from openrouter_usage.tracker.loading import load_client\n"
+        "from openrouter_usage.jobs.loading import load_client\n"
         "load_client()\nbefore = set(sys.modules)\nprint(list(first(STEPS)))\n"
         "os.environ['OPENROUTER_BASE_URL'] = 'http://127.0.0.1:9'\nprint(list(first([ask])))\n"
         "print(sorted(set(sys.modules) - before))"

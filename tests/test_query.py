@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from openrouter_usage.answers.generation import read_generation
 from openrouter_usage.errors import BadAnswer, NotFound
-from openrouter_usage.exactjson import loads
+from openrouter_usage.money import loads
+from openrouter_usage.openrouter.answers.generation import read_generation
 from openrouter_usage.tracker import lookup
 from openrouter_usage.tracker.lookup import patiently
 from tests import booking
@@ -216,7 +216,7 @@ def test_a_refusal_is_not_asked_again_for_patience(
     fault: Fault, code: int, error: str, account: Account, sandbox: Sandbox, at: TrackerAt, waits: list[float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("openrouter_usage.client.transport.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("openrouter_usage.openrouter.transport.time.sleep", lambda seconds: None)
     made(account)
     sandbox.misbehave("/generation", fault, times=None)
     ran = at(None, "query", "--id", GEN, "--record", "--json")

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from openrouter_usage.client.refusals import refusal
-from openrouter_usage.client.remedies import remedy
-from openrouter_usage.credentials import ApiKey
 from openrouter_usage.errors import Denied
+from openrouter_usage.home.credentials import ApiKey
+from openrouter_usage.openrouter.refusals import refusal, remedy
 from tests.booking import Tracker, TrackerAt
 from tests.sandbox import MANAGEMENT_KEY, Account, Budget, Fault, Sandbox
 from tests.test_hostile_text import ORDER, TERMINAL, harmless

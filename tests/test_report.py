@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openrouter_usage.entry import NOTHING, Usage
+from openrouter_usage.figures.report import DEFAULT_TOP, Report, cut, every_day, period_of_day, ranked
+from openrouter_usage.figures.summary import Share
 from openrouter_usage.period import Period, days
-from openrouter_usage.render.cost_summary import render_cost_summary
-from openrouter_usage.render.report_text import render
-from openrouter_usage.report import DEFAULT_TOP, Report, cut, every_day, period_of_day, ranked
-from openrouter_usage.summary.model import Share
+from openrouter_usage.render.report import render
 from openrouter_usage.text import columns
-from openrouter_usage.usage import NOTHING, Usage
+from openrouter_usage.tracker.cost_tracker import render_cost_summary
 
 UTC = timezone.utc
 AMOUNTS = st.decimals(0, 10**6, places=9, allow_nan=False)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from openrouter_usage.money import format_usd
-from openrouter_usage.render.page.colours import DARK, LIGHT
+from openrouter_usage.render.svg import DARK, LIGHT
 from tests.booking import NOON, Tracker, TrackerAt, call, hold
 from tests.running import ROOT, exact_json
 from tests.sandbox import INFERENCE_KEY, Sandbox

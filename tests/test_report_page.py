@@ -19,9 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openrouter_usage.money import format_usd, plain
-from openrouter_usage.render.page.colours import DARK, LIGHT, THEMED, Colours
-from openrouter_usage.render.page.scale import part_of, ticks
-from openrouter_usage.render.page.svg import element, text
+from openrouter_usage.render.svg import DARK, LIGHT, THEMED, Colours, element, part_of, text, ticks
 from tests import booking
 from tests.booking import NOON, Booked, Tracker, TrackerAt, call, hold
 from tests.pages import SIGHTS, Element, Rows, contrast, read_page, read_table, seen

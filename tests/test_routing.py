@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from openrouter.components import CreateGuardrailRequest
 
-from openrouter_usage.cli.tracker import verb_parser
+from openrouter_usage.cli.cost_tracker import verb_parser
 from openrouter_usage.errors import SettingsError
-from openrouter_usage.routing import TABLE, TASKS, route
+from openrouter_usage.tracker.routing import TABLE, TASKS, route
 from tests import documents
 from tests.booking import Tracker, TrackerAt
 from tests.running import ROOT, exact_json
@@ -121,7 +121,7 @@ def test_a_table_that_is_damaged_is_an_error(
     table = tmp_path / "routing.json"
     if content is not None:
         table.write_text(content)
-    monkeypatch.setattr("openrouter_usage.routing.TABLE", table)
+    monkeypatch.setattr("openrouter_usage.tracker.routing.TABLE", table)
     with pytest.raises(SettingsError):
         route("simple_qa")
 

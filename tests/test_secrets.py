@@ -14,9 +14,9 @@ from urllib.parse import quote
 import pytest
 
 from openrouter_usage import redaction
-from openrouter_usage.client.transport import Request, Transport
 from openrouter_usage.errors import Unreachable as NotReached
-from openrouter_usage.settings import is_metadata, parse_base_url
+from openrouter_usage.home.settings import is_metadata, parse_base_url
+from openrouter_usage.openrouter.transport import Request, Transport
 from tests.booking import Tracker, TrackerAt
 from tests.calling import HELLO
 from tests.controls import managing
@@ -214,7 +214,7 @@ def test_every_failed_delivery_names_the_host_once(
     fault: Fault, told: str, at: TrackerAt, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No doubled name and nothing in brackets that holds nothing."""
-    monkeypatch.setattr("openrouter_usage.client.webhook.TIMEOUT_S", 2.0)
+    monkeypatch.setattr("openrouter_usage.jobs.alert.TIMEOUT_S", 2.0)
     webhook.misbehave("*", fault)
     ran = at(None, "alert", "--daily-limit", "10", "--webhook", webhook.slack_url)
     assert ran.code == 5 and told in ran.error_line

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from openrouter_usage.lines import read_line
+from openrouter_usage.entry import read_line
 from tests.documents import OFFICIAL
 from tests.running import ROOT, copy_skill, exact_json
 from tests.sandbox import INFERENCE_KEY, MANAGEMENT_KEY, Account, Fault, Sandbox

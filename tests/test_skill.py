@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from openrouter_usage.version import VERSION
+from openrouter_usage.home.settings import VERSION
 from tests import skill_rules as rules
 from tests.documents import arguments
 from tests.staging import NAME, ROOT, stage, tracked
@@ -102,7 +102,7 @@ BROKEN = [
     (rules.harmless, STATS, "", "\nimport pickle\n"),
     (rules.contacts, STATS, "", "\nURL = 'https://openrouter.ai.example.com/api'\n"),
     (rules.contacts, STATS, "", "\nURL = f'http://{host}/telemetry'\n"),
-    (rules.contacts, "scripts/openrouter_usage/snapshot.py", "", "\nimport requests\n"),
+    (rules.contacts, "scripts/openrouter_usage/jobs/snapshot.py", "", "\nimport requests\n"),
     (rules.contacts, "scripts/openrouter_usage/ledger/file.py", "", "\nfrom http.client import HTTPSConnection\n"),
 ]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from openrouter_usage import skill
+from openrouter_usage import files as skill
 from tests.booking import Booked, Tracker, call
 from tests.running import HANG_GUARD_S, ROOT, contents
 from tests.sandbox import MANAGEMENT_KEY, Sandbox

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from openrouter_usage.answers.parts import Gap, Parts
-from openrouter_usage.snapshot import is_fresh
+from openrouter_usage.jobs.snapshot import is_fresh
+from openrouter_usage.openrouter.answers.account import Gap, Parts
 from tests.running import STATS, Ran, Stats, StatsAt, contents
 from tests.sandbox import INFERENCE_KEY, MANAGEMENT_KEY, Account, Fault, Sandbox
 
@@ -394,7 +394,7 @@ LISTED = (
     "    print(*sorted(sys.modules), file=sys.stderr); sys.stdout.flush(); sys.stderr.flush(); os._exit(code)\n"
     "sys.argv = sys.argv[1:]\n"
     "sys.path.insert(0, os.path.dirname(sys.argv[0]))\n"
-    "import openrouter_usage.cli.run as run\n"
+    "import openrouter_usage.cli.program as run\n"
     "run.leave = leave\n"
     "runpy.run_path(sys.argv[0], run_name='__main__')\n"
 )
@@ -412,7 +412,7 @@ def test_a_warm_run_asks_nobody_and_loads_nothing_to_ask_with(
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=True)
     loaded = set(done.stderr.split())
     assert "1.23" in done.stdout
-    assert {"openrouter_usage.latest", "openrouter_usage.snapshot"} <= loaded
+    assert {"openrouter_usage.jobs.snapshot", "openrouter_usage.jobs.snapshot"} <= loaded
     slow = {
         "requests",
         "urllib3",

@@ -10,12 +10,13 @@ from decimal import Decimal
 
 import pytest
 
-from openrouter_usage.answers.account import ActivityRow
-from openrouter_usage.archive.day import ACTIVITY, ANALYTICS, ArchivedDay, gathered, write_day
-from openrouter_usage.render import report_table, report_text
-from openrouter_usage.render.as_markdown import escaped
-from openrouter_usage.report import Report
-from openrouter_usage.usage import NOTHING, Usage
+from openrouter_usage.entry import NOTHING, Usage
+from openrouter_usage.figures.archive import ACTIVITY, ANALYTICS, ArchivedDay, gathered, write_day
+from openrouter_usage.figures.report import Report
+from openrouter_usage.openrouter.answers.account import ActivityRow
+from openrouter_usage.render import report as report_table
+from openrouter_usage.render import report as report_text
+from openrouter_usage.render.table import escaped
 from tests.booking import NOON, NOWHERE, Booked, Tracker, TrackerAt
 from tests.oracle import read_csv
 from tests.test_hostile_text import harmless

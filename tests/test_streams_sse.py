@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from openrouter_usage.client.sse import LONGEST_EVENT, events, lines
 from openrouter_usage.errors import BadAnswer
+from openrouter_usage.openrouter.inference import LONGEST_EVENT, events, lines
 
 ENDS = ("\n", "\r\n", "\r")
 TEXTS = st.text(st.characters(exclude_characters="\r\n", exclude_categories=("Cs",)), max_size=12)

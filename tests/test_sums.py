@@ -12,11 +12,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from openrouter_usage.budget import Caps, scopes
-from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.entry import NOTHING, Caps
+from openrouter_usage.figures.limits import scopes
+from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.ledger.sums import GROUPINGS
 from openrouter_usage.period import Period, month, today
-from openrouter_usage.usage import NOTHING
 from tests.booking import NOON, UTC, Tracker, call
 
 HALF = Decimal("0.5")

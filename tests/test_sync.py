@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from openrouter_usage.sync import Pace
+from openrouter_usage.jobs.sync import Pace
 from tests.archiving import DAY, SUMS, Day, Life, figures, groups_of, noon, summed
 from tests.booking import TrackerAt, moment
 from tests.controls import managing

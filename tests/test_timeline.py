@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from openrouter_usage.entry import NOTHING, Usage
+from openrouter_usage.figures.report import added, cut_up, is_to_come, stack
 from openrouter_usage.period import Period, days
-from openrouter_usage.timeline import added, cut_up, is_to_come, stack
-from openrouter_usage.usage import NOTHING, Usage
 
 UTC = timezone.utc
 ZONES = ["UTC", "Europe/Amsterdam", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe", "Pacific/Apia"]

@@ -269,4 +269,4 @@ def test_the_line_asks_nothing_that_it_does_not_show(
 def test_the_usual_summary_loads_nothing_of_this(stats: Stats) -> None:
     ran = stats(mgmt=MANAGEMENT_KEY, python=(sys.executable, "-X", "importtime"))
     assert "openrouter_usage.cli.summary" in ran.err
-    assert "openrouter_usage.spenders" not in ran.err and "openrouter_usage.summary.explain" not in ran.err
+    assert "openrouter_usage.jobs.breakdown" not in ran.err and "openrouter_usage.figures.explain" not in ran.err

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from openrouter_usage.together import run_together
+from openrouter_usage.jobs.together import run_together
 
 
 def test_every_task_ends_on_its_own_in_the_order_they_were_given() -> None:

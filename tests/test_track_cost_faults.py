@@ -22,8 +22,8 @@ import requests
 from openrouter_usage.errors import InvalidValue
 from openrouter_usage.ledger import spool
 from openrouter_usage.tracker.decorator import track_cost
+from openrouter_usage.tracker.record import shared_ledger
 from openrouter_usage.tracker.session import CostSession
-from openrouter_usage.tracker.written import shared_ledger
 from tests.running import HANG_GUARD_S, ROOT
 from tests.sandbox import Fault, Sandbox, Unreachable
 from tests.tracking import HELLO, Books, Clients, open_books, open_clients
@@ -437,7 +437,7 @@ def test_a_child_that_was_forked_off_in_the_middle_of_the_ledgers_work_records_i
     code = """
 import os, signal, threading
 from openrouter_usage.tracker.decorator import track_cost
-from openrouter_usage.tracker.written import shared_ledger
+from openrouter_usage.tracker.record import shared_ledger
 
 @track_cost
 def ask(identity):

@@ -16,8 +16,8 @@ import pytest
 from openrouter_usage.tracker.cost_tracker import CostTracker
 from openrouter_usage.tracker.decorator import track_cost
 from openrouter_usage.tracker.enforcer import BudgetEnforcer
+from openrouter_usage.tracker.record import _under_way
 from openrouter_usage.tracker.session import CostSession
-from openrouter_usage.tracker.tracked import _under_way
 from tests.sandbox import INFERENCE_KEY, Sandbox
 from tests.tracking import HELLO, Books, Clients, open_books, open_clients
 

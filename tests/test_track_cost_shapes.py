@@ -23,8 +23,7 @@ from hypothesis import strategies as st
 
 from openrouter_usage.tracker.decorator import track_cost
 from openrouter_usage.tracker.enforcer import BudgetEnforcer
-from openrouter_usage.tracker.observe import observe
-from openrouter_usage.tracker.responses import is_from_openrouter
+from openrouter_usage.tracker.observe import is_from_openrouter, observe
 from openrouter_usage.tracker.session import CostSession
 from tests.sandbox import INFERENCE_KEY, Fault, Sandbox
 from tests.tracking import HELLO, Books, Clients, open_books, open_clients

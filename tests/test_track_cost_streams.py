@@ -22,7 +22,7 @@ import requests
 
 from openrouter_usage.entry import Hold
 from openrouter_usage.tracker.decorator import track_cost
-from openrouter_usage.tracker.written import shared_ledger
+from openrouter_usage.tracker.record import shared_ledger
 from tests.sandbox import Fault, Reply, Sandbox, Stream, StreamError
 from tests.tracking import HELLO, Books, Clients, open_books, open_clients
 

@@ -18,8 +18,8 @@ import requests
 from openrouter import OpenRouter
 
 from openrouter_usage.entry import Entry
-from openrouter_usage.ledger.books import Ledger
-from openrouter_usage.tracker import written
+from openrouter_usage.ledger.ledger import Ledger
+from openrouter_usage.tracker import record as written
 from tests.sandbox import INFERENCE_KEY, Sandbox
 
 HELLO: dict[str, Any] = {"model": "openai/gpt-5.2", "messages": [{"role": "user", "content": "Hello?"}]}

@@ -20,7 +20,7 @@ _BLOCK = re.compile(r"^<!-- help: ([\w. -]+) -->\n(.*?)^<!-- end -->\n", re.MULT
 def wanted() -> list[str]:
     """Every program and verb that has a help of its own."""
     sys.path.insert(0, str(ROOT / "scripts"))
-    from openrouter_usage.cli.tracker import PROGRAM, VERBS
+    from openrouter_usage.cli.cost_tracker import PROGRAM, VERBS
 
     return ["stats.py", PROGRAM, *(f"{PROGRAM} {verb}" for verb in VERBS)]
 

@@ -1,4 +1,4 @@
-"""The records of the ledger: a call that was made, money held for one, and a hold that ended unused."""
+"""The records of the ledger, the tokens and money in them, and how a line is written and read."""
 
 from __future__ import annotations
 
@@ -7,13 +7,75 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
+from json.encoder import encode_basestring_ascii
+from typing import NamedTuple
 
 from openrouter_usage.errors import InvalidValue
-from openrouter_usage.exactjson import Json
-from openrouter_usage.money import usd
+from openrouter_usage.money import EXACT, ZERO, Json, dumps, loads, plain, usd
 from openrouter_usage.period import UTC, parse_moment
 from openrouter_usage.text import safe
-from openrouter_usage.usage import Usage
+
+# -- What calls used: tokens and money, which add up.
+
+
+class Usage(NamedTuple):
+    """Counts and sums of some calls: tokens, and exact USD in credits and in BYOK.
+
+    `unknown` calls have no known cost and are in `requests` but not in `cost`; `estimated` ones are in both.
+    Reasoning tokens are part of the completion tokens, cached and cache-written ones of the prompt tokens.
+    """
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    cached_tokens: int = 0
+    cost: Decimal = ZERO
+    byok_cost: Decimal = ZERO
+    cache_write_tokens: int = 0
+    unknown: int = 0
+    estimated: int = 0
+
+    def __add__(self, other: Usage) -> Usage:  # type: ignore[override]  # amounts add up; tuples would be joined
+        """Add two usages, money exactly."""
+        return Usage(
+            self.requests + other.requests,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+            self.cached_tokens + other.cached_tokens,
+            EXACT.add(self.cost, other.cost),
+            EXACT.add(self.byok_cost, other.byok_cost),
+            self.cache_write_tokens + other.cache_write_tokens,
+            self.unknown + other.unknown,
+            self.estimated + other.estimated,
+        )
+
+    def __sub__(self, other: Usage) -> Usage:
+        """Take a usage that is part of this one out of it."""
+        return self + Usage(
+            -other.requests,
+            -other.prompt_tokens,
+            -other.completion_tokens,
+            -other.reasoning_tokens,
+            -other.cached_tokens,
+            EXACT.minus(other.cost),
+            EXACT.minus(other.byok_cost),
+            -other.cache_write_tokens,
+            -other.unknown,
+            -other.estimated,
+        )
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and completion tokens, which contain all others."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+NOTHING = Usage()
+
+
+# -- The records of the ledger: a call that was made, money held for one, and a hold that ended unused.
 
 COST_SOURCES = ("billed", "late", "estimated", "unknown")
 LARGEST_COST = Decimal(1_000_000)
@@ -120,6 +182,19 @@ class Entry:
         )
 
 
+class Caps(NamedTuple):
+    """What may be spent at most, in USD; None is no cap, and zero means nothing."""
+
+    per_request: Decimal | None = None
+    daily: Decimal | None = None
+    monthly: Decimal | None = None
+
+    @property
+    def any(self) -> bool:
+        """Tell whether there is a cap at all."""
+        return any(cap is not None for cap in self)
+
+
 @dataclass(frozen=True, slots=True)
 class Hold:
     """Money set aside before a call: `max_cost` in USD is the most it can be billed, None where nobody asked."""
@@ -199,13 +274,13 @@ def checked_hold(values: Mapping[str, object]) -> Hold:
 def record_values(record: Entry | Hold | Release) -> dict[str, Json]:
     """Give a record's named values in the order of the file format, the unknown ones left out."""
     if isinstance(record, Release):
-        return {"kind": "release", "hold": record.hold, "ts": _written(record.ts)}
+        return {"kind": "release", "hold": record.hold, "ts": _utc(record.ts)}
     if isinstance(record, Hold):
-        values: dict[str, Json] = {"kind": "hold", "hold": record.id, "ts": _written(record.ts), "model": record.model}
+        values: dict[str, Json] = {"kind": "hold", "hold": record.id, "ts": _utc(record.ts), "model": record.model}
         extra: dict[str, Json] = {"generation": record.generation or None, "session": record.session or None}
         extra = {"max_cost": record.max_cost, **extra}
         return values | {name: value for name, value in extra.items() if value is not None}
-    values = {"ts": _written(record.ts)}
+    values = {"ts": _utc(record.ts)}
     for name in _ENTRY_FIELDS:
         value = getattr(record, name)
         if name == "tags":
@@ -223,7 +298,7 @@ _ENTRY_FIELDS = tuple(field.name for field in fields(Entry))[1:]
 _ALWAYS = ("model", "prompt_tokens", "completion_tokens", "cost")
 
 
-def _written(moment: datetime) -> str:
+def _utc(moment: datetime) -> str:
     text = moment.astimezone(UTC).replace(tzinfo=None).isoformat()
     return text + "Z"
 
@@ -304,3 +379,60 @@ def safe_tag(value: object) -> str:
     if not isinstance(value, str) or len(value) > 200:
         raise InvalidValue(f"a tag is a text of at most 200 characters, not {safe(value, 40)}")
     return value.encode("utf-8", "replace").decode("utf-8")
+
+
+# -- The ledger's file format: one JSON object a line, written and read exactly.
+
+LONGEST_LINE = 1024 * 1024
+
+
+def write_line(record: Entry | Hold | Release) -> bytes:
+    """Write a record as one line of ASCII with its line end; the same record is always the same line."""
+    values = ",".join([f'"{name}":{_as_json(value)}' for name, value in record_values(record).items()])
+    return f"{{{values}}}\n".encode("ascii")
+
+
+def _as_json(value: Json) -> str:
+    # The three kinds that nearly all values are of, without a detour.
+    if isinstance(value, str):
+        return encode_basestring_ascii(value)
+    if isinstance(value, Decimal):
+        return plain(value)
+    return str(value) if type(value) is int else dumps(value)
+
+
+def read_line(line: bytes) -> Record | None:
+    """Read one line without its end; None when it is blank, Unread when it is not understood."""
+    values = read_object(line, LONGEST_LINE)
+    if not isinstance(values, dict):
+        return values
+    try:
+        return _record(values)
+    except InvalidValue as error:
+        return Unread(str(error), True)
+
+
+def read_object(line: bytes, longest: int) -> dict[str, Json] | Unread | None:
+    """Read the JSON object of one line; None when the line is blank, Unread when it holds something else."""
+    text = line.strip(b" \t\r\x0b\x0c").removeprefix(b"\xef\xbb\xbf")
+    if not text:
+        return None
+    if len(text) > longest:
+        return Unread(f"longer than {(longest + 1) // 2**20} MiB", True)
+    try:
+        # As text, for bytes would also be tried as UTF-16, which nobody else would read here.
+        values = loads(text.decode())
+    except ValueError:
+        return Unread("not JSON", True)
+    return values if isinstance(values, dict) else Unread("not an object", True)
+
+
+def _record(values: Mapping[str, object]) -> Record:
+    kind = values.get("kind")
+    if kind == "hold":
+        return checked_hold(values)
+    if kind == "release":
+        return Release(str(values.get("hold", "")), parse_moment(str(values.get("ts", ""))))
+    if kind is not None or values.get("v", 1) != 1:
+        return Unread("of a kind from elsewhere", False)
+    return checked_entry(values)

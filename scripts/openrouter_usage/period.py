@@ -1,13 +1,16 @@
-"""Periods of time, half-open: OpenRouter's own windows, which are UTC, and completed UTC days."""
+"""Periods of time, half-open: OpenRouter's own windows, which are UTC, completed UTC days, and rows of days."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from typing import NamedTuple
 
-from openrouter_usage.errors import InvalidValue
-from openrouter_usage.text import quoted
+from openrouter_usage.errors import InvalidValue, SettingsError
+from openrouter_usage.text import plural, quoted
+
+# -- Periods of time, half-open: OpenRouter's own windows, which are UTC, and completed UTC days.
 
 UTC = timezone.utc
 DAY = timedelta(days=1)
@@ -145,3 +148,93 @@ def find_zone(name: str) -> tzinfo:
     except (KeyError, ValueError, OSError):
         known = "a name such as Europe/Amsterdam; on Windows they come with: python3 -m pip install tzdata"
         raise InvalidValue(f"this time zone is not known: {quoted(name, 40)}; expected {known}") from None
+
+
+# -- Days in a row, and how days fall into such rows.
+
+
+class Stretch(NamedTuple):
+    """Some days in a row, the last one included."""
+
+    first: date
+    last: date
+
+    @property
+    def length(self) -> int:
+        """How many days."""
+        return (self.last - self.first).days + 1
+
+    @property
+    def period(self) -> Period:
+        """The same as a period."""
+        return Period(midnight(self.first), midnight(self.last) + DAY, "days")
+
+    def days(self) -> Iterable[date]:
+        """Every day, the first one first."""
+        return (self.first + timedelta(days=number) for number in range(self.length))
+
+    def __str__(self) -> str:
+        """Write the days for people."""
+        return str(self.first) if self.first == self.last else f"{self.first} to {self.last}"
+
+
+def stretches(ordered: Iterable[date]) -> list[Stretch]:
+    """Give the rows that days, in their order, fall into."""
+    found: list[Stretch] = []
+    for day in ordered:
+        if found and found[-1].last == day - DAY:
+            found[-1] = Stretch(found[-1].first, day)
+        else:
+            found.append(Stretch(day, day))
+    return found
+
+
+# -- The period of whole UTC days that the options of `stats.py` choose, the running day included.
+
+
+class ChosenPeriod(NamedTuple):
+    """What was asked for: `week`, `month` or `yesterday`, the last so many `days`, or the days `since` one of them."""
+
+    name: str
+    number: int = 0
+    since: date | None = None
+    until: date | None = None
+
+    @property
+    def words(self) -> str:
+        """Return how people call the period; "" where its dates are its only name."""
+        running = {"week": "this week", "month": "this month", "yesterday": "yesterday"}
+        if self.name == "days":
+            return f"last {plural(self.number, 'day')}"
+        return running.get(self.name, "")
+
+    def span(self, now: datetime) -> Stretch:
+        """Return its days up to and with the running one; SettingsError when it lies ahead or ends before it begins."""
+        running = today(now).first_day
+        if self.name == "yesterday":
+            return Stretch(running - DAY, running - DAY)
+        if self.name == "days":
+            return Stretch(running - (self.number - 1) * DAY, running)
+        if self.name != "since":
+            whole = week(now) if self.name == "week" else month(now)
+            return Stretch(whole.first_day, running)
+        return self._since(running)
+
+    def local_period(self, now: datetime) -> Period:
+        """Return the same for the local ledger; a running week or month is whole, as the key's own counter has it."""
+        span = self.span(now)
+        label = f"{self.words}, {span} UTC" if self.words else f"{span} UTC"
+        if self.name in ("week", "month"):
+            return (week(now) if self.name == "week" else month(now))._replace(label=label)
+        return days(span.first, span.last, label)
+
+    def _since(self, running: date) -> Stretch:
+        if self.since is None:
+            raise SettingsError("--until needs a beginning", hint="add --since YYYY-MM-DD", code="usage")
+        if self.until is not None and self.until < self.since:
+            raise SettingsError("--since is after --until", hint="swap them", code="usage")
+        if self.since > running:
+            raise SettingsError(
+                f"--since lies ahead: today is {running} (UTC)", hint="give an earlier day", code="usage"
+            )
+        return Stretch(self.since, min(self.until or running, running))

@@ -13,10 +13,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "scripts"))
 
-from openrouter_usage.budget import Caps, check
-from openrouter_usage.entry import Hold
+from openrouter_usage.entry import Caps, Hold
 from openrouter_usage.errors import BudgetExceeded, LedgerError
-from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.figures.limits import check
+from openrouter_usage.ledger.ledger import Ledger
 
 
 def take_all(ledger: Ledger, caps: Caps, price: Decimal, now: datetime) -> tuple[int, int]:

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from openrouter_usage.budget import Caps, scopes
-from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.entry import Caps
+from openrouter_usage.figures.limits import scopes
+from openrouter_usage.ledger.ledger import Ledger
 from tests.booking import Tracker
 from tests.running import HANG_GUARD_S, ROOT
 from tests.sandbox import Account, Fault, Reply, Sandbox, Stream

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from openrouter_usage.version import VERSION
+from openrouter_usage.home.settings import VERSION
 from tests.sandbox import DEMO_KEY, DEMO_MGMT_KEY
 from tests.staging import NAME
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from openrouter_usage.version import VERSION
+from openrouter_usage.home.settings import VERSION
 from tests.documents import fallback_script
 from tests.sandbox import DEMO_KEY, DEMO_MGMT_KEY
 from tests.staging import NAME

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from openrouter_usage.version import VERSION
+from openrouter_usage.home.settings import VERSION
 from tests.staging import NAME
 from tests.validate.bench import Bench, FailedError
 from tests.validate.registry import Registry

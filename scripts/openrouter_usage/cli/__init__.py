@@ -1,1 +1,1 @@
-"""The programs: arguments in, text out, an exit code; the only place that prints."""
+"""Arguments in, text out, exit code; the only place that prints."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from openrouter_usage.cli.output import complain
-from openrouter_usage.client.management import Management
-from openrouter_usage.credentials import ApiKey
+from openrouter_usage.cli.program import complain
 from openrouter_usage.errors import MissingKey, SettingsError
-from openrouter_usage.keyring.changes import Keyring
+from openrouter_usage.home.credentials import ApiKey
+from openrouter_usage.home.settings import Settings, ledger_file, load_settings
+from openrouter_usage.jobs.keys import Keyring
+from openrouter_usage.openrouter.management import Management
 from openrouter_usage.period import UTC
-from openrouter_usage.settings import Settings, ledger_file, load_settings
 
 # Longer than a masked label, which is no secret and may be a key's name.
 _SECRET = re.compile(r"sk-or-[\w-]{20}")
@@ -42,8 +42,8 @@ def require_mgmt_key(settings: Settings) -> ApiKey:
 
 def open_management(settings: Settings, timeout_s: float) -> Management:
     """Give the keys API; MissingKey without a management key that may be sent."""
-    from openrouter_usage.client.tls import SharedContext
-    from openrouter_usage.client.transport import Transport
+    from openrouter_usage.openrouter.network import SharedContext
+    from openrouter_usage.openrouter.transport import Transport
 
     key = require_mgmt_key(settings)
     return Management(Transport(settings.base_url, timeout_s=timeout_s, tls=SharedContext()), key)

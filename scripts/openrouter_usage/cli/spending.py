@@ -8,27 +8,25 @@ from datetime import date, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from openrouter_usage.answers.account import TodaySpend
-from openrouter_usage.answers.analytics import Analytics
-from openrouter_usage.answers.key import KeyInfo
-from openrouter_usage.answers.parts import Gap, Parts
-from openrouter_usage.attribution import local_breakdown
-from openrouter_usage.cli.output import complain
-from openrouter_usage.collect import at_once
+from openrouter_usage.cli.program import complain
 from openrouter_usage.errors import MissingKey, Unreachable
+from openrouter_usage.figures.options import ACCOUNT_GROUPINGS, DEFAULT_DAYS
+from openrouter_usage.figures.summary import LOCAL, Breakdown, Window
+from openrouter_usage.home.settings import Settings
+from openrouter_usage.jobs.breakdown import SOURCE, Question, account_breakdown, ask, local_breakdown, questions
+from openrouter_usage.jobs.summary import at_once
+from openrouter_usage.jobs.together import nothing
+from openrouter_usage.openrouter.answers.account import Gap, Parts, TodaySpend
+from openrouter_usage.openrouter.answers.analytics import Analytics
+from openrouter_usage.openrouter.answers.key import KeyInfo
 from openrouter_usage.period import Period, spoken
-from openrouter_usage.settings import Settings
-from openrouter_usage.spenders import SOURCE, Question, account_breakdown, ask, questions
-from openrouter_usage.summary.model import LOCAL, Breakdown, Window
-from openrouter_usage.summary.options import ACCOUNT_GROUPINGS, DEFAULT_DAYS
 from openrouter_usage.text import ago
-from openrouter_usage.together import nothing
 
 if TYPE_CHECKING:
-    from openrouter_usage.account_days import AccountDays
-    from openrouter_usage.archive.breakdown import DaysFound
-    from openrouter_usage.credentials import ApiKey
-    from openrouter_usage.summary.chosen import ChosenPeriod
+    from openrouter_usage.figures.account_days import DaysFound
+    from openrouter_usage.home.credentials import ApiKey
+    from openrouter_usage.jobs.account_days import AccountDays
+    from openrouter_usage.period import ChosenPeriod
 
 PROGRAM = "stats.py"
 _NOTABLE_AGE_S = 60
@@ -62,7 +60,7 @@ class Spending:
         """Prepare the search for the days of a chosen period, if there is one."""
         if self._chosen is None:
             return None
-        from openrouter_usage.account_days import AccountDays
+        from openrouter_usage.jobs.account_days import AccountDays
 
         return AccountDays(self._settings, self._chosen, by=self._options.by, timeout_s=self._options.timeout)
 
@@ -159,8 +157,8 @@ class Spending:
         """Give the breakdown of a chosen period: the account's, or without a management key the ledger's."""
         by, top = self._options.by, self._options.top
         if self._found:
-            from openrouter_usage.archive.breakdown import period_breakdown
-            from openrouter_usage.prices import canonical_names
+            from openrouter_usage.figures.account_days import period_breakdown
+            from openrouter_usage.jobs.price_list import canonical_names
 
             name_of = canonical_names(self._found.slugs)
             return period_breakdown(self._found, title=chosen.words, by=by, top=top, name_of=name_of)
@@ -195,7 +193,7 @@ def _chosen(options: Namespace, now: datetime) -> ChosenPeriod | None:
     """Give the period that the options choose beside the running day; SettingsError for one that cannot be."""
     if options.period in (None, "today") and not (options.days or options.since or options.until):
         return None
-    from openrouter_usage.summary.chosen import ChosenPeriod
+    from openrouter_usage.period import ChosenPeriod
 
     name = options.period or ("days" if options.days else "since")
     chosen = ChosenPeriod(name, options.days or 0, options.since, options.until)

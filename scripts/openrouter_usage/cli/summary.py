@@ -8,18 +8,26 @@ from datetime import datetime
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from openrouter_usage.cli.output import complain, write
-from openrouter_usage.cli.parser import EXIT_CODES, Parser, checked, read_day, whole_number, with_version
+from openrouter_usage.cli.program import (
+    EXIT_CODES,
+    Parser,
+    checked,
+    complain,
+    read_day,
+    whole_number,
+    with_version,
+    write,
+)
 from openrouter_usage.errors import OpenRouterUsageError, SettingsError
-from openrouter_usage.latest import latest
+from openrouter_usage.figures.options import ACCOUNT_GROUPINGS, DEFAULT_DAYS, DEFAULT_TOP, GROUPINGS, MOST_DAYS
+from openrouter_usage.home.settings import Settings, load_settings
+from openrouter_usage.jobs.snapshot import latest
 from openrouter_usage.period import UTC, Period, find_zone, week
-from openrouter_usage.settings import Settings, load_settings
-from openrouter_usage.summary.options import ACCOUNT_GROUPINGS, DEFAULT_DAYS, DEFAULT_TOP, GROUPINGS, MOST_DAYS
 
 if TYPE_CHECKING:
-    from openrouter_usage.answers.parts import Parts
     from openrouter_usage.cli.spending import Spending
-    from openrouter_usage.summary.model import Breakdown, Summary
+    from openrouter_usage.figures.summary import Breakdown, Summary
+    from openrouter_usage.openrouter.answers.account import Parts
 
 PROGRAM = "stats.py"
 LINE_MAX_AGE_S = 60
@@ -145,7 +153,7 @@ def _spending(options: Namespace, settings: Settings, now: datetime) -> Spending
 
 def _summary(options: Namespace, parts: Parts, spending: Spending | None) -> Summary:
     """Put all answers together."""
-    from openrouter_usage.summary.build import build_summary
+    from openrouter_usage.figures.summary import build_summary
 
     asked = None
     notes: tuple[str, ...] = ()
@@ -177,13 +185,13 @@ def _looking_ahead(options: Namespace, parts: Parts, summary: Summary) -> Summar
     """Add the forecast, and the explanation, to the faces that show them."""
     if options.face != "json" and not options.explain:
         return summary
-    from openrouter_usage.summary.forecast import forecast
+    from openrouter_usage.figures.forecast import forecast
 
     ahead = forecast(parts, summary)
     if not options.explain:
         return summary._replace(ahead=ahead)
-    from openrouter_usage.attribution import local_breakdown
-    from openrouter_usage.summary.explain import explain
+    from openrouter_usage.figures.explain import explain
+    from openrouter_usage.jobs.breakdown import local_breakdown
 
     ledger, _ = local_breakdown(week(parts.taken_at), top=0, by="model")
     facts = explain(summary, parts, ahead, ledger.total if ledger else None)
@@ -198,7 +206,7 @@ def _load(face: str) -> None:
 
 def _from_ledger(options: Namespace, period: Period) -> Breakdown | None:
     """Ask the local ledger where OpenRouter's own breakdown needs a key that is not there."""
-    from openrouter_usage.attribution import local_breakdown
+    from openrouter_usage.jobs.breakdown import local_breakdown
 
     found, problem = local_breakdown(period, top=options.top, by=options.by)
     if problem:
@@ -209,8 +217,8 @@ def _from_ledger(options: Namespace, period: Period) -> Breakdown | None:
 def _rendered(face: str, summary: Summary, now: datetime, error: OpenRouterUsageError | None) -> str:
     """Write the summary in one face; only that face's module is loaded."""
     if face == "json":
-        from openrouter_usage.render.as_json import render_summary
+        from openrouter_usage.render.envelope import summary_as_json
 
-        return render_summary(summary, now, error=error)
+        return summary_as_json(summary, now, error=error)
     text: str = import_module(f"openrouter_usage.render.as_{face}").render_summary(summary, now)
     return text

@@ -1,1 +1,1 @@
-"""The ledger: a JSONL file that keeps every call, and the verbs in which it is written and summed."""
+"""The JSONL ledger, which is the truth, and the index made from it, behind six verbs."""

@@ -12,18 +12,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from openrouter_usage.entry import Entry, Hold, Release
+from openrouter_usage.entry import NOTHING, Entry, Hold, Release, Usage, read_line
 from openrouter_usage.errors import LedgerError
 from openrouter_usage.files import sync_folder
-from openrouter_usage.index import query
-from openrouter_usage.index.blocks import lines_of
-from openrouter_usage.index.ingest import whole_entry
-from openrouter_usage.index.position import load_position
+from openrouter_usage.ledger import sums
 from openrouter_usage.ledger.engine import Engine
 from openrouter_usage.ledger.file import BLOCK
-from openrouter_usage.lines import read_line
+from openrouter_usage.ledger.index import load_position
+from openrouter_usage.ledger.ingest import whole_entry
+from openrouter_usage.ledger.scan import lines_of
 from openrouter_usage.text import plural, safe
-from openrouter_usage.usage import NOTHING, Usage
 
 # A shell's `>>` may have opened the file before it was replaced, and write a moment later.
 _GRACE_S = (0.0, 0.05, 0.15)
@@ -48,8 +46,8 @@ class _Sieve:
         self._engine = engine
         self._index = index
         self._takes_out = takes_out
-        self._open = {hold.id for hold in query.open_holds(index)}
-        self._completed, self._first_of = query.lines_of_calls(index)
+        self._open = {hold.id for hold in sums.open_holds(index)}
+        self._completed, self._first_of = sums.lines_of_calls(index)
         self._gone: set[int] = set()
         self.removed = self.kept = 0
         self.usage = NOTHING

@@ -1,1 +1,1 @@
-"""Turns results into strings, one file per face; nothing here prints."""
+"""Strings: faces that more than one verb shows."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from openrouter_usage.answers.key import Limit
+from openrouter_usage.entry import Usage
+from openrouter_usage.figures.summary import Breakdown, Summary, Window
 from openrouter_usage.money import format_usd
+from openrouter_usage.openrouter.answers.key import Limit
 from openrouter_usage.period import spoken
-from openrouter_usage.summary.model import Breakdown, Summary, Window
 from openrouter_usage.text import plural, safe
-from openrouter_usage.usage import Usage
 
 
 def credits_and_byok(credits: Decimal, byok: Decimal | None) -> str:

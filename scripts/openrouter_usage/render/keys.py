@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from openrouter_usage.answers.keys import KeyRecord
-from openrouter_usage.exactjson import Json
-from openrouter_usage.money import format_usd
+from openrouter_usage.money import Json, format_usd
+from openrouter_usage.openrouter.answers.key import KeyRecord
 from openrouter_usage.period import iso, spoken
 from openrouter_usage.text import named, safe
 

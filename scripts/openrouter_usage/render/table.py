@@ -1,17 +1,23 @@
-"""The summary as rows of cells, for the faces that are tables."""
+"""Tables: rows of a summary, CSV that no spreadsheet takes for formulas, Markdown whose cells cannot break out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from decimal import Decimal
 
-from openrouter_usage.answers.key import Limit
+from openrouter_usage.entry import Usage
+from openrouter_usage.figures.summary import Breakdown, Summary, Window
 from openrouter_usage.money import plain
-from openrouter_usage.period import DAY, Period, iso, midnight, parse_day
+from openrouter_usage.openrouter.answers.key import Limit
+from openrouter_usage.period import DAY, Period, iso, midnight, parse_day, spoken
 from openrouter_usage.render.amounts import span_words, window_source
-from openrouter_usage.summary.model import Breakdown, Summary, Window
-from openrouter_usage.text import plural
-from openrouter_usage.usage import Usage
+from openrouter_usage.text import plural, safe
+
+# -- The summary as rows of cells, for the faces that are tables.
 
 COLUMNS = (
     "kind",
@@ -113,3 +119,66 @@ def _source(breakdown: Breakdown, period: Period) -> str:
     source = coverage.source_of(period.first_day) if period != breakdown.period else breakdown.source
     has_running = coverage.live_until is not None and period.last_day == breakdown.period.last_day
     return f"{source}, up to {iso(coverage.live_until)}" if coverage.live_until and has_running else source
+
+
+# -- Rows as CSV that no spreadsheet takes for formulas.
+
+# What a spreadsheet reads as the beginning of a formula, the full-width forms included.
+_FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+# Where the list separator is a semicolon, as in much of Europe, a cell begins after each one.
+_AFTER_SEPARATOR = re.compile(r"(; *)(?=[=+\-@＝＋－＠])")
+
+
+def as_csv(summary: Summary, now: datetime) -> str:
+    """Write the summary as rows under a head line; amounts are exact."""
+    return csv_table(COLUMNS, summary_rows(summary))
+
+
+def csv_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Write rows of cells with a head line."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([cell(value) for value in row] for row in rows)
+    return text.getvalue()
+
+
+def cell(value: str) -> str:
+    """Give a cell's text as data: a number as it is, and an apostrophe before what looks like a formula."""
+    shown = _AFTER_SEPARATOR.sub(r"\1'", safe(value, 1_000))
+    if value.lstrip().startswith(_FORMULA_SIGNS) and not _is_number(value):
+        return "'" + shown
+    return shown
+
+
+def _is_number(value: str) -> bool:
+    digits = value.removeprefix("-").replace(".", "", 1)
+    return digits.isascii() and digits.isdigit()
+
+
+# -- Rows as a Markdown table whose cells cannot break out of it.
+
+_ACTIVE = "\\`*_{}[]<>#|~!&"
+
+
+def as_markdown(summary: Summary, now: datetime) -> str:
+    """Write the summary as a table, with its notes below; amounts are exact."""
+    notes = [f"- {escaped(note)}" for note in summary.notes]
+    head = ["## OpenRouter usage", "", f"As of {spoken(summary.taken_at)}. Amounts in USD; periods in UTC.", ""]
+    return "\n".join([*head, *markdown_table(COLUMNS, summary_rows(summary)), *([""] if notes else []), *notes]) + "\n"
+
+
+def markdown_table(columns: Sequence[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    """Write rows of cells as the lines of a table."""
+    yield _line(columns)
+    yield _line("---" for _ in columns)
+    yield from (_line(escaped(value) for value in row) for row in rows)
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def escaped(text: str) -> str:
+    """Write text so that Markdown shows it and does nothing with it."""
+    return "".join("\\" + char if char in _ACTIVE else char for char in safe(text, 1_000))

@@ -1,1 +1,1 @@
-"""The library: what `from cost_tracker import ...` gives."""
+"""The library: what `from cost_tracker import ...` gives, from a prompt to its ledger line."""

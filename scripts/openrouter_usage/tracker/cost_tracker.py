@@ -3,35 +3,171 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, overload
 
-from openrouter_usage.belongings import is_own
-from openrouter_usage.entry import LONGEST_NAME, Entry, checked_entry
+from openrouter_usage.entry import LONGEST_NAME, Entry, Usage, checked_entry, write_line
 from openrouter_usage.errors import InvalidValue, LedgerError, NotFound
-from openrouter_usage.exchange import json_pieces
+from openrouter_usage.figures.exchange import json_pieces
+from openrouter_usage.figures.model_names import grouped
+from openrouter_usage.figures.report import cut, ranked
 from openrouter_usage.files import save_output
-from openrouter_usage.ledger.books import Ledger
-from openrouter_usage.lines import write_line
-from openrouter_usage.model_names import grouped
+from openrouter_usage.home.settings import ledger_file
+from openrouter_usage.jobs.loading import load_client
+from openrouter_usage.jobs.own_files import is_own
+from openrouter_usage.ledger.ledger import Ledger
+from openrouter_usage.money import Json, dumps, format_usd
 from openrouter_usage.period import UTC
-from openrouter_usage.render.cost_summary import render_cost_summary
-from openrouter_usage.settings import ledger_file
-from openrouter_usage.tracker.loading import load_client
+from openrouter_usage.text import named, plural
+from openrouter_usage.tracker.record import count_elsewhere
 from openrouter_usage.tracker.session import current_session
-from openrouter_usage.tracker.tracked import count_elsewhere
-from openrouter_usage.usage import Usage
 
 if TYPE_CHECKING:
-    from openrouter_usage.answers.generation import Generation
-    from openrouter_usage.budget import Caps
-    from openrouter_usage.tracker.chunks import ChunkStream
-    from openrouter_usage.tracker.generation_stats import GenerationStats
-    from openrouter_usage.tracker.history import CostHistory
-    from openrouter_usage.tracker.prepared import PreparedCall
+    from openrouter_usage.entry import Caps
+    from openrouter_usage.openrouter.answers.generation import Generation
+    from openrouter_usage.tracker.chat import PreparedCall
+    from openrouter_usage.tracker.chat_stream import ChunkStream
+    from openrouter_usage.tracker.lookup import GenerationStats
+
+# -- to_json: writes what the library returns as JSON whose amounts keep every digit.
+
+
+def to_json(value: object, *, indent: int = 0) -> str:
+    """Return JSON in ASCII: a Decimal becomes a number with all its digits, a moment ISO 8601, a record its fields.
+
+    With an indent one member a line. Raises InvalidValue for what JSON cannot hold, such as NaN.
+    """
+    try:
+        return dumps(_plain(value), indent=indent)
+    except RecursionError:
+        raise InvalidValue("this is nested too deeply to be written as JSON") from None
+    except (TypeError, ValueError) as error:
+        raise InvalidValue(f"this cannot be written as JSON: {error}") from None
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Decimal) and not value.is_finite():
+        raise ValueError(f"{value} is no JSON number")
+    if value is None or isinstance(value, (str, bool, int, float, Decimal)):
+        return value
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {str(name): _plain(member) for name, member in value.items()}
+    to_dict = getattr(value, "to_dict", None)
+    if callable(to_dict):
+        return _plain(to_dict())
+    if isinstance(value, Iterable) and not isinstance(value, (bytes, bytearray)):
+        return [_plain(member) for member in value]
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+# -- The short block of CostTracker.print_summary.
+
+_RULE = "=" * 50
+
+
+def render_cost_summary(total: Usage, by_model: dict[str, Usage]) -> str:
+    """Write the number of calls, their cost in USD, and each model's part of it, the dearest first."""
+    lines = [_RULE, "COST SUMMARY", _RULE, f"Total Calls: {total.requests:,}", f"Total Cost: {format_usd(total.cost)}"]
+    if total.byok_cost:
+        lines.append(f"BYOK Cost: {format_usd(total.byok_cost)} (paid to providers, not in the total)")
+    if total.estimated:
+        lines.append(f"Estimated Cost: {plural(total.estimated, 'call')} (in the total, not billed figures)")
+    if total.unknown:
+        lines.append(f"Unknown Cost: {plural(total.unknown, 'call')} (not in the total)")
+    rows, more_count, more = cut(ranked(by_model, "model"), "model")
+    lines += ["", "By Model:", *(f"  {named(row.name)}: {format_usd(row.usage.cost)}" for row in rows)]
+    if more_count:
+        lines.append(f"  ... and {more_count:,} more ({format_usd(more.cost)})")
+    return "\n".join([*lines, _RULE])
+
+
+# -- The calls of a ledger under the names that the guides to OpenRouter use, read only as far as they are asked for.
+
+
+@dataclass(frozen=True)
+class CostRecord:
+    """One call: `timestamp` is ISO 8601 in UTC, `cost_usd` is what was billed in credits.
+
+    What is not known is None, or "" for a text: an unknown cost is never zero.
+    """
+
+    generation_id: str
+    model: str
+    timestamp: str
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    cost_usd: Decimal | None
+    cache_discount: Decimal | None
+    provider: str
+    latency_ms: int | None
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the ten fields by name; amounts stay exact, so write them with `to_json`."""
+        return dict(vars(self))
+
+
+def record_of(entry: Entry) -> CostRecord:
+    """Return an entry of the ledger under the names of the guides."""
+    values: dict[str, Any] = entry.to_dict()
+    return CostRecord(**values)
+
+
+class CostHistory(Sequence[CostRecord]):
+    """The calls of a ledger as CostRecords, in the order of the file, each generation once.
+
+    Nothing is kept in memory: every use reads the ledger as it is then, and a loop reads one line after another.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        """Show the calls of `ledger`."""
+        self._ledger = ledger
+
+    def __iter__(self) -> Iterator[CostRecord]:
+        """Read one call after another."""
+        return map(record_of, self._ledger.entries())
+
+    def __len__(self) -> int:
+        """Count the calls; that takes no reading of the file."""
+        return self._ledger.totals().total.requests
+
+    def __reversed__(self) -> Iterator[CostRecord]:
+        """Read all calls, the last one first."""
+        return reversed(list(self))
+
+    @overload
+    def __getitem__(self, index: int) -> CostRecord: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[CostRecord]: ...
+
+    def __getitem__(self, index: int | slice) -> CostRecord | list[CostRecord]:
+        """Return one call, or a list of those in a slice; IndexError when there are fewer."""
+        entries = self._ledger.entries()
+        if isinstance(index, slice):
+            return list(map(record_of, list(entries)[index]))
+        if index >= 0:
+            found = list(islice(entries, index, index + 1))
+        else:
+            # The file has to be read to its end, but no more than the last few calls are kept.
+            last = deque(entries, maxlen=-index)
+            found = [last[0]] if len(last) == -index else []
+        if not found:
+            raise IndexError("the ledger has fewer calls")
+        return record_of(found[0])
+
+    def __repr__(self) -> str:
+        """Say how many calls there are, and in which file."""
+        return f"<{len(self):,} calls in {self._ledger.path}>"
+
 
 Clock = Callable[[], datetime]
 DEFAULT_MODEL = "anthropic/claude-sonnet-4.5"
@@ -118,7 +254,6 @@ class CostTracker:
     @property
     def cost_history(self) -> CostHistory:
         """The calls of the ledger one by one, as CostRecords, in the order of the file."""
-        from openrouter_usage.tracker.history import CostHistory
 
         return CostHistory(self.ledger)
 
@@ -199,7 +334,7 @@ class CostTracker:
         self, messages: object, model: str, params: Mapping[str, object], track_usage: bool, **wishes: Any
     ) -> PreparedCall:
         load_client()
-        from openrouter_usage.tracker.prepared import prepare
+        from openrouter_usage.tracker.chat import prepare
 
         if not isinstance(track_usage, bool):
             raise InvalidValue("track_usage is True or False")
@@ -213,7 +348,7 @@ class CostTracker:
         or Unreachable as every request does.
         """
         load_client()
-        from openrouter_usage.tracker.generation_stats import GenerationStats
+        from openrouter_usage.tracker.lookup import GenerationStats
 
         try:
             return GenerationStats(self._look_up(generation_id, retries))
@@ -222,8 +357,7 @@ class CostTracker:
 
     def _look_up(self, generation_id: str, retries: int = 4) -> Generation:
         load_client()
-        from openrouter_usage.tracker.generation_stats import check_id
-        from openrouter_usage.tracker.lookup import look_up
+        from openrouter_usage.tracker.lookup import check_id, look_up
 
         check_id(generation_id)
         return look_up(generation_id, api_key=self._api_key, retries=retries)
@@ -236,7 +370,7 @@ class CostTracker:
         OpenRouter does not know the call.
         """
         load_client()
-        from openrouter_usage.tracker.settling import record
+        from openrouter_usage.tracker.booking import record
 
         recorded = record(self.ledger, self._look_up(generation_id), self._clock())
         count_elsewhere(recorded.entry, is_new=recorded.is_new)
@@ -245,7 +379,7 @@ class CostTracker:
 
 def _by_model(groups: Mapping[str, Usage]) -> dict[str, Usage]:
     """Add up what was billed under several names of one model."""
-    from openrouter_usage.prices import canonical_names
+    from openrouter_usage.jobs.price_list import canonical_names
 
     return grouped(groups, canonical_names(groups))
 

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from openrouter_usage.entry import safe_tag
 from openrouter_usage.errors import InvalidValue
-from openrouter_usage.tracker.passing import failed, passed, relay, relay_async
+from openrouter_usage.tracker.proxies import failed, passed, relay, relay_async
+from openrouter_usage.tracker.record import Options, Remarks, TrackedCall, name_of
 from openrouter_usage.tracker.session import CostSession
-from openrouter_usage.tracker.tracked import Options, Remarks, TrackedCall, name_of
 
 if TYPE_CHECKING:
     from openrouter_usage.tracker.cost_tracker import CostTracker

@@ -8,16 +8,17 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
-from openrouter_usage.answers.generation import Generation
-from openrouter_usage.budget import Caps, check
-from openrouter_usage.client.retry import may_be_billed
-from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.entry import Caps
+from openrouter_usage.figures.limits import check
+from openrouter_usage.home.settings import ledger_file
+from openrouter_usage.jobs.loading import load_client
+from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.money import usd
+from openrouter_usage.openrouter.answers.generation import Generation
+from openrouter_usage.openrouter.refusals import may_be_billed
 from openrouter_usage.period import UTC
-from openrouter_usage.settings import ledger_file
 from openrouter_usage.tracker.booking import Booking, LookUp
-from openrouter_usage.tracker.loading import load_client
-from openrouter_usage.tracker.tracked import count_elsewhere
+from openrouter_usage.tracker.record import count_elsewhere
 
 LOOK_UPS_AFTER_A_CALL = 2
 
@@ -101,7 +102,7 @@ class BudgetEnforcer:
         Raises Unbounded for a model whose price is unknown or varies, and Unreachable without a price list.
         """
         load_client()
-        from openrouter_usage.tracker.estimate import estimate_cost
+        from openrouter_usage.jobs.price_list import estimate_cost
 
         return estimate_cost(model, prompt_tokens, max_tokens)
 
@@ -116,7 +117,7 @@ class BudgetEnforcer:
         Raises NotFound while OpenRouter does not know it: an unknown cost is never taken for zero.
         """
         load_client()
-        from openrouter_usage.tracker.settling import record
+        from openrouter_usage.tracker.booking import record
 
         recorded = record(self.ledger, self._look_up(generation_id), self._clock())
         count_elsewhere(recorded.entry, is_new=recorded.is_new)

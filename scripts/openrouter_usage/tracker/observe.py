@@ -1,21 +1,338 @@
-"""Finds OpenRouter's answers in whatever a function returns, by their shape alone; pure.
-
-An answer may be anywhere in lists, tuples, sets, mappings and objects that only hold data, and where the packages of
-`frameworks` put it.
-"""
+"""Finds OpenRouter's answers in whatever a function returns, by shape alone: objects, HTTP responses, frameworks."""
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlsplit
 
-from openrouter_usage.answers.call import CallUsage, read_call
-from openrouter_usage.exactjson import Json
-from openrouter_usage.tracker.frameworks import held_in, is_generation, is_placeholder, is_run, kept_json, parts_of
-from openrouter_usage.tracker.responses import Body, content_of, generation_of, is_from_openrouter, look, response_of
+from openrouter_usage.money import Json, loads
+from openrouter_usage.openrouter.answers.generation import CallUsage, read_call
+from openrouter_usage.openrouter.refusals import may_be_billed
+
+# -- Recognises HTTP responses of `requests` and `httpx` by their shape, and reads their bodies.
+
+LONGEST_BODY = 64 * 1024 * 1024
+READERS = ("iter_content", "iter_bytes", "aiter_bytes")
+GENERATION_PREFIX = "gen-"
+OFFICIAL_HOST = "openrouter.ai"
+
+
+def look(value: object, name: str) -> Any:
+    """Read a key of a mapping, or an attribute; one that cannot be read is not there."""
+    try:
+        return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+    except Exception:
+        return None
+
+
+def response_of(value: object) -> Any:
+    """Return the HTTP response that a value is, or that the openai package has put into it; None without one."""
+    if is_response(value):
+        return value
+    inner = look(value, "http_response")
+    # The openai package's speech and files: bytes that are read by way of their response.
+    if inner is None and any(hasattr(type(value), name) for name in READERS):
+        inner = look(value, "response")
+    return inner if is_response(inner) else None
+
+
+def is_response(value: object) -> bool:
+    """Check whether a value is a response of `requests` or `httpx`."""
+    kind = type(value)
+    return any(hasattr(kind, name) for name in READERS) and hasattr(kind, "raise_for_status")
+
+
+def is_from_openrouter(response: Any) -> bool:
+    """Check whether a response is OpenRouter's, by its address or its headers; False without a response.
+
+    The address of the settings counts as OpenRouter's: whoever has set it means what answers there.
+    """
+    if response is None:
+        return False
+    if generation_of(response):
+        return True
+    try:
+        parts = urlsplit(str(look(response, "url")))
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    if host == OFFICIAL_HOST or host.endswith("." + OFFICIAL_HOST):
+        return parts.scheme == "https"
+    own = urlsplit(os.environ.get("OPENROUTER_BASE_URL", "").strip())
+    try:
+        return bool(host) and (parts.scheme, host, port) == (own.scheme, own.hostname, own.port)
+    except ValueError:
+        return False
+
+
+def is_question(response: Any) -> bool:
+    """Check whether a response answers a GET or the like, which makes no call to a model."""
+    method = look(look(response, "request"), "method") or look(response, "method")
+    return isinstance(method, str) and method.upper() not in ("POST", "PUT")
+
+
+def generation_of(value: object) -> str:
+    """Read the generation id that OpenRouter's answer to a value's request has in its headers."""
+    for response in (value, *(look(value, name) for name in ("response", "_response", "http_response"))):
+        headers = look(response, "headers")
+        found = headers.get("x-generation-id") if hasattr(headers, "get") else None
+        if isinstance(found, str) and found.startswith(GENERATION_PREFIX):
+            return found
+    return ""
+
+
+def content_of(response: Any) -> bytes | None:
+    """Give the body of a response that has been read; None for one that has not, which stays so."""
+    if getattr(response, "_content", None) is False:
+        return None  # `requests` would read it now
+    try:
+        content = response.content
+    except Exception:
+        return None  # `httpx` says so
+    return content if isinstance(content, bytes) else None
+
+
+def may_have_cost(response: Any) -> bool:
+    """Tell whether a response without usage can have cost something; a refusal cannot."""
+    status = status_of(response)
+    return status is not None and (status < 400 or may_be_billed(status, is_from_openrouter=False))
+
+
+def is_refusal(response: Any) -> bool:
+    """Check whether a response tells of an error, which has come to the program as that already."""
+    status = status_of(response)
+    return status is not None and status >= 400
+
+
+def status_of(response: Any) -> int | None:
+    """Return the HTTP status of a response, as any of the packages names it."""
+    found = (look(response, name) for name in ("status_code", "status"))
+    return next((status for status in found if isinstance(status, int)), None)
+
+
+class Body:
+    """The bytes of a response as they pass: one JSON answer, or server-sent events."""
+
+    def __init__(self, response: Any, take: Callable[[object, bool], None]) -> None:
+        """Hand each JSON object to `take`, with whether it is the whole answer; bodies of other types have none."""
+        content_type = str(response.headers.get("content-type") or "")
+        self._hand = take
+        self._is_events = "event-stream" in content_type.lower()
+        self._is_read = self._is_events or "json" in content_type.lower()
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def feed(self, piece: bytes | str) -> None:
+        """Take some more of the body."""
+        if not self._is_read or self._size > LONGEST_BODY:
+            return
+        data = piece.encode("utf-8", "replace") if isinstance(piece, str) else piece
+        self._pieces.append(data)
+        self._size += len(data)
+        if self._is_events and (b"\n" in data or b"\r" in data):
+            *lines, rest = self._text().replace(b"\r", b"\n").split(b"\n")
+            for line in lines:
+                self._event(line)
+            self._pieces, self._size = [rest], len(rest)
+
+    def _text(self) -> bytes:
+        text, self._pieces = b"".join(self._pieces), []
+        return text
+
+    def _event(self, line: bytes) -> None:
+        # OpenRouter's events are one line each, and a JSON object each but for the last, "[DONE]".
+        if line.startswith(b"data:"):
+            self._take(line[5:], is_whole=False)
+
+    def _take(self, text: bytes, *, is_whole: bool) -> None:
+        try:
+            value = loads(text)
+        except ValueError:
+            return
+        if isinstance(value, dict):
+            self._hand(value, is_whole)
+
+    def end(self) -> None:
+        """Read what is left; there is no more of it."""
+        rest = self._text()
+        if self._is_events:
+            self._event(rest)
+        elif self._is_read and self._size <= LONGEST_BODY:
+            self._take(rest, is_whole=True)
+
+
+# -- Where other packages put OpenRouter's answer, or what they have kept of it; by shape and module name alone.
+#
+# Each reader returns the JSON that the answer would have been. A cost is taken only where a package hands on what
+# OpenRouter told it: several of them compute prices of their own, which are no bill.
+
+# instructor, smolagents and LlamaIndex, openai-agents, semantic-kernel.
+_HOLDERS = ("_raw_response", "raw", "raw_responses", "inner_content")
+_MONEY = ("cost", "is_byok", "cost_details")
+
+
+def held_in(value: object) -> list[object]:
+    """Return the answers that an object keeps beside its own data; under several names the first one counts."""
+    for name in _HOLDERS:
+        # Of the object's own alone: a client or a mock would make something up.
+        found = look(value, name) if name in _own(value) else None
+        if found is not None:
+            return [found]
+    if _module(value) == "pydantic_ai":
+        messages = look(value, "new_messages")
+        try:
+            return list(messages()) if callable(messages) else []
+        except Exception:
+            return []  # a stream that has not been read to its end has none yet
+    return []
+
+
+def is_run(value: object) -> bool:
+    """Check whether a value is the result of a framework's run, whose own usage is a sum and whose cost an estimate."""
+    return bool(held_in(value)) or (_module(value) == "pydantic_ai" and hasattr(type(value), "new_messages"))
+
+
+def kept_json(value: object) -> dict[str, Json] | None:
+    """Return what a framework's own message keeps of OpenRouter's answer, as its JSON; None for anything else."""
+    if isinstance(look(value, "response_metadata"), Mapping) and _has_attribute(value, "usage_metadata"):
+        return _langchain(value)
+    module = _module(value)
+    if module == "pydantic_ai" and _has_attribute(value, "provider_response_id"):
+        return _pydantic_ai(value)
+    if module == "agents" and _has_attribute(value, "response_id") and _has_attribute(value, "output"):
+        return _openai_agents(value)
+    return None
+
+
+def _langchain(message: Any) -> dict[str, Json] | None:
+    """An AIMessage: langchain-openai keeps the whole usage in the metadata, langchain-openrouter the cost beside it."""
+    metadata, counts = message.response_metadata, look(message, "usage_metadata")
+    usage = _mapping(metadata.get("token_usage")) or _mapping(metadata.get("usage")) or _langchain_usage(counts)
+    usage = {**usage, **{name: metadata[name] for name in _MONEY if metadata.get(name) is not None}}
+    model = metadata.get("model_name") or metadata.get("model")
+    if not usage and not model and not metadata.get("id"):
+        return None  # nobody's answer: a prompt, or the words of an example
+    is_chunk = type(message).__name__.endswith("Chunk")
+    return {
+        # Without OpenRouter's id a message's own tells at least that it is the same one once more. All chunks of a
+        # stream have it, and only the first of them OpenRouter's.
+        "id": metadata.get("id") or (None if is_chunk else look(message, "id")),
+        "model": model,
+        "provider": metadata.get("provider"),
+        "usage": usage or None,
+        "choices": [{"finish_reason": metadata.get("finish_reason")}],
+        "object": "chat.completion.chunk" if is_chunk else "chat.completion",
+    }
+
+
+def _langchain_usage(counts: Any) -> dict[str, Json]:
+    if not isinstance(counts, Mapping):
+        return {}
+    sent, received = _mapping(counts.get("input_token_details")), _mapping(counts.get("output_token_details"))
+    return {
+        "prompt_tokens": counts.get("input_tokens"),
+        "completion_tokens": counts.get("output_tokens"),
+        "prompt_tokens_details": {
+            "cached_tokens": sent.get("cache_read"),
+            "cache_write_tokens": sent.get("cache_creation"),
+        },
+        "completion_tokens_details": {"reasoning_tokens": received.get("reasoning")},
+    }
+
+
+def _pydantic_ai(response: Any) -> dict[str, Json]:
+    """A ModelResponse: `usage.cost` is the package's own estimate, `provider_details` are OpenRouter's words."""
+    usage, details = look(response, "usage"), _mapping(look(response, "provider_details"))
+    told = _mapping(look(usage, "details"))
+    return {
+        "id": look(response, "provider_response_id"),
+        "model": look(response, "model_name"),
+        "provider": details.get("downstream_provider"),
+        "object": "chat.completion",
+        "choices": [{"finish_reason": details.get("finish_reason")}],
+        "usage": {
+            "prompt_tokens": look(usage, "input_tokens"),
+            "completion_tokens": look(usage, "output_tokens"),
+            "prompt_tokens_details": {
+                "cached_tokens": look(usage, "cache_read_tokens"),
+                "cache_write_tokens": look(usage, "cache_write_tokens"),
+            },
+            "completion_tokens_details": {"reasoning_tokens": told.get("reasoning_tokens")},
+            "cost": details.get("cost"),
+            "is_byok": told.get("is_byok") in (True, 1),
+            "cost_details": {"upstream_inference_cost": details.get("upstream_inference_cost")},
+        },
+    }
+
+
+def _openai_agents(response: Any) -> dict[str, Json]:
+    """A ModelResponse: with /chat/completions the id is in the data of its items only, and the cost nowhere."""
+    items = look(response, "output")
+    data = [_mapping(look(item, "provider_data")) for item in items] if isinstance(items, (list, tuple)) else []
+    known = next((one for one in data if one.get("response_id")), {})
+    usage = look(response, "usage")
+    names = ("input_tokens", "output_tokens")
+    counts: dict[str, Json] = {name: look(usage, name) for name in names}
+    sent, received = look(usage, "input_tokens_details"), look(usage, "output_tokens_details")
+    counts["input_tokens_details"] = {name: look(sent, name) for name in ("cached_tokens", "cache_write_tokens")}
+    counts["output_tokens_details"] = {"reasoning_tokens": look(received, "reasoning_tokens")}
+    return {
+        "id": known.get("response_id") or look(response, "response_id"),
+        "model": known.get("model"),
+        "object": "response",
+        # With `preserve_raw_usage` it keeps what OpenRouter said.
+        "usage": {**counts, **_mapping(look(response, "raw_usage"))},
+    }
+
+
+def is_placeholder(identity: object) -> bool:
+    """Check whether an id is what openai-agents writes where it has none: every call has the same."""
+    return identity == "__fake_id__"
+
+
+def is_generation(identity: object) -> bool:
+    """Check whether an id is one that OpenRouter gives."""
+    return isinstance(identity, str) and identity.startswith(GENERATION_PREFIX)
+
+
+def parts_of(value: object) -> Iterable[object]:
+    """Return the values of an object that only holds data: a dataclass, a model of pydantic, a namespace."""
+    kind = type(value)
+    holds_data = any(hasattr(kind, name) for name in ("__dataclass_fields__", "model_fields"))
+    return list(_own(value).values()) if holds_data or kind.__name__ == "SimpleNamespace" else ()
+
+
+def _own(value: object) -> dict[str, Any]:
+    if isinstance(value, type):
+        return {}
+    private = look(value, "__pydantic_private__")
+    try:
+        return {**vars(value), **(private if isinstance(private, dict) else {})}
+    except Exception:
+        return {}  # it has none, or does not show them
+
+
+def _has_attribute(value: object, name: str) -> bool:
+    return hasattr(type(value), name) or name in _own(value)
+
+
+def _module(value: object) -> str:
+    return str(getattr(type(value), "__module__", "")).partition(".")[0]
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
+# -- Finds OpenRouter's answers in whatever a function returns, by their shape alone; pure.
+#
+# An answer may be anywhere in lists, tuples, sets, mappings and objects that only hold data, and where the packages of
+# `frameworks` put it.
 
 # An answer is not looked for at any depth: what is that far down is the program's own data.
 _DEEPEST = 5

@@ -7,12 +7,11 @@ import threading
 from contextvars import ContextVar
 from decimal import Context, Decimal
 
-from openrouter_usage.entry import Entry
-from openrouter_usage.ledger.later import do_waiting
-from openrouter_usage.merging import completing, merged
+from openrouter_usage.entry import NOTHING, Entry, Usage
+from openrouter_usage.ledger.locks import do_waiting
+from openrouter_usage.ledger.merge import completing, merged
 from openrouter_usage.money import format_usd
 from openrouter_usage.text import plural, safe
-from openrouter_usage.usage import NOTHING, Usage
 
 _open: ContextVar[tuple[CostSession, ...]] = ContextVar("openrouter_usage_sessions", default=())
 _REMEMBERED = 10_000

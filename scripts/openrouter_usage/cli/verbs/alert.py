@@ -12,19 +12,25 @@ from statistics import median
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from openrouter_usage.alerting import SCREEN, Outcome, check, forget, read_rules, spending
-from openrouter_usage.alerts import Alert, Rules, Spending
-from openrouter_usage.cli.output import complain, write
-from openrouter_usage.cli.parser import Parser, checked, whole_number
-from openrouter_usage.client.webhook import deliver
+from openrouter_usage.cli.program import Parser, checked, complain, whole_number, write
 from openrouter_usage.errors import InvalidValue, OpenRouterUsageError, Refused, SettingsError, Unreachable
-from openrouter_usage.exactjson import Json
-from openrouter_usage.money import format_usd, plain, usd
+from openrouter_usage.figures.alerts import Alert, Rules, Spending
+from openrouter_usage.home.settings import (
+    BaseUrl,
+    Settings,
+    cap,
+    change_preference,
+    load_preference,
+    load_settings,
+    parse_webhook,
+    save_preference,
+    settings_file,
+)
+from openrouter_usage.jobs.alert import SCREEN, Outcome, check, deliver, forget, read_rules, spending
+from openrouter_usage.money import Json, format_usd, plain, usd
 from openrouter_usage.period import UTC, iso, spoken
-from openrouter_usage.preferences import cap, change_preference, load_preference, save_preference, settings_file
 from openrouter_usage.redaction import ROUTING_KEY, holds, protect
-from openrouter_usage.render.as_json import envelope
-from openrouter_usage.settings import BaseUrl, Settings, load_settings, parse_webhook
+from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import safe
 
 EXAMPLES = """examples:

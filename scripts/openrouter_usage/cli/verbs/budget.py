@@ -7,18 +7,16 @@ from argparse import Namespace
 from datetime import datetime
 from decimal import Decimal
 
-from openrouter_usage.budget import Caps, Scope, dated_ahead_from, scopes
-from openrouter_usage.cli.books import ahead_notes, open_ledger, unsettled_notes
-from openrouter_usage.cli.output import write
-from openrouter_usage.cli.parser import Parser, checked
-from openrouter_usage.entry import Hold
+from openrouter_usage.cli.opening import ahead_notes, open_ledger, unsettled_notes
+from openrouter_usage.cli.program import Parser, checked, write
+from openrouter_usage.entry import Caps, Hold
 from openrouter_usage.errors import SettingsError
-from openrouter_usage.exactjson import Json
-from openrouter_usage.ledger.books import Committed, Ledger
-from openrouter_usage.money import add, format_usd, multiply, ratio, rounded, share
+from openrouter_usage.figures.limits import Scope, dated_ahead_from, scopes
+from openrouter_usage.home.settings import VARIABLES, cap, load_caps, save_caps, save_preference
+from openrouter_usage.ledger.ledger import Committed, Ledger
+from openrouter_usage.money import Json, add, format_usd, multiply, ratio, rounded, share
 from openrouter_usage.period import UTC, iso, spoken
-from openrouter_usage.preferences import VARIABLES, cap, load_caps, save_caps, save_preference
-from openrouter_usage.render.as_json import envelope
+from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import plural
 
 EXAMPLES = """examples:

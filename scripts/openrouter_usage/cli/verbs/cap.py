@@ -6,17 +6,14 @@ from argparse import Namespace
 from datetime import datetime
 
 from openrouter_usage.cli.management import key_named, open_keyring, require_mgmt_key
-from openrouter_usage.cli.output import write
-from openrouter_usage.cli.parser import Parser, checked, whole_number
-from openrouter_usage.collect import connect
+from openrouter_usage.cli.program import Parser, checked, whole_number, write
 from openrouter_usage.errors import SettingsError
-from openrouter_usage.exactjson import Json
-from openrouter_usage.money import format_usd
+from openrouter_usage.home.settings import cap, load_settings
+from openrouter_usage.jobs.summary import connect
+from openrouter_usage.money import Json, format_usd
 from openrouter_usage.period import UTC
-from openrouter_usage.preferences import cap
-from openrouter_usage.render.as_json import envelope
+from openrouter_usage.render.envelope import envelope
 from openrouter_usage.render.keys import key_data, key_lines
-from openrouter_usage.settings import load_settings
 from openrouter_usage.text import named
 
 EXAMPLES = """examples:

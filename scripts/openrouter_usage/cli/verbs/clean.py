@@ -6,17 +6,15 @@ from argparse import Namespace
 from collections.abc import Sequence
 from datetime import date, datetime
 
-from openrouter_usage.budget import dated_ahead_from
-from openrouter_usage.cli.books import open_ledger
-from openrouter_usage.cli.output import complain, write
-from openrouter_usage.cli.parser import Parser, checked, read_day
+from openrouter_usage.cli.opening import open_ledger
+from openrouter_usage.cli.program import Parser, checked, complain, read_day, write
 from openrouter_usage.errors import SettingsError
-from openrouter_usage.exactjson import Json
+from openrouter_usage.figures.limits import dated_ahead_from
+from openrouter_usage.home.settings import load_caps
 from openrouter_usage.ledger.clean import Cleaned, clean, other_names, take_out
-from openrouter_usage.money import format_usd
+from openrouter_usage.money import Json, format_usd
 from openrouter_usage.period import UTC, iso, midnight, month, today
-from openrouter_usage.preferences import load_caps
-from openrouter_usage.render.as_json import envelope
+from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import plural, safe
 
 EXAMPLES = """examples:

@@ -5,27 +5,18 @@ from __future__ import annotations
 from argparse import Namespace
 from datetime import datetime
 
-from openrouter_usage.answers.key import KeyInfo
-from openrouter_usage.answers.parts import Gap
-from openrouter_usage.cli.output import complain, write
-from openrouter_usage.cli.parser import Parser, whole_number
+from openrouter_usage.cli.program import Parser, complain, whole_number, write
 from openrouter_usage.errors import OpenRouterUsageError
-from openrouter_usage.exactjson import Json
-from openrouter_usage.latest import latest
-from openrouter_usage.money import format_usd
+from openrouter_usage.figures.forecast import forecast, said_of_month_end, said_of_outlook, said_of_spike
+from openrouter_usage.figures.summary import Forecast, Summary, build_summary
+from openrouter_usage.home.settings import load_settings
+from openrouter_usage.jobs.snapshot import latest
+from openrouter_usage.money import Json, format_usd
+from openrouter_usage.openrouter.answers.account import Gap
+from openrouter_usage.openrouter.answers.key import KeyInfo
 from openrouter_usage.period import UTC
 from openrouter_usage.render.amounts import limit_left, remaining
-from openrouter_usage.render.as_json import envelope, forecast_data
-from openrouter_usage.settings import load_settings
-from openrouter_usage.summary.build import build_summary
-from openrouter_usage.summary.forecast import (
-    Forecast,
-    forecast,
-    said_of_month_end,
-    said_of_outlook,
-    said_of_spike,
-)
-from openrouter_usage.summary.model import Summary
+from openrouter_usage.render.envelope import envelope, forecast_data
 from openrouter_usage.text import safe
 
 EXAMPLES = """examples:

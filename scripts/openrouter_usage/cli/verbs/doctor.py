@@ -6,14 +6,13 @@ from argparse import Namespace
 from collections.abc import Sequence
 from datetime import datetime
 
-from openrouter_usage.checkup.examine import check_up
-from openrouter_usage.cli.output import complain, write
-from openrouter_usage.cli.parser import Parser, whole_number
-from openrouter_usage.diagnosis.findings import Finding, Level, gravest
+from openrouter_usage.cli.program import Parser, complain, whole_number, write
 from openrouter_usage.errors import OpenRouterUsageError
-from openrouter_usage.exactjson import Json
+from openrouter_usage.figures.doctor import Finding, Level, gravest
+from openrouter_usage.jobs.doctor import check_up
+from openrouter_usage.money import Json
 from openrouter_usage.period import UTC
-from openrouter_usage.render.as_json import envelope
+from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import plural
 
 EXAMPLES = """examples:

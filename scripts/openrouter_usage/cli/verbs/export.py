@@ -7,17 +7,16 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
-from openrouter_usage.belongings import is_own
-from openrouter_usage.cli.books import describe_span, open_ledger, span
-from openrouter_usage.cli.output import write
-from openrouter_usage.cli.parser import Parser
+from openrouter_usage.cli.opening import describe_span, open_ledger, span
+from openrouter_usage.cli.program import Parser, write
 from openrouter_usage.entry import Entry
 from openrouter_usage.errors import SettingsError
-from openrouter_usage.exchange import COLUMNS, as_text, csv_pieces, exported, json_pieces
+from openrouter_usage.figures.exchange import COLUMNS, as_text, csv_pieces, exported, json_pieces
 from openrouter_usage.files import save_output
+from openrouter_usage.jobs.own_files import is_own
 from openrouter_usage.period import UTC
-from openrouter_usage.render import as_markdown
-from openrouter_usage.render.as_json import envelope
+from openrouter_usage.render import table
+from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import plural, safe
 
 EXAMPLES = """examples:
@@ -72,7 +71,7 @@ class _Counted:
 
 def _markdown(entries: Iterable[Entry]) -> Iterator[str]:
     rows = ([as_text(value) for value in exported(entry).values()] for entry in entries)
-    yield from (line + "\n" for line in as_markdown.table(tuple(COLUMNS), rows))
+    yield from (line + "\n" for line in table.markdown_table(tuple(COLUMNS), rows))
 
 
 _FORMATS = {"csv": csv_pieces, "json": json_pieces, "markdown": _markdown}

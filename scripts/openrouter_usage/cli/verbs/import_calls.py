@@ -10,16 +10,15 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from openrouter_usage.cli.books import open_ledger
-from openrouter_usage.cli.output import complain, write
-from openrouter_usage.cli.parser import Parser, without_keys
+from openrouter_usage.cli.opening import open_ledger
+from openrouter_usage.cli.program import Parser, complain, without_keys, write
 from openrouter_usage.entry import Entry
 from openrouter_usage.errors import SettingsError
-from openrouter_usage.exactjson import Json
-from openrouter_usage.exchange import imported
-from openrouter_usage.ledger.books import Ledger
+from openrouter_usage.figures.exchange import imported
+from openrouter_usage.ledger.ledger import Ledger
+from openrouter_usage.money import Json
 from openrouter_usage.period import UTC
-from openrouter_usage.render.as_json import envelope
+from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import named, plural, safe
 
 EXAMPLES = """examples:

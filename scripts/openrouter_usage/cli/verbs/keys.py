@@ -6,19 +6,16 @@ from argparse import Namespace
 from datetime import date, datetime
 from pathlib import Path
 
-from openrouter_usage.answers.keys import KeyRecord
 from openrouter_usage.cli.management import key_named, load_managing, looks_secret, open_keyring, open_management
-from openrouter_usage.cli.output import complain, write
-from openrouter_usage.cli.parser import Parser, checked, read_day, whole_number
+from openrouter_usage.cli.program import Parser, checked, complain, read_day, whole_number, write
 from openrouter_usage.errors import InvalidValue, SettingsError
-from openrouter_usage.exactjson import Json, dumps
-from openrouter_usage.keyring.listing import Listing, list_keys
-from openrouter_usage.keyring.secret import file_name
+from openrouter_usage.home.settings import cap, find_home
+from openrouter_usage.jobs.keys import Listing, file_name, list_keys
+from openrouter_usage.money import Json, dumps
+from openrouter_usage.openrouter.answers.key import KeyRecord
 from openrouter_usage.period import UTC, iso, midnight
-from openrouter_usage.preferences import cap
-from openrouter_usage.render.as_json import envelope
+from openrouter_usage.render.envelope import envelope
 from openrouter_usage.render.keys import key_data, key_lines
-from openrouter_usage.settings import find_home
 from openrouter_usage.text import named, plural, safe
 
 EXAMPLES = """examples:

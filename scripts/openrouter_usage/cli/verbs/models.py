@@ -6,18 +6,16 @@ from argparse import Namespace
 from datetime import datetime
 from decimal import Decimal
 
-from openrouter_usage.answers.models import Model
-from openrouter_usage.cli.output import write
-from openrouter_usage.cli.parser import Parser, whole_number
+from openrouter_usage.cli.program import Parser, whole_number, write
 from openrouter_usage.errors import SettingsError
-from openrouter_usage.exactjson import Json
-from openrouter_usage.model_names import canonical
-from openrouter_usage.money import format_usd, ratio, rounded
+from openrouter_usage.figures.model_names import canonical
+from openrouter_usage.figures.pricing import PriceList, list_cost, per_million
+from openrouter_usage.jobs.price_list import load_price_list
+from openrouter_usage.money import Json, format_usd, ratio, rounded
+from openrouter_usage.openrouter.answers.models import Model
 from openrouter_usage.period import UTC, iso
-from openrouter_usage.pricing import PriceList, list_cost, per_million
-from openrouter_usage.render.as_json import envelope
+from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import ago, named, plural
-from openrouter_usage.tracker.estimate import load_price_list
 
 EXAMPLES = """examples:
   cost_tracker.py models claude

@@ -8,21 +8,19 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from openrouter_usage.answers.generation import Generation
-from openrouter_usage.answers.left_out import told
-from openrouter_usage.cli.books import open_ledger
-from openrouter_usage.cli.output import write
-from openrouter_usage.cli.parser import Parser, checked, whole_number, without_keys
+from openrouter_usage.cli.opening import open_ledger
+from openrouter_usage.cli.program import Parser, checked, whole_number, without_keys, write
 from openrouter_usage.errors import InvalidValue
-from openrouter_usage.exactjson import Json
-from openrouter_usage.money import format_usd
+from openrouter_usage.money import Json, format_usd
+from openrouter_usage.openrouter.answers.generation import Generation
+from openrouter_usage.openrouter.answers.left_out import told
 from openrouter_usage.period import UTC, iso, spoken
 from openrouter_usage.redaction import scrubbed
-from openrouter_usage.render.as_json import envelope
+from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import named, safe
 
 if TYPE_CHECKING:
-    from openrouter_usage.tracker.settling import Recorded
+    from openrouter_usage.tracker.booking import Recorded
 
 EXAMPLES = """examples:
   cost_tracker.py query --id gen-...
@@ -64,7 +62,7 @@ def run(options: Namespace) -> int:
     generation = look_up(options.id, retries=options.retries, timeout_s=options.timeout)
     done: Recorded | None = None
     if options.record:
-        from openrouter_usage.tracker.settling import record
+        from openrouter_usage.tracker.booking import record
 
         done = record(open_ledger("cost_tracker.py query"), generation, now)
     if options.json:

@@ -8,12 +8,8 @@ from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openrouter_usage.attribution import compared_with_kept
-from openrouter_usage.belongings import is_own
-from openrouter_usage.budget import Scope, scopes
-from openrouter_usage.cli.books import open_ledger
-from openrouter_usage.cli.output import write
-from openrouter_usage.cli.parser import Parser, whole_number
+from openrouter_usage.cli.opening import open_ledger
+from openrouter_usage.cli.program import Parser, whole_number, write
 from openrouter_usage.cli.verbs.stats import (
     asked_period,
     describe_period,
@@ -23,22 +19,23 @@ from openrouter_usage.cli.verbs.stats import (
     refuse_two_periods,
 )
 from openrouter_usage.errors import SettingsError
-from openrouter_usage.exactjson import Json
+from openrouter_usage.figures.limits import Scope, scopes
+from openrouter_usage.figures.model_names import grouped
+from openrouter_usage.figures.report import DEFAULT_TOP, Report, Timeline, added, cut, cut_up, ranked, stack
+from openrouter_usage.figures.summary import Share
 from openrouter_usage.files import save_output
-from openrouter_usage.ledger.books import Committed, Ledger
-from openrouter_usage.model_names import grouped
+from openrouter_usage.home.settings import find_home, load_caps
+from openrouter_usage.jobs.breakdown import compared_with_kept
+from openrouter_usage.jobs.own_files import is_own
+from openrouter_usage.jobs.price_list import canonical_names
+from openrouter_usage.ledger.ledger import Committed, Ledger
+from openrouter_usage.money import Json
 from openrouter_usage.period import UTC, Period, days, iso, parse_day, today
-from openrouter_usage.preferences import load_caps
-from openrouter_usage.prices import canonical_names
-from openrouter_usage.render.as_json import envelope
-from openrouter_usage.report import DEFAULT_TOP, Report, cut, ranked
-from openrouter_usage.settings import find_home
-from openrouter_usage.summary.model import Share
+from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import plural, safe
-from openrouter_usage.timeline import Timeline, added, cut_up, stack
 
 if TYPE_CHECKING:
-    from openrouter_usage.render.page.content import Content
+    from openrouter_usage.render.chart import Content
 
 EXAMPLES = """examples:
   cost_tracker.py report --html spend.html               the last 30 days
@@ -90,16 +87,16 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
 def _faces(face: str) -> Callable[[Content], str]:
     """Give what draws; only its own module is loaded."""
     if face == "svg":
-        from openrouter_usage.render.page import chart
+        from openrouter_usage.render import chart
 
         return chart.render
-    from openrouter_usage.render.page import html
+    from openrouter_usage.render import page
 
-    return html.render
+    return page.render
 
 
 def _content(ledger: Ledger, options: Namespace, now: datetime) -> Content:
-    from openrouter_usage.render.page.content import Content
+    from openrouter_usage.render.chart import Content
 
     zone = options.tz or UTC
     asked = asked_period(options, now, zone) or _last_days(now, zone)

@@ -6,17 +6,15 @@ from argparse import Namespace
 from datetime import datetime
 from decimal import Decimal
 
-from openrouter_usage.cli.books import open_ledger
-from openrouter_usage.cli.output import complain, write
-from openrouter_usage.cli.parser import Parser, checked, whole_number
+from openrouter_usage.cli.opening import open_ledger
+from openrouter_usage.cli.program import Parser, checked, complain, whole_number, write
 from openrouter_usage.entry import LARGEST_COST, Entry, Hold
 from openrouter_usage.errors import InvalidValue, SettingsError
-from openrouter_usage.exactjson import Json
-from openrouter_usage.money import format_usd, usd
+from openrouter_usage.money import Json, format_usd, usd
 from openrouter_usage.period import UTC, iso, spoken
-from openrouter_usage.render.as_json import envelope
+from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import named, plural, safe
-from openrouter_usage.tracker.settling import Settled, settle_all, settle_one
+from openrouter_usage.tracker.booking import Settled, settle_all, settle_one
 
 EXAMPLES = """examples:
   cost_tracker.py settle                                look up every call whose cost is not known yet

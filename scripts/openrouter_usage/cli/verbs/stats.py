@@ -7,8 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 
-from openrouter_usage.budget import dated_ahead_from
-from openrouter_usage.cli.books import (
+from openrouter_usage.cli.opening import (
     ahead_notes,
     describe_span,
     open_ledger,
@@ -17,19 +16,18 @@ from openrouter_usage.cli.books import (
     unread_notes,
     unsettled_notes,
 )
-from openrouter_usage.cli.output import terminal_width, write
-from openrouter_usage.cli.parser import Parser, account_name, whole_number
-from openrouter_usage.entry import Hold
+from openrouter_usage.cli.program import Parser, account_name, terminal_width, whole_number, write
+from openrouter_usage.entry import NOTHING, Hold, Usage
 from openrouter_usage.errors import SettingsError
-from openrouter_usage.ledger.books import Health, Ledger
+from openrouter_usage.figures.limits import dated_ahead_from
+from openrouter_usage.figures.model_names import grouped
+from openrouter_usage.figures.report import DEFAULT_TOP, Beside, Report, cut, every_day, ranked
+from openrouter_usage.jobs.price_list import canonical_names
+from openrouter_usage.ledger.ledger import Health, Ledger
 from openrouter_usage.ledger.sums import GROUPINGS, Totals
-from openrouter_usage.model_names import grouped
 from openrouter_usage.money import ZERO, format_usd, total
 from openrouter_usage.period import UTC, Period, month, today, week
-from openrouter_usage.prices import canonical_names
-from openrouter_usage.report import DEFAULT_TOP, Beside, Report, cut, every_day, ranked
 from openrouter_usage.text import plural
-from openrouter_usage.usage import NOTHING, Usage
 
 EXAMPLES = """examples:
   cost_tracker.py stats                       all time, by model
@@ -79,7 +77,7 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
     if options.account and options.source != "account":
         raise SettingsError("--account goes with --source account", hint="give both", code="usage")
     if options.source == "account":
-        from openrouter_usage.cli.archived import archived_report  # late: the ledger's reports do without
+        from openrouter_usage.cli.opening import archived_report
 
         period = asked_period(options, now, UTC)
         report = archived_report(options, period, period_title(options, period, UTC), now)
@@ -179,10 +177,10 @@ def health_notes(health: Health) -> tuple[str, ...]:
 def _rendered(face: str, report: Report, now: datetime) -> str:
     """Write the report in one face; only that face's module is loaded."""
     if face == "text":
-        from openrouter_usage.render.report_text import render
+        from openrouter_usage.render.report import render
 
         return render(report, terminal_width())
-    from openrouter_usage.render import report_table
+    from openrouter_usage.render import report
 
-    faces = {"json": report_table.as_json, "csv": report_table.as_csv_text, "markdown": report_table.as_markdown_text}
+    faces = {"json": report.as_json, "csv": report.as_csv_text, "markdown": report.as_markdown_text}
     return faces[face](report, now)

@@ -7,20 +7,18 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from openrouter_usage.answers.models import Model
-from openrouter_usage.cli.books import open_ledger
-from openrouter_usage.cli.output import write
-from openrouter_usage.cli.parser import Parser, whole_number
+from openrouter_usage.cli.opening import open_ledger
+from openrouter_usage.cli.program import Parser, whole_number, write
+from openrouter_usage.entry import NOTHING, Usage
 from openrouter_usage.errors import SettingsError
-from openrouter_usage.exactjson import Json
-from openrouter_usage.ledger.books import Ledger
-from openrouter_usage.money import ZERO, format_usd, subtract
+from openrouter_usage.figures.pricing import no_such_model, repriced
+from openrouter_usage.jobs.price_list import load_price_list
+from openrouter_usage.ledger.ledger import Ledger
+from openrouter_usage.money import ZERO, Json, format_usd, subtract
+from openrouter_usage.openrouter.answers.models import Model
 from openrouter_usage.period import DAY, UTC, Period, iso, midnight
-from openrouter_usage.pricing import no_such_model, repriced
-from openrouter_usage.render.as_json import envelope
+from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import ago, named, plural
-from openrouter_usage.tracker.estimate import load_price_list
-from openrouter_usage.usage import NOTHING, Usage
 
 EXAMPLES = """examples:
   cost_tracker.py what-if --model openai/gpt-5-mini

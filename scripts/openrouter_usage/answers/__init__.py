@@ -1,1 +1,0 @@
-"""OpenRouter's answers, read from JSON into plain values; no I/O."""

@@ -1,0 +1,105 @@
+"""cost_tracker.py: finds the verb, loads it alone, and runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+
+from openrouter_usage.cli.opening import close_ledgers
+from openrouter_usage.cli.program import EXIT_CODES, Parser, with_version, without_keys, write
+from openrouter_usage.errors import SettingsError
+from openrouter_usage.text import safe
+
+PROGRAM = "cost_tracker.py"
+# What a verb is for, in the order of --help; its module has the same name.
+VERBS = {
+    "stats": "what the tracked calls cost, or the account, by model, day, session, provider or tag",
+    "report": "draw what the tracked calls cost: a page, or its chart alone",
+    "export": "write the tracked calls as CSV, JSON or Markdown",
+    "import": "read an export, or another ledger, into this one",
+    "query": "look up what one call was billed",
+    "call": "make a chat call and write down what it cost",
+    "budget": "set, show or clear what calls may cost at most",
+    "settle": "find out what unsettled calls cost",
+    "reconcile": "compare the ledger with the account's bill",
+    "credits": "what is used and left, and how long it will last",
+    "keys": "list, create, change, disable and delete keys",
+    "cap": "set a key's own limit on OpenRouter",
+    "models": "find, sort and compare models by price",
+    "what-if": "what the ledger's calls would have cost on another model",
+    "alert": "tell when spending crosses a threshold, once",
+    "sync": "archive what OpenRouter says of completed days, before it forgets them",
+    "doctor": "check keys, network, clock, ledger and files",
+    "clean": "take old calls out of the ledger",
+}
+_EXAMPLES = """examples:
+  python3 scripts/cost_tracker.py stats --today
+  python3 scripts/cost_tracker.py stats --month --by session --trend
+  python3 scripts/cost_tracker.py export --format csv --output report.csv
+  python3 scripts/cost_tracker.py query --id gen-... --record
+
+ledger: OPENROUTER_USAGE_FILE, or ~/.openrouter/usage.jsonl
+
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the verb that the arguments begin with, and give its exit code."""
+    verb = argv[0] if argv else "--help"
+    if verb not in VERBS:
+        return _without_verb(argv)
+    module = import_module(f"openrouter_usage.cli.verbs.{_module_name(verb)}")
+    options = verb_parser(verb).parse_args(list(argv[1:]))
+    try:
+        code: int = module.run(options)
+        return code
+    finally:
+        close_ledgers()
+
+
+def verb_parser(verb: str) -> Parser:
+    """Describe the arguments of one verb."""
+    module = import_module(f"openrouter_usage.cli.verbs.{_module_name(verb)}")
+    # The verb's own docstring is its description, so that the two cannot come apart.
+    parser = Parser(
+        prog=f"{PROGRAM} {verb}", description=(module.__doc__ or "").strip(), epilog=f"{module.EXAMPLES}\n{EXIT_CODES}"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON envelope with exact amounts")
+    module.describe(parser)
+    return parser
+
+
+def _module_name(verb: str) -> str:
+    return {"import": "import_calls"}.get(verb, verb.replace("-", "_"))
+
+
+def _without_verb(argv: Sequence[str]) -> int:
+    """Answer --help and --version, and say what else is no command."""
+    width = max(map(len, VERBS))
+    listed = "".join(f"  {verb:<{width}}  {purpose}\n" for verb, purpose in VERBS.items())
+    parser = with_version(
+        Parser(
+            prog=PROGRAM,
+            usage=f"{PROGRAM} VERB [options]",
+            description="Keep the books of what OpenRouter calls cost.",
+            epilog=f"verbs (VERB --help tells more):\n{listed}\n{_EXAMPLES}{EXIT_CODES}",
+        )
+    )
+    if not argv:
+        write(parser.format_help())
+        return 0
+    parser.parse_known_args(list(argv))
+    from openrouter_usage.cli.program import nearest, places_of, said_of_places
+
+    word = argv[0].partition("=")[0]
+    close, places = nearest(word, VERBS), places_of(word, but=PROGRAM) if word.startswith("-") else []
+    own = [place for place in places if place.startswith(PROGRAM)]
+    if close:
+        hint = f"did you mean {close}?"
+    elif own:
+        hint = f"a command comes first: {own[0]} {word}"
+    elif places:
+        hint = said_of_places(word, places)
+    else:
+        hint = f"see {PROGRAM} --help"
+    raise SettingsError(f"unknown command: {safe(without_keys(argv[0]), 40)}", hint=hint, code="usage")

@@ -1,0 +1,182 @@
+"""Opens the ledger or the archive for a verb: notices go to standard error, and long reading shows its progress."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, tzinfo
+
+from openrouter_usage.cli.program import Parser, checked, complain, is_day, progress, read_day
+from openrouter_usage.entry import UnreadLine
+from openrouter_usage.errors import SettingsError
+from openrouter_usage.figures.account_days import GROUPINGS, Wanted, account_report
+from openrouter_usage.figures.archive import chosen
+from openrouter_usage.figures.report import Report
+from openrouter_usage.files import archive_beside
+from openrouter_usage.home.settings import ledger_file
+from openrouter_usage.jobs.archive import Archive
+from openrouter_usage.ledger.ledger import Ahead, Health, Ledger
+from openrouter_usage.money import format_usd
+from openrouter_usage.period import UTC, Period, days, find_zone, iso, parse_day, parse_moment, spoken
+from openrouter_usage.text import named, plural, quoted, safe
+
+# -- Opens the ledger for a verb: notices go to standard error, and long reading shows how far it is.
+
+_MOST_DOUBTFUL = 3
+_WORTH_SHOWING = 16 * 1024 * 1024
+_MOMENT = "YYYY-MM-DD, or a moment such as 2026-11-22T10:30:00Z"
+_EVER = Period(datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC), "ever")
+
+
+_opened: list[Ledger] = []
+
+
+def open_ledger(program: str) -> Ledger:
+    """Open the ledger that the environment names; `close_ledgers` has to follow."""
+    ledger = Ledger(ledger_file(), notice=lambda text: complain(program, text), progress=_show_progress)
+    _opened.append(ledger)
+    return ledger
+
+
+def close_ledgers() -> None:
+    """Close what was opened: a program leaves at once, and SQLite would leave its log behind unmerged."""
+    while _opened:
+        _opened.pop().close()
+
+
+def _show_progress(done: int, size: int) -> None:
+    if size >= _WORTH_SHOWING:
+        progress(f"reading the ledger: {100 * done // size}%", is_over=done >= size)
+
+
+def unread_notes(unread: Sequence[UnreadLine]) -> list[str]:
+    """Say how many lines of a file are not counted, and where the first one is."""
+    notes = []
+    damaged = [line for line in unread if line.is_damaged]
+    foreign = [line for line in unread if not line.is_damaged]
+    if damaged:
+        notes.append(f"{plural(len(damaged), 'damaged line')} not counted, {_first(damaged)} ({safe(damaged[0].why)})")
+    if foreign:
+        notes.append(f"{plural(len(foreign), 'line')} of a kind from elsewhere kept and not counted, {_first(foreign)}")
+    return notes
+
+
+def _first(lines: list[UnreadLine]) -> str:
+    return f"{'' if len(lines) == 1 else 'the first '}at byte {lines[0].offset:,}"
+
+
+def unsettled_notes(health: Health) -> list[str]:
+    """Say how many booked calls have no certain cost though OpenRouter can be asked, and which bills are absurd."""
+    notes = []
+    if health.unsettled:
+        notes.append(
+            f"{plural(health.unsettled, 'call')} in the ledger whose cost is unknown or estimated can be looked up;"
+            " run: cost_tracker.py settle"
+        )
+    for entry in health.doubtful[:_MOST_DOUBTFUL]:
+        notes.append(
+            f"{named(entry.id)} was billed with {quoted(entry.told)}, which nobody can believe: under a budget nothing"
+            f" is sent until you have looked at it; then run: cost_tracker.py settle --id {safe(entry.id)}"
+        )
+    return notes
+
+
+def ahead_notes(ahead: Ahead | None) -> list[str]:
+    """Say which calls are dated in the future, what they cost, and how to get them out of every later budget."""
+    if ahead is None:
+        return []
+    return [
+        f"{plural(ahead.usage.requests, 'call')} dated in the future, up to {spoken(ahead.last)}, with"
+        f" {format_usd(ahead.usage.cost)}: a clock was wrong, and every budget until then counts them;"
+        " `cost_tracker.py settle` asks OpenRouter when they were made, `clean --ahead` takes them out"
+    ]
+
+
+def describe_span(parser: Parser) -> None:
+    """Add the arguments that pick a span of time."""
+    parser.add_argument("--since", metavar="WHEN", type=checked(_bound), help=f"from then on: {_MOMENT}")
+    parser.add_argument(
+        "--until", metavar="WHEN", type=checked(_bound), help="up to and with that day, or up to that moment"
+    )
+    parser.add_argument(
+        "--tz", metavar="ZONE", type=checked(find_zone), help="time zone of days, such as Europe/Amsterdam (UTC)"
+    )
+
+
+def _bound(text: str) -> str:
+    """Check a bound and leave it as it is: which moment a day begins at depends on --tz."""
+    # A moment begins with its day: what else Python reads as one depends on its version.
+    read_day(text[:10])
+    if not is_day(text):
+        parse_moment(text)
+    return text
+
+
+def span(options: Namespace) -> Period | None:
+    """Give the span that --since and --until pick, all time where one is left out; None when both are."""
+    if not options.since and not options.until:
+        return None
+    zone = options.tz or UTC
+    start = _moment(options.since, zone).start if options.since else _EVER.start
+    end = _moment(options.until, zone).end if options.until else _EVER.end
+    if start >= end:
+        raise SettingsError("--since is not before --until", hint="swap them", code="usage")
+    return Period(start, end, "since")
+
+
+def span_title(options: Namespace) -> str:
+    """Write the span as it was asked for; a moment in UTC."""
+    since, until = _bound_title(options.since), _bound_title(options.until)
+    if since and until:
+        return since if since == until else f"{since} to {until}"
+    return f"since {since}" if since else f"until {until}" if until else "all time"
+
+
+def _bound_title(text: str | None) -> str:
+    return text if text and is_day(text) else iso(parse_moment(text)) if text else ""
+
+
+def _moment(text: str, zone: tzinfo) -> Period:
+    """Give a day of a zone from its beginning to its end, or a moment, where both are the same."""
+    if is_day(text):
+        day = parse_day(text)
+        return days(day, day, "", zone)
+    moment = parse_moment(text)
+    return Period(moment, moment, "")
+
+
+# -- Opens the archive for a verb, and makes the report of `stats --source account` from it.
+
+
+def open_archive() -> Archive:
+    """Open the archive beside the ledger; SettingsError when the ledger has taken its name."""
+    ledger = ledger_file()
+    path = archive_beside(ledger)
+    if path == ledger:
+        raise SettingsError(
+            f"the ledger is named {path.name}, which is the archive's name",
+            hint="name another file with OPENROUTER_USAGE_FILE",
+        )
+    return Archive(path)
+
+
+def archived_report(options: Namespace, period: Period | None, title: str, now: datetime) -> Report:
+    """Sum the archived days of the period that the options pick; SettingsError for what nobody can know of them."""
+    if options.by not in GROUPINGS:
+        raise SettingsError(
+            f"OpenRouter's figures of an account name no {options.by}",
+            hint=f"--by {', '.join(GROUPINGS[:-1])} or {GROUPINGS[-1]}; tracked calls have it: leave --source out",
+            code="usage",
+        )
+    if options.tz not in (None, UTC):
+        raise SettingsError(
+            "the days of OpenRouter's figures are UTC, and cannot be divided anew", hint="leave --tz out", code="usage"
+        )
+    archive = open_archive()
+    contents = archive.read()
+    account = chosen(contents.accounts, options.account or "")
+    is_open = period is not None and not options.window and not options.since
+    wanted = Wanted(title, period, is_open, options.by, options.top, options.trend)
+    report = account_report(account, contents.accounts[account], wanted, now)
+    return replace(report, source=str(archive.path), notes=(*report.notes, *unread_notes(contents.unread)))

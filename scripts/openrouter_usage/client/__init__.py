@@ -1,1 +1,0 @@
-"""Talks to OpenRouter: one method per endpoint over one careful transport."""

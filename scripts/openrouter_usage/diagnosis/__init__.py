@@ -1,1 +1,0 @@
-"""What a check-up makes of what it saw: findings, without input or output."""

@@ -1,0 +1,281 @@
+"""Archived days as a report, and as the breakdown of a period; unknown days are named, never taken for nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date, datetime, time
+from typing import NamedTuple
+
+from openrouter_usage.entry import NOTHING, Usage
+from openrouter_usage.errors import SettingsError
+from openrouter_usage.figures.archive import ACTIVITY, ANALYTICS, ArchivedDay, Days, missing, spoken_stretches
+from openrouter_usage.figures.model_names import Canonical, canonical
+from openrouter_usage.figures.report import MOST_BARS, Report, cut, ranked
+from openrouter_usage.figures.summary import Breakdown, Coverage, Share, share_out
+from openrouter_usage.openrouter.answers.account import ActivityRow, Gap
+from openrouter_usage.period import DAY, UTC, Period, Stretch, stretches, today
+from openrouter_usage.text import plural
+
+# -- Makes a report of archived days: what is known is summed, what is not is named, and never taken for nothing.
+
+GROUPINGS = ("model", "day", "provider")
+NameOf = Callable[[ActivityRow], str]
+
+
+class Wanted(NamedTuple):
+    """What a report is to be about; with `is_open` its period begins where the archive does."""
+
+    title: str
+    period: Period | None
+    is_open: bool
+    by: str
+    top: int | None
+    has_trend: bool
+
+
+def account_report(account: str, known: Days, wanted: Wanted, now: datetime) -> Report:
+    """Sum the archived days of an account; SettingsError for a period of which no day can be known."""
+    span = _span(wanted, known, now)
+    days = {day: known[day] for day in span.days() if day in known}
+    if not days:
+        raise SettingsError(
+            f"nothing is archived of {span}, so what was spent is not known",
+            hint=f"{Stretch(min(known), max(known))} is archived; for older days: cost_tracker.py sync --backfill 365",
+            code="not_archived",
+        )
+    groups = _groups(days, wanted.by, _model_names(known))
+    rows, more_count, more = cut(ranked(groups, wanted.by), wanted.by, wanted.top)
+    trend, earlier_days, earlier = _trend(days) if wanted.has_trend else ((), 0, NOTHING)
+    gaps = missing(span, known)
+    sources = " and ".join(source for source in (ACTIVITY, ANALYTICS) if any(d.source == source for d in days.values()))
+    return Report(
+        title=wanted.title,
+        period=wanted.period,
+        zone=UTC,
+        by=wanted.by,
+        total=sum(groups.values(), NOTHING),
+        rows=rows,
+        more_count=more_count,
+        more=more,
+        trend=trend,
+        earlier_days=earlier_days,
+        earlier=earlier,
+        origin=f"OpenRouter's {sources}",
+        account=account,
+        missing=tuple(gap.period for gap in gaps),
+        notes=tuple(_notes(wanted, days, gaps, known, now)),
+    )
+
+
+def _span(wanted: Wanted, known: Days, now: datetime) -> Stretch:
+    """Give the completed days of a period; SettingsError when it is of parts of days, or of days that are not over."""
+    period, running = wanted.period, today(now).first_day
+    # A clock that is behind must not hide what is known.
+    latest = max(running - DAY, *known)
+    if period is None:
+        return Stretch(min(known), latest)
+    if any(end.astimezone(UTC).time() != time() for end in (period.start, period.end)):
+        raise SettingsError(
+            "OpenRouter's figures are of whole UTC days",
+            hint="give days, such as 2026-11-22, not moments",
+            code="usage",
+        )
+    first, last = min(known) if wanted.is_open else period.first_day, min(period.last_day, latest)
+    if wanted.is_open and first > last:
+        raise SettingsError(
+            f"nothing is archived before {first}",
+            hint="for older days: cost_tracker.py sync --backfill 365",
+            code="not_archived",
+        )
+    if first > last:
+        raise SettingsError(
+            f"no day of this period is over yet: {running} is running (UTC), and is archived tomorrow",
+            hint="for the running day: stats without --source account, or stats.py",
+            code="not_archived",
+        )
+    return Stretch(first, last)
+
+
+def _model_names(known: Mapping[date, ArchivedDay]) -> NameOf:
+    """Give each row's model; a dated slug stands for the one model that /activity has shown it to be, if it has."""
+    met: dict[str, set[str]] = {}
+    for day in known.values():
+        for row in day.rows if day.source == ACTIVITY else ():
+            met.setdefault(row.slug, set()).add(row.model)
+    sure = {slug: next(iter(models)) for slug, models in met.items() if slug and len(models) == 1}
+    return lambda row: sure.get(row.slug, row.model) if row.model == row.slug else row.model
+
+
+def _groups(days: Days, by: str, model_of: NameOf) -> dict[str, Usage]:
+    """Sum by one grouping; a day without spend is a group of its own, for that is known as well."""
+    if by == "day":
+        return {day.isoformat(): archived.total for day, archived in days.items()}
+    name_of: NameOf = model_of if by == "model" else lambda row: row.provider
+    groups: dict[str, Usage] = {}
+    for row in (row for archived in days.values() for row in archived.rows):
+        groups[name_of(row)] = groups.get(name_of(row), NOTHING) + row.usage
+    return groups
+
+
+def _trend(days: Days) -> tuple[tuple[Share, ...], int, Usage]:
+    """Give the last days that are known, then what came earlier; one that is not known has no bar."""
+    shares = [Share(day.isoformat(), days[day].total) for day in sorted(days)]
+    earlier = shares[:-MOST_BARS]
+    spent = sum(1 for share in earlier if share.usage != NOTHING)
+    return tuple(shares[-MOST_BARS:]), spent, sum((share.usage for share in earlier), NOTHING)
+
+
+def _notes(wanted: Wanted, days: Days, gaps: list[Stretch], known: Days, now: datetime) -> Iterator[str]:
+    if gaps:
+        yield f"not complete: {spoken_stretches(gaps)} not known and in no sum; sync --backfill 365 may still find them"
+    period, running = wanted.period, today(now)
+    if period is None or (period.start < running.end and running.start < period.end):
+        yield f"completed UTC days only: {running.first_day} is still running and not in these"
+    if period is None or wanted.is_open:
+        yield f"the archive begins with {min(known)}; what was spent before that is not known"
+    backfilled = sum(1 for archived in days.values() if archived.source == ANALYTICS)
+    if backfilled:
+        yield f"{plural(backfilled, 'day')} from /analytics/query, which tells no provider of days so old"
+
+
+# -- Makes the breakdown of a chosen period from days that several sources told of; what is not known is named.
+
+LIVE = f"{ANALYTICS} (live)"
+
+
+class KnownDay(NamedTuple):
+    """What one source said of one UTC day, whole; no rows means that nothing was spent.
+
+    A row of what a key or a workspace spent has that name in place of the model's.
+    """
+
+    source: str
+    rows: tuple[ActivityRow, ...]
+
+    @property
+    def total(self) -> Usage:
+        """All rows summed."""
+        return sum((row.usage for row in self.rows), NOTHING)
+
+
+class Told(NamedTuple):
+    """What each source said of days: those that /activity covers for certain, archived ones, and analytics rows.
+
+    The analytics API says that of the days in `summed` there was spend on the `spent` ones alone; None where it did not
+    say. `is_blank` tells that /activity had no row at all, and was not asked a second time.
+    """
+
+    activity: Mapping[date, tuple[ActivityRow, ...]]
+    is_blank: bool
+    archived: Mapping[date, ArchivedDay]
+    analytics: Mapping[date, tuple[ActivityRow, ...]]
+    summed: Stretch | None
+    spent: frozenset[date]
+
+    def known(self, day: date, running: date) -> KnownDay | None:
+        """Return what the best source says of a day, None where no source can be believed."""
+        candidates = list(self._candidates(day, running))
+        is_spent = any(candidate.rows for candidate in candidates)
+        for candidate in candidates:
+            if candidate.rows or self._is_empty(day, candidate, is_spent=is_spent):
+                return candidate
+        return None
+
+    def _candidates(self, day: date, running: date) -> Iterator[KnownDay]:
+        """Yield what was said of a day, the answer that knows most first."""
+        if day in self.activity:
+            yield KnownDay(ACTIVITY, self.activity[day])
+        if day in self.archived:
+            yield KnownDay(f"archive of {self.archived[day].source}", self.archived[day].rows)
+        if day in self.analytics:
+            yield KnownDay(LIVE if day == running else ANALYTICS, self.analytics[day])
+
+    def _is_empty(self, day: date, said: KnownDay, *, is_spent: bool) -> bool:
+        """Check whether an answer without spend is proven: by the sums, or as far as no other answer speaks against it.
+
+        Without the sums, the analytics API's silence about a day proves nothing.
+        """
+        if self.summed is not None and self.summed.first <= day <= self.summed.last:
+            return day not in self.spent
+        is_trusted = said.source not in (ANALYTICS, LIVE) and not (said.source == ACTIVITY and self.is_blank)
+        return is_trusted and not is_spent
+
+
+class DaysFound(NamedTuple):
+    """All that could be found of a span: the days that are known, and for each other day why it is not.
+
+    `live_until` is the moment up to which the running day is known, None where it is not among the days. `names` are
+    rows that tell which model a dated slug is.
+    """
+
+    span: Stretch
+    days: Mapping[date, KnownDay]
+    reasons: Mapping[date, Gap]
+    live_until: datetime | None
+    names: tuple[ActivityRow, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def slugs(self) -> set[str]:
+        """Every dated slug that stands in place of a model's name."""
+        rows = (row for known in self.days.values() for row in known.rows)
+        return {row.slug for row in rows if row.slug == row.model}
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """One Gap for each reason, naming the days that it keeps unknown."""
+        by_reason: dict[tuple[str, str], tuple[Gap, list[date]]] = {}
+        for day in sorted(self.reasons):
+            gap = self.reasons[day]
+            by_reason.setdefault((gap.code, gap.message), (gap, []))[1].append(day)
+        return tuple(
+            gap._replace(part="days", message=f"{spoken_stretches(stretches(unknown))}, in no sum: {gap.message}")
+            for gap, unknown in by_reason.values()
+        )
+
+
+def usual_names(rows: Iterable[ActivityRow]) -> dict[str, str]:
+    """Return the model that each dated slug stands for: of several the plainest, then the dearest."""
+    return {row.slug: row.model for row in sorted(rows, key=lambda row: (":" not in row.model, row.usage.cost))}
+
+
+def period_breakdown(
+    found: DaysFound, *, title: str, by: str, top: int | None, name_of: Canonical = canonical
+) -> Breakdown | None:
+    """Sum the known days by one grouping; None where no day at all is known.
+
+    With `by` day every known day is a row, also one without spend. `name_of` gives dated slugs a model's name where
+    /activity has none for them.
+    """
+    if not found.days:
+        return None
+    span, known = found.span, found.days
+    period = span.period._replace(label=str(span))
+    shared = share_out(_sums(found, by, name_of), period, days=span.length, top=top, by=by)
+    places = _places(known)
+    live = known[span.last].total if found.live_until is not None else None
+    gaps = tuple(gap.period for gap in missing(span, known))
+    coverage = Coverage(title, "UTC", places, gaps, live, found.live_until)
+    return shared._replace(source=" + ".join(source for source, _ in places), coverage=coverage)
+
+
+def _sums(found: DaysFound, by: str, name_of: Canonical) -> dict[str, Usage]:
+    if by == "day":
+        return {day.isoformat(): known.total for day, known in found.days.items()}
+    rows = [row for day in sorted(found.days) for row in found.days[day].rows]
+    names = usual_names([row for row in (*found.names, *rows) if row.model != row.slug]) if by == "model" else {}
+    sums: dict[str, Usage] = {}
+    for row in rows:
+        name = row.provider if by == "provider" else row.model
+        if by == "model" and row.slug and row.slug == row.model:
+            name = names.get(row.slug) or name_of(row.slug)
+        sums[name] = sums.get(name, NOTHING) + row.usage
+    return sums
+
+
+def _places(known: Mapping[date, KnownDay]) -> tuple[tuple[str, tuple[Period, ...]], ...]:
+    """Return the days that each source told of, the source of the latest day last."""
+    by_source: dict[str, list[date]] = {}
+    for day in sorted(known):
+        by_source.setdefault(known[day].source, []).append(day)
+    return tuple((source, tuple(each.period for each in stretches(days))) for source, days in by_source.items())

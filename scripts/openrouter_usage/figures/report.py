@@ -1,0 +1,274 @@
+"""A report of the ledger: totals, groups by cost, days as a trend, and a period cut into equal pieces; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, tzinfo
+from decimal import Decimal
+from typing import NamedTuple
+
+from openrouter_usage.entry import NOTHING, Usage
+from openrouter_usage.figures.summary import Share, dearest_first
+from openrouter_usage.money import ZERO, subtract
+from openrouter_usage.period import UTC, Period, days, midnight
+from openrouter_usage.text import named
+
+# -- Cuts a period into hours, days, weeks, months or years, and stacks what each model cost in them; pure.
+
+MOST_NAMES = 6
+_MOST_BARS = 92  # a quarter of a year by days
+_HOUR = timedelta(hours=1)
+_MOMENT = timedelta(microseconds=1)
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+class Slot(NamedTuple):
+    """A piece of a period: a long name, a short one for an axis, and what it covers; all of a day, week ... or less."""
+
+    name: str
+    label: str
+    period: Period
+    is_whole: bool = True
+
+
+class Bar(NamedTuple):
+    """What a slot cost: in all, by each name of the timeline, and by all others together."""
+
+    slot: Slot
+    total: Usage
+    parts: tuple[Usage, ...]
+    others: Usage
+
+
+class Timeline(NamedTuple):
+    """Bars without a gap between them; `parts` and `others` of each add up to its total.
+
+    `names` are the models of the highest cost in credits, the highest first; `other_names` counts those that are left.
+    """
+
+    unit: str
+    names: tuple[str, ...]
+    other_names: int
+    bars: tuple[Bar, ...]
+
+    @property
+    def groups(self) -> tuple[Usage, ...]:
+        """Sum each name over all bars."""
+        return tuple(_sum(bar.parts[number] for bar in self.bars) for number in range(len(self.names)))
+
+    @property
+    def others(self) -> Usage:
+        """Sum what has no name of its own over all bars."""
+        return _sum(bar.others for bar in self.bars)
+
+    @property
+    def total(self) -> Usage:
+        """Sum everything."""
+        return _sum(bar.total for bar in self.bars)
+
+
+def _sum(usages: Iterator[Usage]) -> Usage:
+    return sum(usages, NOTHING)
+
+
+def cut_up(period: Period, zone: tzinfo) -> tuple[str, tuple[Slot, ...]]:
+    """Cut a period at the days of a zone, or at what makes fewer pieces of a long one; a single day by its hours."""
+    first = period.start.astimezone(zone).date()
+    # The end itself belongs to the next day; taken off in UTC, for no wall clock is sure to be there.
+    last = (period.end.astimezone(UTC) - _MOMENT).astimezone(zone).date()
+    days = (last - first).days + 1
+    if days == 1:
+        return "hour", tuple(_hours(period, zone))
+    unit = next((unit for unit, length in _LENGTHS.items() if days <= length * _MOST_BARS), "year")
+    return unit, tuple(_slots(period, zone, unit, first, last))
+
+
+_LENGTHS = {"day": 1, "week": 7, "month": 30}
+
+
+def _hours(period: Period, zone: tzinfo) -> Iterator[Slot]:
+    start = period.start
+    while start < period.end:
+        local = start.astimezone(zone)
+        # In UTC, so that the hour which a clock shows twice is two, and the one it leaves out is none.
+        full = start + _HOUR - timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
+        end = min(full, period.end)
+        clock = f"{local:%H:%M}"
+        yield Slot(f"{local:%Y-%m-%d} {clock} {local:%Z}", clock, Period(start, end, "hour"), end - start == _HOUR)
+        start = end
+
+
+def _slots(period: Period, zone: tzinfo, unit: str, first: date, last: date) -> Iterator[Slot]:
+    begin = _BEGINNINGS[unit](first)
+    while begin <= last:
+        following = _BEGINNINGS[unit](begin + timedelta(days={"day": 1, "week": 7, "month": 31, "year": 366}[unit]))
+        whole = Period(midnight(begin, zone), midnight(following, zone), unit)
+        part = Period(max(whole.start, period.start), min(whole.end, period.end), unit)
+        # A zone that moved across the date line has left out a day.
+        if part.start < part.end:
+            name = _name(unit, max(begin, first), min(following - timedelta(days=1), last), part == whole)
+            yield Slot(name, _label(unit, max(begin, first)), part, part == whole)
+        begin = following
+
+
+_BEGINNINGS: dict[str, Callable[[date], date]] = {
+    "day": lambda day: day,
+    "week": lambda day: day - timedelta(days=day.weekday()),
+    "month": lambda day: day.replace(day=1),
+    "year": lambda day: day.replace(month=1, day=1),
+}
+
+
+def _name(unit: str, first: date, last: date, is_whole: bool) -> str:
+    if is_whole and unit in ("month", "year"):
+        return first.isoformat()[: 7 if unit == "month" else 4]
+    return first.isoformat() if first == last else f"{first} to {last}"
+
+
+def _label(unit: str, day: date) -> str:
+    month = _MONTHS[day.month - 1]
+    return {"month": f"{month} {day.year}", "year": str(day.year)}.get(unit, f"{month} {day.day}")
+
+
+def stack(unit: str, slots: Sequence[Slot], groups: Sequence[Mapping[str, Usage]], most: int = MOST_NAMES) -> Timeline:
+    """Stack the groups of each slot: the dearest have a name of their own, and the same one in each bar."""
+    sums = added(groups)
+    costly = [name for name, usage in sums.items() if usage.cost > ZERO]
+    names = tuple(sorted(costly, key=lambda name: (sums[name].cost.copy_negate(), name))[:most])
+    bars = []
+    for slot, found in zip(slots, groups, strict=True):
+        others = sum((usage for name, usage in found.items() if name not in names), NOTHING)
+        parts = tuple(found.get(name, NOTHING) for name in names)
+        bars.append(Bar(slot, sum(parts, others), parts, others))
+    return Timeline(unit, names, len(sums) - len(names), tuple(bars))
+
+
+def added(groups: Sequence[Mapping[str, Usage]]) -> dict[str, Usage]:
+    """Add up groups of the same name."""
+    sums: dict[str, Usage] = {}
+    for found in groups:
+        for name, usage in found.items():
+            sums[name] = sums.get(name, NOTHING) + usage
+    return sums
+
+
+def is_to_come(bar: Bar, now: datetime) -> bool:
+    """Tell whether a bar lies in the future, so that it says nothing yet."""
+    return bar.slot.period.start > now and not bar.total.requests
+
+
+# -- Makes a report of the ledger's sums: the total, its groups by cost, and the days as a trend; pure.
+
+DEFAULT_TOP = 20
+MOST_BARS = 31
+_NAMELESS = {"session": "(no session)", "provider": "(unknown provider)", "tag": "(no tags)"}
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """The same span by OpenRouter's UTC days, shown beside the user's own."""
+
+    period: Period
+    total: Usage
+
+
+class Compared(NamedTuple):
+    """What OpenRouter counted from the beginning of a window to its answer, and what the ledger saw in that time."""
+
+    period: Period
+    whose: str
+    billed: Decimal
+    seen: Usage
+
+    @property
+    def unattributed(self) -> Decimal:
+        """What the ledger has not seen; below zero when it saw more, such as calls of other keys."""
+        return subtract(self.billed, self.seen.cost)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The calls of a period; `rows` and `more` add up to `total`, and so does the trend with `earlier`.
+
+    `held` is the most, in USD, that the calls of open holds may still cost; None when that is not known. `unsettled`
+    booked calls, of whatever period, have no certain cost, and OpenRouter can be asked about them; those that are
+    `ahead`, in USD, are dated in the future. `source` is a file, `origin` what is in it. Where that is OpenRouter's own
+    figures of an `account`, they are not known in the `missing` spans, which are in no sum.
+    """
+
+    title: str
+    period: Period | None
+    zone: tzinfo
+    by: str
+    total: Usage
+    rows: tuple[Share, ...]
+    more_count: int = 0
+    more: Usage = NOTHING
+    trend: tuple[Share, ...] = ()
+    earlier_days: int = 0
+    earlier: Usage = NOTHING
+    beside: Beside | None = None
+    open_holds: int = 0
+    held: Decimal | None = ZERO
+    unsettled: int = 0
+    ahead_calls: int = 0
+    ahead: Decimal = ZERO
+    source: str = ""
+    origin: str = "local ledger"
+    account: str | None = None
+    missing: tuple[Period, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def whence(self) -> str:
+        """The words before the file's name."""
+        return f"{self.origin}, archived for {named(self.account)} in" if self.account else self.origin
+
+
+def period_of_day(report: Report, name: str) -> Period:
+    """Give what a day of the report covers: all of it in the report's zone, or as much as the report does."""
+    day = date.fromisoformat(name)
+    whole = days(day, day, name, report.zone)
+    if report.period is None:
+        return whole
+    return Period(max(whole.start, report.period.start), min(whole.end, report.period.end), name)
+
+
+def group_name(name: str, by: str) -> str:
+    """Give a group's name, and one to the calls that have none."""
+    return name or _NAMELESS.get(by, name)
+
+
+def ranked(groups: Mapping[str, Usage], by: str) -> list[Share]:
+    """Order groups: days by date, everything else by credits, and give the nameless one a name."""
+    shares = [Share(group_name(name, by), usage) for name, usage in groups.items()]
+    if by == "day":
+        return sorted(shares, key=lambda share: share.name)
+    return sorted(shares, key=dearest_first)
+
+
+def cut(shares: list[Share], by: str, top: int | None = None) -> tuple[tuple[Share, ...], int, Usage]:
+    """Return the groups to show, how many more there are, and what those add up to.
+
+    Of what is ranked, the smallest are left out. Days are all shown, or else the last `top` of them: nobody asks for a
+    report to see how it began.
+    """
+    if by == "day":
+        start = 0 if top is None else max(0, len(shares) - top)
+        kept, rest = shares[start:], shares[:start]
+    else:
+        most = DEFAULT_TOP if top is None else top
+        kept, rest = shares[:most], shares[most:]
+    return tuple(kept), len(rest), sum((share.usage for share in rest), NOTHING)
+
+
+def every_day(groups: Mapping[str, Usage], most: int = MOST_BARS) -> tuple[tuple[Share, ...], int, Usage]:
+    """Give the last days with calls and those between them, the quiet ones too; then what came earlier."""
+    if not groups:
+        return (), 0, NOTHING
+    last, first = date.fromisoformat(max(groups)), date.fromisoformat(min(groups))
+    first = max(first, last - timedelta(days=most - 1))
+    names = [(first + timedelta(days=number)).isoformat() for number in range((last - first).days + 1)]
+    earlier = [usage for name, usage in groups.items() if name < names[0]]
+    return tuple(Share(name, groups.get(name, NOTHING)) for name in names), len(earlier), sum(earlier, NOTHING)

@@ -1,0 +1,1 @@
+"""What the user has on this machine: keys, settings, and the skill's own folder."""

@@ -1,0 +1,380 @@
+"""What the environment and ~/.openrouter/settings.json say about how to run; flags are stronger, defaults weaker."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from openrouter_usage.entry import Caps
+from openrouter_usage.errors import InvalidValue, MissingKey, SettingsError
+from openrouter_usage.files import (
+    SKILL_FOLDER,
+    Distrusted,
+    how_to_own,
+    is_in_skill,
+    locked,
+    make_private_folder,
+    read_own,
+    replace_file,
+)
+from openrouter_usage.home.credentials import ApiKey, Credentials, find_credentials
+from openrouter_usage.money import Json, dumps, loads, plain, usd
+from openrouter_usage.redaction import WEBHOOK, protect
+from openrouter_usage.text import safe
+
+# -- The version of the skill; SKILL.md, CHANGELOG.md and the marketplace file carry the same one.
+
+VERSION = "0.1.0"
+
+
+# -- What the environment and the disk say about how to run; a flag is stronger, a default weaker.
+
+DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
+OFFICIAL_HOST = "openrouter.ai"
+_SURELY_SECRET = 16
+_NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,8}|0[0-7]{0,12}|[1-9][0-9]{0,9}", re.ASCII)
+_METADATA_NAMES = (
+    "metadata",
+    "metadata.google.internal",
+    "metadata.goog",
+    "instance-data",
+    "instance-data.ec2.internal",
+)
+_METADATA_NETS = (
+    "169.254.0.0/16", "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32", "fe80::/10", "fd00:ec2::/32",
+    "fd20:ce::/32",
+)  # fmt: skip
+
+
+class BaseUrl(NamedTuple):
+    """Where OpenRouter is asked, checked: https, or http on this machine alone."""
+
+    url: str
+    host: str
+
+    @property
+    def is_loopback(self) -> bool:
+        """Tell whether the address never leaves this machine."""
+        return _is_loopback(self.host)
+
+    @property
+    def is_official(self) -> bool:
+        """Check whether this is OpenRouter itself, or one of its regions."""
+        return self.host == OFFICIAL_HOST or self.host.endswith("." + OFFICIAL_HOST)
+
+    @property
+    def may_see_mgmt_key(self) -> bool:
+        """Check whether this is OpenRouter itself, one of its regions, or this machine."""
+        return self.is_official or self.is_loopback
+
+
+class Settings(NamedTuple):
+    """Everything a command needs to know about its surroundings; the repr shows no key."""
+
+    credentials: Credentials
+    base_url: BaseUrl
+    home: Path | None
+
+    @property
+    def cache_folder(self) -> Path | None:
+        """The folder for snapshots and price lists, None without a home."""
+        return self.home / ".openrouter" / "cache" if self.home else None
+
+    @property
+    def mgmt_key(self) -> ApiKey | None:
+        """The management key, if the host that is asked may see it."""
+        return self.credentials.mgmt_key if self.base_url.may_see_mgmt_key else None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know about the set-up."""
+        if self.credentials.mgmt_key and not self.mgmt_key:
+            withheld = f"the management key is not sent to {safe(self.base_url.host)}, only to {OFFICIAL_HOST}"
+            return (*self.credentials.warnings, withheld)
+        return self.credentials.warnings
+
+    def require_key(self) -> ApiKey:
+        """Give the key to ask about spending with; MissingKey says what to set and where."""
+        key = self.credentials.api_key or self.mgmt_key
+        if key is None:
+            raise MissingKey(
+                "no OpenRouter key found: set OPENROUTER_API_KEY in the environment or in "
+                f"{safe(str(self.home or '~'), 300)}/.openrouter/credentials.env",
+                hint="create a key at https://openrouter.ai/settings/keys, then: export OPENROUTER_API_KEY=your-key",
+            )
+        return key
+
+
+def load_settings(environ: Mapping[str, str] | None = None, *, skill_folder: Path = SKILL_FOLDER) -> Settings:
+    """Read the settings; SettingsError for a base URL, a file or a key that cannot be used."""
+    environ = os.environ if environ is None else environ
+    home = find_home()
+    base_url = parse_base_url(environ.get("OPENROUTER_BASE_URL") or DEFAULT_BASE_URL)
+    return Settings(find_credentials(environ, home, skill_folder), base_url, home)
+
+
+def ledger_file(environ: Mapping[str, str] | None = None) -> Path:
+    """Name the ledger: OPENROUTER_USAGE_FILE, or ~/.openrouter/usage.jsonl; SettingsError without a home."""
+    named = (os.environ if environ is None else environ).get("OPENROUTER_USAGE_FILE", "").strip()
+    home = find_home()
+    if named:
+        path = Path(os.path.expanduser(named))
+        try:
+            path = path.absolute()
+        except OSError:
+            raise SettingsError(
+                f"OPENROUTER_USAGE_FILE names {safe(named, 300)} in the current folder, which does not exist any more",
+                hint="name the file by its whole path, or change to another folder (cd)",
+            ) from None
+        if not path.name:  # the root of a disk: nothing can lie beside it
+            raise SettingsError("OPENROUTER_USAGE_FILE names a disk and no file", hint="name a file in a folder")
+        if is_in_skill(path):
+            raise SettingsError(
+                f"OPENROUTER_USAGE_FILE names {safe(str(path), 300)}, which is in the skill's own folder: an update of "
+                "the skill replaces it",
+                hint="name a file elsewhere, such as ~/.openrouter/usage.jsonl",
+            )
+        return path
+    if home is None:
+        raise SettingsError("there is no home folder to keep the ledger in", hint="set OPENROUTER_USAGE_FILE")
+    return home / ".openrouter" / "usage.jsonl"
+
+
+def find_home() -> Path | None:
+    """Give the user's home folder, None when the system knows of none."""
+    # An empty HOME would be taken for the root folder.
+    home = os.path.expanduser("~") if os.environ.get("HOME", "~") else ""
+    return Path(home) if os.path.isabs(home) else None
+
+
+def parse_base_url(text: str) -> BaseUrl:
+    """Check an address for the API; SettingsError for anything a key should not be sent to."""
+    try:
+        parts = urlsplit(text.strip())
+        host, _port = (parts.hostname or "").rstrip("."), parts.port
+    except ValueError:
+        raise _bad_url("it is no URL") from None
+    if not host or not text.isascii() or any(c <= " " or c == "\\" for c in text.strip()):
+        raise _bad_url("it is no URL")
+    if parts.username is not None or parts.password is not None or "?" in text or "#" in text:
+        raise _bad_url("it carries a user name, a query or a fragment")
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+        raise _bad_url("only https is safe for a key (http works on this machine alone)")
+    if _is_address(host) and not _is_loopback(host):
+        raise _bad_url("a bare IP address can be anybody's")
+    return BaseUrl(text.strip().rstrip("/"), host)
+
+
+def parse_webhook(text: str) -> BaseUrl:
+    """Check an address for alerts: https, or http on this machine; its path and query are its own secret."""
+    try:
+        parts = urlsplit(text.strip())
+        host, _port = (parts.hostname or "").rstrip("."), parts.port
+    except ValueError:
+        host, parts = "", urlsplit("")
+    if is_metadata(host):
+        raise SettingsError(
+            f"the webhook is not used: {safe(host)} is a link-local or metadata address, where machines of a cloud "
+            "keep their secrets",
+            hint="name the address of a service, such as https://hooks.slack.com/services/...",
+        )
+    safe_scheme = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
+    odd = not text.isascii() or any(c <= " " or c == "\\" for c in text.strip()) or "@" in parts.netloc
+    odd = odd or ("%" in host and ":" not in host)
+    if not host or not safe_scheme or odd:
+        raise SettingsError(
+            "the webhook is not used: an https address is needed (http works on this machine alone)",
+            hint="--webhook https://hooks.slack.com/services/...",
+        )
+    whole = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    for secret in (whole, parts.path.rstrip("/").rpartition("/")[2]):
+        if len(secret) >= _SURELY_SECRET:  # a short one is a word that stands in other texts too
+            protect(secret, WEBHOOK)
+    return BaseUrl(text.strip(), host)
+
+
+def is_metadata(host: str) -> bool:
+    """Check whether a host is, in any way of writing it, one of the addresses where clouds keep machines' secrets.
+
+    Those are the link-local ones, and a few more that clouds have taken for the same.
+    """
+    name = host.strip("[]").rstrip(".").lower()
+    if name in _METADATA_NAMES or name.endswith(tuple("." + known for known in _METADATA_NAMES)):
+        return True
+    from ipaddress import IPv6Address, ip_address, ip_network  # late: only alerts need it
+
+    four = numeric_address(name)
+    try:
+        found = ip_address(name.partition("%")[0] if four is None else four)
+    except ValueError:
+        return False
+    addresses = [found]
+    if isinstance(found, IPv6Address):
+        addresses += [inner for inner in (found.ipv4_mapped, found.sixtofour) if inner]
+        # NAT64 and the old compatible form have the other address at their end.
+        addresses += [ip_address(int(found) & 0xFFFFFFFF)] if int(found) >> 32 in (0, 0x64FF9B << 64) else []
+    return any(each in ip_network(net) for each in addresses for net in _METADATA_NETS)
+
+
+def numeric_address(host: str) -> int | None:
+    """Read an IPv4 address as systems do: one to four parts, each decimal, octal or hex; None for no address."""
+    parts = host.split(".")
+    if not all(_NUMBER.fullmatch(part) for part in parts) or len(parts) > 4:
+        return None
+    numbers = [int(part, 16 if part[1:2] in ("x", "X") else 8 if part[0] == "0" else 10) for part in parts]
+    whole = numbers[-1]
+    for place, number in enumerate(numbers[:-1]):
+        whole += number << (24 - 8 * place)
+    return whole if whole < 2**32 and all(number < 256 for number in numbers[:-1]) else None
+
+
+def _is_address(host: str) -> bool:
+    last = host.rpartition(".")[2]  # a name never ends in a number, and 1.0x7f is an address too
+    return ":" in host or last.isdigit() or last.startswith("0x")
+
+
+def _is_loopback(host: str) -> bool:
+    parts = host.split(".")
+    dotted = len(parts) == 4 and all(p.isdigit() and len(p) < 4 and int(p) < 256 for p in parts)
+    return host in ("localhost", "::1") or (dotted and parts[0] == "127")
+
+
+def _bad_url(why: str) -> SettingsError:
+    return SettingsError(
+        f"OPENROUTER_BASE_URL is not used: {why}",
+        hint=f"unset it, or set it to {DEFAULT_BASE_URL}",
+    )
+
+
+# -- What the user has set: ~/.openrouter/settings.json; the environment is stronger.
+
+_LARGEST_FILE = 1024 * 1024
+VARIABLES = {
+    "per_request": "OPENROUTER_REQUEST_LIMIT",
+    "daily": "OPENROUTER_DAILY_LIMIT",
+    "monthly": "OPENROUTER_MONTHLY_LIMIT",
+}
+
+
+def settings_file() -> Path:
+    """Name the file; SettingsError without a home folder."""
+    home = find_home()
+    if home is None:
+        raise SettingsError("there is no home folder to keep settings in", hint="set HOME, or use the environment")
+    return home / ".openrouter" / "settings.json"
+
+
+def load_preferences() -> dict[str, Json]:
+    """Read the settings; SettingsError when the file is there and cannot be used, for a budget may be in it."""
+    if find_home() is None:
+        return {}
+    path = settings_file()
+    shown = safe(str(path), 300)
+    try:
+        # Anything but a file, such as a pipe, could keep the reader waiting for ever.
+        if path.exists() and not path.is_file():
+            raise SettingsError(f"the settings {shown} are no regular file", hint="move it away")
+        values = loads(read_own(path, _LARGEST_FILE))
+    except FileNotFoundError:
+        return {}
+    except Distrusted as error:
+        raise SettingsError(
+            f"the settings {shown} are not used, and no budget is known without them: {error.strerror}",
+            hint=f"look at them, then run: {how_to_own(shown, error.why)}",
+        ) from None
+    except OSError as error:
+        raise SettingsError(f"the settings {shown} cannot be read: {error.strerror}", hint="check the file") from None
+    except ValueError as error:
+        raise SettingsError(f"the settings {shown} are not JSON: {error}", hint="mend or delete the file") from None
+    if not isinstance(values, dict):
+        raise SettingsError(f"the settings {shown} are no JSON object", hint="mend or delete the file")
+    return values
+
+
+def load_preference(name: str) -> dict[str, Json]:
+    """Read one of the settings, empty when it is not there; SettingsError for one of another shape."""
+    return _object(load_preferences().get(name), name)
+
+
+def _object(value: Json, name: str) -> dict[str, Json]:
+    if value is not None and not isinstance(value, dict):
+        shown = safe(str(settings_file()), 300)
+        raise SettingsError(f'"{name}" in the settings {shown} is no JSON object', hint="mend or delete it")
+    return value or {}
+
+
+def save_preference(name: str, value: Json) -> None:
+    """Set one of the settings and leave the others; None takes it out."""
+    _change(name, lambda kept: value)
+
+
+def change_preference(name: str, change: Callable[[dict[str, Json]], dict[str, Json]]) -> dict[str, Json]:
+    """Change one of the settings while nobody else does, and give what it is then; an empty one is taken out."""
+    changed: dict[str, Json] = {}
+
+    def run(kept: Json) -> Json:
+        changed.update(change(_object(kept, name)))
+        return changed or None
+
+    _change(name, run)
+    return changed
+
+
+def _change(name: str, change: Callable[[Json], Json]) -> None:
+    path = settings_file()
+    try:
+        make_private_folder(path.parent)
+        # What another process sets between the reading and the writing would be lost.
+        with locked(path.with_name("settings.lock")):
+            kept = load_preferences()
+            values = {**kept, name: change(kept.get(name))}
+            text = dumps({k: v for k, v in values.items() if v is not None}, indent=2) + "\n"
+            replace_file(path, [text], durable=True)
+    except OSError as error:
+        raise SettingsError(
+            f"the settings {safe(str(path), 300)} cannot be written: {error.strerror}", hint="check the disk"
+        ) from None
+
+
+def load_caps(environ: Mapping[str, str] | None = None) -> Caps:
+    """Give the budget in force; SettingsError for a cap that is no amount, so that no call slips past it."""
+    environ = os.environ if environ is None else environ
+    kept = load_preferences().get("budget")
+    if kept is not None and not isinstance(kept, dict):
+        raise SettingsError("the budget in the settings is no JSON object", hint="run: cost_tracker.py budget set")
+    odd = sorted((kept or {}).keys() - VARIABLES.keys())
+    if odd:
+        # A misspelt cap would be none at all.
+        raise SettingsError(
+            f"the budget in the settings has {safe(odd[0])}, which is no cap: {', '.join(VARIABLES)} are",
+            hint="mend the file, or run: cost_tracker.py budget clear",
+        )
+    found: dict[str, Decimal | None] = {}
+    for name, variable in VARIABLES.items():
+        raw = environ.get(variable, "").strip()
+        value: Json = raw or (kept or {}).get(name)
+        found[name] = None if value is None else cap(value, variable if raw else f"the {name} budget in the settings")
+    return Caps(**found)
+
+
+def save_caps(caps: Mapping[str, Decimal]) -> None:
+    """Keep some caps by name, and leave the others as they are; SettingsError when one of those cannot be used."""
+    load_caps({})
+    given: dict[str, Json] = {name: plain(amount) for name, amount in caps.items()}
+    change_preference("budget", lambda kept: {**kept, **given})
+
+
+def cap(value: object, where: str) -> Decimal:
+    """Read an amount for a cap: zero or more USD."""
+    try:
+        amount = usd(value)
+    except InvalidValue as error:
+        raise SettingsError(f"{where}: {error}", hint="write it like 10 or 0.50") from None
+    if amount < 0:
+        raise SettingsError(f"{where} is below zero", hint="write it like 10 or 0.50; 0 means nothing may be spent")
+    return amount

@@ -1,0 +1,1 @@
+"""What asks OpenRouter, the disk and the ledger together and writes something down."""

@@ -1,0 +1,156 @@
+"""Who and what spent the money: today by model and key from the analytics API, and from the local ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date, datetime, tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from openrouter_usage.entry import NOTHING, Usage
+from openrouter_usage.errors import OpenRouterUsageError
+from openrouter_usage.figures.options import ACCOUNT_GROUPINGS
+from openrouter_usage.figures.summary import LOCAL, Breakdown, Summary, share_out
+from openrouter_usage.home.credentials import ApiKey
+from openrouter_usage.home.settings import Settings, ledger_file, load_settings
+from openrouter_usage.jobs.summary import at_once, connect
+from openrouter_usage.period import UTC, Period, completed_days, today
+
+if TYPE_CHECKING:
+    from openrouter_usage.figures.report import Compared
+    from openrouter_usage.figures.summary import Breakdown
+    from openrouter_usage.openrouter.answers.account import ActivityRow, Gap
+    from openrouter_usage.openrouter.answers.analytics import Analytics
+
+# -- Asks the analytics API what the summary's own endpoints cannot tell: today by model, and who spent it.
+
+SOURCE = "/analytics/query"
+_DIMENSIONS = {"model": ("model",), "provider": ("provider",), "key": ("api_key_id",), "workspace": ("workspace",)}
+
+
+class Question(NamedTuple):
+    """What is asked about a period: its total, or what each model, provider, key or workspace spent in it."""
+
+    period: Period
+    by: str = ""
+
+
+def questions(
+    now: datetime, *, by: str, days: int, only_today: bool, zone: tzinfo | None, explain: bool
+) -> dict[str, Question]:
+    """Give what the options of a summary ask beyond its usual endpoints: `breakdown`, `zone` and `today`."""
+    running = today(now, zone or UTC)._replace(label=f"today, {zone or UTC}")
+    asked = {}
+    if only_today or by in ACCOUNT_GROUPINGS:
+        asked["breakdown"] = Question(running if only_today else completed_days(now, days), by)
+    if zone is not None:
+        asked["zone"] = Question(running)
+    if explain:
+        asked["today"] = Question(today(now))
+    return asked
+
+
+def ask(
+    settings: Settings, key: ApiKey, asked: Mapping[str, Question], now: datetime, *, timeout_s: float
+) -> dict[str, Analytics | Gap]:
+    """Ask all questions at the same time, with a management key; what fails becomes a Gap."""
+    client = connect(settings, timeout_s=timeout_s)(key)
+
+    def one(question: Question) -> Analytics:
+        period = question.period
+        return client.analytics(period._replace(end=min(period.end, now)), *_DIMENSIONS.get(question.by, ()))
+
+    return at_once({name: lambda q=q: one(q) for name, q in asked.items()}, timeout_s=timeout_s)  # type: ignore[misc]
+
+
+def account_breakdown(
+    answer: Analytics, question: Question, rows: Iterable[ActivityRow], *, top: int | None
+) -> Breakdown:
+    """Make a breakdown of an answer; models get the names that /activity has for them, where it has any."""
+    from openrouter_usage.entry import NOTHING
+    from openrouter_usage.figures.account_days import usual_names
+    from openrouter_usage.figures.summary import share_out
+    from openrouter_usage.jobs.price_list import canonical_names
+
+    usual = usual_names(rows)
+    name_of = canonical_names(spend.names[0] for spend in answer.rows if spend.names)
+    sums: dict[str, Usage] = {}
+    for spend in answer.rows:
+        name = spend.names[0] if spend.names else question.period.first_day.isoformat()
+        name = usual.get(name) or name_of(name) if question.by == "model" else name
+        sums[name] = sums.get(name, NOTHING) + spend.usage
+    found = share_out(sums, question.period, days=question.period.day_count, top=top, by=question.by)
+    return found._replace(source=SOURCE, truncated=answer.truncated)
+
+
+# -- What the local ledger knows of what OpenRouter counted: of a running period, and of the last answers.
+
+
+def local_breakdown(
+    period: Period, *, top: int | None, by: str, days: Iterable[date] = ()
+) -> tuple[Breakdown | None, str]:
+    """Break a period of the ledger down; None and a reason, "" for a ledger without calls, when there is nothing.
+
+    With `by` day, the `days` are rows also where the ledger has no call of them.
+    """
+    try:
+        path = ledger_file()
+        if _is_missing(path):
+            return None, ""
+        from openrouter_usage.ledger.ledger import Ledger
+
+        ledger = Ledger(path, lock_timeout_s=2.0)
+        totals = ledger.totals(period, by)
+        ledger.close()
+    except OpenRouterUsageError as error:
+        return None, f"the local ledger does not help: {error.message}"
+    if not totals.total.requests:
+        return None, ""
+    from openrouter_usage.figures.report import group_name
+
+    quiet = {day.isoformat(): NOTHING for day in days} if by == "day" else {}
+    groups = quiet | {group_name(name, by): usage for name, usage in totals.groups.items()}
+    if by == "model":
+        from openrouter_usage.figures.model_names import grouped
+        from openrouter_usage.jobs.price_list import canonical_names
+
+        groups = grouped(groups, canonical_names(groups))
+    return share_out(groups, period, days=period.day_count, top=top, by=by)._replace(source=LOCAL), ""
+
+
+def compared_with_kept(seen: Callable[[Period], Usage], now: datetime) -> tuple[tuple[Compared, ...], str]:
+    """Set OpenRouter's last answers, if any are kept, beside what `seen` sums of the ledger; else say why not."""
+    from openrouter_usage.figures.summary import build_summary
+    from openrouter_usage.jobs.snapshot import load_snapshot, snapshot_file
+
+    try:
+        settings = load_settings()
+        parts = load_snapshot(snapshot_file(settings), settings.base_url.url)
+    except OpenRouterUsageError as error:
+        return (), f"Not known: {error.message}."
+    if parts is None or parts.taken_at > now:
+        return (), "Not known: no figures of OpenRouter are kept here; stats.py asks for them."
+    found = tuple(_compared(build_summary(parts), seen))
+    return found, "" if found else "Not known: OpenRouter did not say what was spent."
+
+
+def _compared(summary: Summary, seen: Callable[[Period], Usage]) -> Iterator[Compared]:
+    from openrouter_usage.figures.report import Compared
+
+    whose = "the whole account" if summary.scope == "account" else "one key"
+    for window in (summary.today, summary.week, summary.month):
+        # At midnight nothing of the day is over yet.
+        if window.usage is not None and window.period.start < summary.taken_at:
+            period = window.period._replace(end=summary.taken_at)
+            yield Compared(period, whose, window.usage, seen(period))
+
+
+def _is_missing(path: Path) -> bool:
+    """Tell whether there surely is no ledger; what is wrong with a path is for the ledger to say."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -1,0 +1,267 @@
+"""The ledger's verbs: append, entries, totals, hold, settle, release.
+
+Reports, budgets and faces use these verbs and nothing else, so that another engine can stand behind them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, tzinfo
+from pathlib import Path
+from typing import NamedTuple
+
+from openrouter_usage.entry import Entry, Hold, Release, Unread, UnreadLine, Usage, read_line, write_line
+from openrouter_usage.errors import InvalidValue
+from openrouter_usage.ledger import sums
+from openrouter_usage.ledger.engine import Engine, Notice, Progress
+from openrouter_usage.ledger.index import load_position
+from openrouter_usage.ledger.ingest import EntryAt, known_entry, whole_entry
+from openrouter_usage.ledger.merge import completing, merged
+from openrouter_usage.ledger.scan import DAY_SLOTS, is_usual, quarter_of
+from openrouter_usage.period import FOREVER, UTC, Period
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What is to be known about a ledger beside its sums.
+
+    `unsettled` calls are booked without a certain cost, and OpenRouter can be asked about them; `doubtful` ones have a
+    bill that nobody can believe.
+    """
+
+    size: int
+    unread: tuple[UnreadLine, ...]
+    duplicates: int
+    holds: tuple[Hold, ...]
+    unsettled: int = 0
+    doubtful: tuple[Entry, ...] = ()
+
+
+class Ahead(NamedTuple):
+    """The calls that are dated in the future: what they used, and the last moment (to a quarter of an hour)."""
+
+    usage: Usage
+    last: datetime
+
+
+class Appended(NamedTuple):
+    """What became of calls: new ones, and those that were booked already and are better known now."""
+
+    new: int
+    completed: int
+
+
+class Committed:
+    """What is spent and held at the moment of a decision, while nobody else can change it."""
+
+    def __init__(self, index: sqlite3.Connection, entry_at: EntryAt) -> None:
+        """Look into the index of a locked ledger; `entry_at` reads a line of it."""
+        self._index = index
+        self._entry_at = entry_at
+
+    def spent(self, period: Period) -> Usage:
+        """Sum the settled calls of whole UTC days."""
+        return sums.spent(self._index, period)
+
+    def holds(self) -> list[Hold]:
+        """Give the holds that have not ended."""
+        return sums.open_holds(self._index)
+
+    def doubtful(self) -> list[Entry]:
+        """Return the calls with an unbelievable bill that nobody has looked at."""
+        return _unsettled(self._index, self._entry_at, only_doubtful=True)
+
+
+class Ledger:
+    """The books of one file; every verb raises LedgerError when the file cannot be read or written."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        lock_timeout_s: float = 30.0,
+        notice: Notice = lambda text: None,
+        progress: Progress = lambda done, size: None,
+    ) -> None:
+        """Name the file; nothing is opened before the first verb.
+
+        `notice` is told what the user should know, `progress` how many bytes of how many were read.
+        """
+        self.path = path
+        self.engine = Engine(path, lock_timeout_s=lock_timeout_s, notice=notice, progress=progress)
+
+    def close(self) -> None:
+        """Close the files; the next verb opens them again."""
+        self.engine.close()
+
+    def append(self, entry: Entry, *, durable: bool = False, may_redate: bool = False) -> bool:
+        """Write a call; False, and nothing written, when its id is known and all that the entry says with it.
+
+        What the entry knows better completes the call that is booked. With `may_redate` its time is better known too.
+        """
+        return any(self.append_all([entry], durable=durable, may_redate=may_redate))
+
+    def append_all(
+        self, entries: Iterable[Entry], *, durable: bool = False, may_lower: bool = True, may_redate: bool = False
+    ) -> Appended:
+        """Write what is new of some calls, at once. Without `may_lower` no call counts for less than before."""
+        wanted = list(entries)
+
+        def work(index: sqlite3.Connection) -> Appended:
+            met: dict[str, Entry] = {}
+            lines: list[Entry] = []
+            new = completed = 0
+            for entry in wanted:
+                known = met.get(entry.id) or self._known(index, entry.id)
+                line = completing(entry, known, may_lower=may_lower, may_redate=may_redate) if known else entry
+                if line is None:
+                    continue
+                if entry.id:
+                    met[entry.id] = merged([known, line]) if known else line
+                new, completed = new + (known is None), completed + (known is not None)
+                lines.append(line)
+            if lines:
+                self.engine.write(b"".join(map(_line, lines)), durable=durable)
+            return Appended(new, completed)
+
+        return self.engine.locked(work)
+
+    def _known(self, index: sqlite3.Connection, identity: str) -> Entry | None:
+        return known_entry(index, identity, self.engine.entry_at) if identity else None
+
+    def known(self, identity: str) -> Entry | None:
+        """Return the call that is booked under an id, None when there is none."""
+        return self.engine.reading(lambda index: self._known(index, identity))
+
+    def unsettled(self) -> list[Entry]:
+        """Return the booked calls that OpenRouter can still be asked about, or whose bill is unbelievable."""
+        return self.engine.reading(lambda index: _unsettled(index, self.engine.entry_at))
+
+    def ahead(self, moment: datetime, *, untouched: bool = False) -> Ahead | None:
+        """Sum the calls that are dated on the UTC day of a moment or later; None when there are none.
+
+        With `untouched` all files stay as they are.
+        """
+
+        def work(index: sqlite3.Connection) -> Ahead | None:
+            last = sums.last_slot_from(index, quarter_of(moment) // DAY_SLOTS)
+            if last is None:
+                return None
+            usage = sums.spent(index, Period(moment, FOREVER, "ahead"))
+            return Ahead(usage, sums.moment_of(last)) if usage.requests else None
+
+        return self.engine.looking(work) if untouched else self.engine.reading(work)
+
+    def entries(self, period: Period | None = None) -> Iterator[Entry]:
+        """Give the calls of a period, or all, in the order of the file, each id once."""
+        start, end = (period.start, period.end) if period else (None, None)
+        return self.engine.reading(lambda index: sums.counted_entries(self.engine, index, start, end))
+
+    def totals(self, period: Period | None = None, by: str = "model", zone: tzinfo = UTC) -> sums.Totals:
+        """Sum the calls of a period, or all, by model, day, session, provider or tag."""
+        return self.engine.reading(lambda index: sums.totals(self.engine, index, period, by, zone))
+
+    def totals_of(self, periods: Iterable[Period]) -> list[sums.Totals]:
+        """Sum several periods by model, all as of one moment."""
+        wanted = list(periods)
+        return self.engine.reading(
+            lambda index: [sums.totals(self.engine, index, each, "model", UTC) for each in wanted]
+        )
+
+    def committed(self, look: Callable[[Committed], None]) -> None:
+        """Show what is spent and held, as of one moment."""
+        self.engine.reading(lambda index: look(Committed(index, self.engine.entry_at)))
+
+    def health(self, *, untouched: bool = False) -> Health:
+        """Tell about lines that are not counted, duplicates, and holds that have not ended.
+
+        With `untouched` all files stay as they are: no index is made or mended, and what waits goes on waiting.
+        """
+
+        def work(index: sqlite3.Connection) -> Health:
+            status = self.engine.file.status()
+            unread = [UnreadLine(*line) for line in sums.unread_lines(index)]
+            position = load_position(index)
+            if status and position and position.offset < status.st_size:
+                unread.append(UnreadLine(position.offset, "without an end", True))
+            duplicates = index.execute("SELECT count(*) FROM merged").fetchone()[0]
+            return Health(
+                status.st_size if status else 0,
+                tuple(unread),
+                duplicates,
+                tuple(sums.open_holds(index)),
+                sums.unsettled_count(index),
+                tuple(_unsettled(index, self.engine.entry_at, only_doubtful=True)),
+            )
+
+        return self.engine.looking(work) if untouched else self.engine.reading(work)
+
+    def hold(self, hold: Hold, check: Callable[[Committed], None]) -> None:
+        """Set money aside if `check` does not raise; the look and the hold are one step for everybody else."""
+
+        def work(index: sqlite3.Connection) -> None:
+            check(Committed(index, self.engine.entry_at))
+            self.engine.write(_line(hold), durable=True)
+
+        self.engine.locked(work)
+
+    def settle(self, entry: Entry) -> bool:
+        """End a hold with what was billed; False, and nothing written, when that call is known already.
+
+        A call whose hold has ended without it is written all the same: it was billed.
+        """
+
+        def work(index: sqlite3.Connection) -> bool:
+            is_open = sums.open_hold(index, entry.hold) is not None
+            known = self._known(index, entry.id)
+            line = completing(entry, known) if known else entry
+            if not is_open and (not entry.id or line is None):
+                return False
+            # The hold of a call that is booked already ends with this line, whatever else is in it.
+            self.engine.write(_line(line or replace(known or entry, hold=entry.hold)), durable=True)
+            return True
+
+        return self.engine.locked(work)
+
+    def release(self, hold: str, now: datetime) -> bool:
+        """End a hold for which nothing can have been billed; False when it has ended already."""
+
+        def work(index: sqlite3.Connection) -> bool:
+            if sums.open_hold(index, hold) is None:
+                return False
+            self.engine.write(_line(Release(hold, now)), durable=True)
+            return True
+
+        return self.engine.locked(work)
+
+    def name_generation(self, hold: str, generation: str) -> bool:
+        """Write down which generation an open hold is for, so that it can be looked up whatever happens."""
+
+        def work(index: sqlite3.Connection) -> bool:
+            found = sums.open_hold(index, hold)
+            if found is None or found.generation == generation:
+                return False
+            self.engine.write(_line(replace(found, generation=generation)), durable=True)
+            return True
+
+        return self.engine.locked(work)
+
+
+def _line(record: Entry | Hold | Release) -> bytes:
+    """Write a record as a line; InvalidValue when what was put into it could not be read again."""
+    line = write_line(record)
+    read = None if is_usual(line[:-1]) else read_line(line[:-1])
+    if isinstance(read, Unread):
+        raise InvalidValue(f"this cannot be kept in the ledger: {read.why}")
+    return line
+
+
+def _unsettled(index: sqlite3.Connection, entry_at: EntryAt, *, only_doubtful: bool = False) -> list[Entry]:
+    found = []
+    for start in sums.unsettled_starts(index, only_doubtful=only_doubtful):
+        entry = entry_at(start)
+        if entry is not None:
+            found.append(whole_entry(index, start, entry, entry_at))
+    return found

@@ -1,0 +1,171 @@
+"""Opens the index file, makes its tables, and recognises one that is of no use."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from openrouter_usage.files import distrust
+from openrouter_usage.ledger.scan import COLUMNS
+
+# Raised whenever the meaning of a table changes: an index of another version is made anew.
+VERSION = 4
+_OURS = 0x4F52_5549  # "ORUI": tells an index from any other database
+_SUMS = "mark INTEGER NOT NULL, " + ", ".join(f"{name} INTEGER NOT NULL" for name in COLUMNS)
+_TABLES = f"""
+CREATE TABLE position (id INTEGER PRIMARY KEY, mark INTEGER, offset INTEGER, size INTEGER, device INTEGER,
+    inode INTEGER, mtime_ns INTEGER, head INTEGER, tail INTEGER, whole INTEGER);
+CREATE TABLE sums (slot INTEGER, grouping INTEGER, name TEXT, {_SUMS},
+    PRIMARY KEY (slot, grouping, name)) WITHOUT ROWID;
+CREATE TABLE quarters (slot INTEGER PRIMARY KEY, first_offset INTEGER, last_offset INTEGER, {_SUMS});
+CREATE TABLE ids (mark INTEGER, start INTEGER, PRIMARY KEY (mark, start)) WITHOUT ROWID;
+CREATE TABLE fresh_ids (mark INTEGER, start INTEGER, PRIMARY KEY (mark, start)) WITHOUT ROWID;
+CREATE TABLE merged (start INTEGER PRIMARY KEY, first INTEGER NOT NULL, mark INTEGER NOT NULL);
+CREATE INDEX merged_first ON merged (first);
+CREATE TABLE unsettled (start INTEGER PRIMARY KEY, is_doubtful INTEGER NOT NULL, mark INTEGER NOT NULL);
+CREATE INDEX unsettled_doubtful ON unsettled (start) WHERE is_doubtful;
+CREATE TABLE holds (id TEXT PRIMARY KEY, mark INTEGER NOT NULL, ts TEXT NOT NULL, model TEXT NOT NULL,
+    max_cost TEXT NOT NULL, generation TEXT NOT NULL, session TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE unread (start INTEGER PRIMARY KEY, why TEXT NOT NULL, is_damaged INTEGER NOT NULL);
+"""
+_MOST_VALUES = 500
+_NAMES = ("position", "sums", "quarters", "ids", "fresh_ids", "merged", "unsettled", "holds", "unread")
+
+
+# A damaged file can make even the message of an error one that cannot be read.
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+
+
+class Damaged(Exception):
+    """The index cannot be used any more and has to be made anew."""
+
+
+def open_index(path: Path, *, timeout_s: float) -> sqlite3.Connection:
+    """Open an index file for writing; sqlite3.Error or OSError when it cannot be, Damaged when it is none."""
+    _make_private(path)
+    connection = _connect(str(path), timeout_s=timeout_s)
+    try:
+        # WAL: readers never wait for a writer. NORMAL: after a power cut the index may be older than the
+        # ledger, never wrong; what it lacks it reads again.
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_in_memory() -> sqlite3.Connection:
+    """Open an index that is forgotten when it is closed, with its tables."""
+    connection = _connect(":memory:", timeout_s=0)
+    make_tables(connection)
+    return connection
+
+
+def open_read_only(path: Path, *, untouched: bool = False) -> sqlite3.Connection:
+    """Open an index that may be in a place where nothing can be written; sqlite3.Error when it cannot be.
+
+    With `untouched` no empty file is left beside it, which SQLite makes in order to read.
+    """
+    uri = path.absolute().as_uri()
+    # A pipe would keep SQLite waiting for somebody to write into it.
+    why = distrust(os.stat(path))
+    if why:
+        raise sqlite3.OperationalError(why)
+    modes = ("mode=ro", "mode=ro&immutable=1")
+    failed: Exception = sqlite3.OperationalError("unable to open database file")
+    for mode in reversed(modes) if untouched and not os.path.exists(f"{path}-wal") else modes:
+        # Unchangeable it is only taken for when no other program has left changes beside it.
+        if "immutable" in mode and _size(f"{path}-wal"):
+            break
+        connection = _connect(f"{uri}?{mode}", timeout_s=0, uri=True)
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master")
+            return connection
+        except SQLITE_ERRORS as error:
+            failed = error
+        connection.close()
+    raise failed
+
+
+def _connect(name: str, *, timeout_s: float, uri: bool = False) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        name, timeout=timeout_s, isolation_level=None, check_same_thread=False, uri=uri, cached_statements=64
+    )
+    # The ids of a million calls fit in it, so that reading a large ledger anew does not wait for the disk.
+    connection.execute("PRAGMA cache_size = -32000")
+    # Without it SQLite takes the sizes on a damaged page as they are.
+    connection.execute("PRAGMA cell_size_check = ON")
+    return connection
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
+
+
+def _make_private(path: Path) -> None:
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        _delete_side_files(path)  # those of an index that was deleted without them
+        return
+    # SQLite would follow a link and write into whatever it points at; and sums that somebody else may have
+    # written bound nothing, where the ledger has the true ones.
+    why = distrust(os.lstat(path))
+    if why:
+        raise Damaged(why)
+
+
+def has_tables(connection: sqlite3.Connection) -> bool:
+    """Tell whether the tables are there; Damaged when something else is."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (owner,) = connection.execute("PRAGMA application_id").fetchone()
+    if (version, owner) == (VERSION, _OURS):
+        return True
+    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise Damaged("it is of another version" if owner == _OURS else "it is another database")
+    return False
+
+
+def make_tables(connection: sqlite3.Connection) -> None:
+    """Make the tables, within the running transaction if there is one."""
+    for statement in _TABLES.split(";"):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {_OURS}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def clear_tables(connection: sqlite3.Connection) -> None:
+    """Forget everything, within the running transaction, so that the ledger is read from its beginning."""
+    for table in _NAMES:
+        connection.execute(f"DELETE FROM {table}")  # noqa: S608  # a name from above
+
+
+def portions(values: list[int]) -> Iterator[list[int]]:
+    """Cut values into as many as SQLite of any age takes in one question."""
+    for begin in range(0, len(values), _MOST_VALUES):
+        yield values[begin : begin + _MOST_VALUES]
+
+
+def marks(values: list[int]) -> str:
+    """Write the question marks that stand for values in SQL."""
+    return ", ".join("?" * len(values))
+
+
+def delete_index(path: Path) -> None:
+    """Take away a damaged index; OSError when that is not allowed."""
+    # The side files first: they would be taken for those of the index that is made next.
+    _delete_side_files(path)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _delete_side_files(path: Path) -> None:
+    for suffix in ("-shm", "-wal", "-journal"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(str(path) + suffix)

@@ -1,0 +1,1 @@
+"""Everything that crosses the wire to OpenRouter: one method per endpoint over one transport."""

@@ -1,0 +1,1 @@
+"""What OpenRouter's answers mean, read and checked; pure."""

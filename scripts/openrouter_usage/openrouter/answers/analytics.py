@@ -1,0 +1,119 @@
+"""POST /analytics/query: what was spent in any period, the running day included, by up to two dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import NamedTuple
+
+from openrouter_usage.entry import NOTHING, Usage
+from openrouter_usage.errors import BadAnswer, InvalidValue
+from openrouter_usage.money import Json
+from openrouter_usage.openrouter.answers.fields import Fields
+from openrouter_usage.openrouter.answers.left_out import LeftOut
+from openrouter_usage.period import UTC, parse_day
+
+# `total_usage` would add BYOK money to credits, which are two purses.
+METRICS = (
+    "request_count",
+    "credits_usage",
+    "byok_usage",
+    "tokens_prompt",
+    "tokens_completion",
+    "reasoning_tokens",
+    "cached_tokens",
+)
+# So many days back it answers at all, and lists single calls.
+MOST_DAYS, LISTED_DAYS = 365, 31
+_TIME_COLUMNS = ("date__", "created_at__")
+
+
+class Spend(NamedTuple):
+    """What one combination of dimension values used; `day` is None where no day was asked for."""
+
+    day: date | None
+    names: tuple[str, ...]
+    usage: Usage
+
+
+class Analytics(NamedTuple):
+    """An answer: its rows, whether some are missing, when it was made if it is a kept one, and what was left out."""
+
+    rows: tuple[Spend, ...]
+    truncated: bool = False
+    cached_at: datetime | None = None
+    left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def total(self) -> Usage:
+        """All rows summed."""
+        return sum((row.usage for row in self.rows), NOTHING)
+
+
+def read_analytics(answer: Json, dimensions: Sequence[str] = ()) -> Analytics:
+    """Read an answer; its rows stand in data.data, and counts may be strings."""
+    outer = Fields(answer, "/analytics/query").within("data")
+    rows, left_out = _usable(outer, dimensions)
+    try:
+        truncated = outer.within("metadata").flag("truncated")
+    except BadAnswer:
+        truncated = False
+    return Analytics(rows, truncated, _cached_at(outer), left_out)
+
+
+def _usable(outer: Fields, dimensions: Sequence[str]) -> tuple[tuple[Spend, ...], tuple[LeftOut, ...]]:
+    data = outer.get("data")
+    if not isinstance(data, list):
+        raise outer.wrong("data", "a list was expected")
+    rows: list[Spend] = []
+    left_out: list[LeftOut] = []
+    for value in data:
+        try:
+            rows.append(_row(Fields(value, f"{outer.where} (data)"), dimensions))
+        except BadAnswer as error:
+            left_out.append(LeftOut(error.message))
+    if left_out and not rows:
+        raise BadAnswer(left_out[0].why)  # not one row is understood: it is no answer
+    return tuple(rows), tuple(left_out)
+
+
+def _row(row: Fields, dimensions: Sequence[str]) -> Spend:
+    usage = Usage(
+        row.count("request_count"),
+        row.count("tokens_prompt"),
+        row.count("tokens_completion"),
+        row.count("reasoning_tokens"),
+        row.count("cached_tokens"),
+        row.usd("credits_usage"),
+        row.usd("byok_usage"),
+    )
+    return Spend(_day(row), tuple(_name(row, dimension) for dimension in dimensions), usage)
+
+
+def _name(row: Fields, dimension: str) -> str:
+    value = row.get(dimension)
+    return value if isinstance(value, str) and value else "unknown" if value is None else str(value)
+
+
+def _day(row: Fields) -> date | None:
+    """Give a row's day from its time column, whose name ends with the granularity."""
+    for column in row:
+        if column.startswith(_TIME_COLUMNS):
+            try:
+                return parse_day(row.text(column))
+            except InvalidValue as error:
+                raise row.wrong(column, str(error)) from None
+    return None
+
+
+def _cached_at(outer: Fields) -> datetime | None:
+    """Read the moment of a kept answer, in milliseconds since 1970; None for a new one."""
+    try:
+        milliseconds = outer.optional_count("cachedAt")
+    except BadAnswer:
+        return None
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    return None if milliseconds is None else epoch + min(timedelta(milliseconds=milliseconds), _LATEST - epoch)
+
+
+_LATEST = datetime(9999, 1, 1, tzinfo=UTC)

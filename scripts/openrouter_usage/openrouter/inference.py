@@ -1,0 +1,123 @@
+"""POST /chat/completions, whole or streamed; sent again only when nothing can have been billed."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable, Iterator
+
+from openrouter_usage.errors import BadAnswer, OpenRouterUsageError, Unreachable, note_arrival
+from openrouter_usage.home.credentials import ApiKey
+from openrouter_usage.openrouter.refusals import may_be_billed, read_complaint, refusal, wait_before_resend
+from openrouter_usage.openrouter.transport import Answer, ConnectionFailed, OpenAnswer, Request, Transport
+
+# -- Reads server-sent events from bytes that may be cut anywhere; pure.
+
+DONE = "[DONE]"
+LONGEST_EVENT = 16 * 1024 * 1024
+
+
+def events(pieces: Iterable[bytes]) -> Iterator[str]:
+    """Give the data of each event; comments, other fields and blank lines are passed over.
+
+    An event that is not ended by a blank line did not arrive whole, and is not given.
+    """
+    data: list[str] = []
+    for line in lines(pieces):
+        if not line:
+            if data:
+                yield "\n".join(data)
+            data = []
+        elif line.startswith("data:"):
+            data.append(line[5:].removeprefix(" "))
+
+
+def lines(pieces: Iterable[bytes]) -> Iterator[str]:
+    """Give the lines of a stream, ended by LF, CRLF or CR; they are cut as bytes, so no character is torn."""
+    rest: list[bytes] = []
+    size = 0
+    after_cr = False
+    for piece in pieces:
+        # An LF right after a CR is the second half of a CRLF that was cut in two.
+        text = piece[1:] if after_cr and piece.startswith(b"\n") else piece
+        after_cr = piece.endswith(b"\r") or (after_cr and not piece)
+        *whole, last = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        for line in whole:
+            yield b"".join([*rest, line]).decode("utf-8", "replace").removeprefix("\ufeff")
+            rest, size = [], 0
+        rest.append(last)
+        size += len(last)
+        if size > LONGEST_EVENT:
+            raise BadAnswer("the stream has a line of more than 16 MiB")
+
+
+# -- POST /chat/completions, whole or streamed; sent again only when nothing can have been billed.
+
+CHAT = "/chat/completions"
+
+
+class Inference:
+    """Chat calls of one key; every failure tells through `may_have_arrived` whether it may have cost something."""
+
+    def __init__(self, transport: Transport, key: ApiKey) -> None:
+        """Send through `transport` with `key`; its `timeout_s` bounds one call, its retries included."""
+        self._transport = transport
+        self._key = key
+
+    def chat(self, body: str) -> Answer:
+        """Send a chat request and read the whole answer; Denied, BadRequest or Unreachable when there is none."""
+        opened = self.open(body, streamed=False)
+        try:
+            return opened.whole(self._key)
+        except OpenRouterUsageError as error:
+            error.generation = opened.generation  # its head told which call it was
+            raise
+        finally:
+            opened.release()
+
+    def open(self, body: str, *, streamed: bool) -> OpenAnswer:
+        """Send a chat request and give the answer that has begun; errors as with `chat`."""
+        deadline = time.monotonic() + self._transport.timeout_s
+        request = Request("POST", CHAT, self._key, body=body)
+        attempt = 1
+        while True:
+            left_s = max(0.001, deadline - time.monotonic())
+            try:
+                # No limit of its own for the silence before an answer: models may think as long as there is time.
+                opened = self._transport.open(request, left_s, read_s=left_s + 1, streamed=streamed)
+                if opened.status == 200:
+                    return opened
+                failed, wait_s = self._refused(opened, attempt)
+            except ConnectionFailed as error:
+                failed = error
+                wait_s = None if error.may_have_arrived else wait_before_resend(attempt, None, None, random.random())
+            if wait_s is None or time.monotonic() + wait_s >= deadline:
+                raise failed
+            self._wait(wait_s)
+            attempt += 1
+
+    def _wait(self, seconds: float) -> None:
+        try:
+            self._transport.sleep(seconds)
+        except BaseException as error:
+            note_arrival(error, False)  # ^C between two tries: the one before was refused, or never left
+            raise
+
+    def _refused(self, opened: OpenAnswer, attempt: int) -> tuple[OpenRouterUsageError, float | None]:
+        """Read a refusal: the error it makes, and how long to wait before sending again, None for never."""
+        try:
+            answer = opened.whole(self._key)
+        except Unreachable:
+            # What it says was cut off; its status tells enough.
+            answer = Answer(opened.status, b"")
+        finally:
+            opened.release()
+        complaint = read_complaint(answer.body)
+        error = refusal(answer.status, answer.body, CHAT, self._key, answer.limit)
+        error.generation = opened.generation
+        error.may_have_arrived = may_be_billed(answer.status, bool(complaint.message))
+        passes = answer.status == 429 or (answer.status == 503 and complaint.message)
+        passes = passes or (answer.status == 402 and complaint.limit_source == "openrouter_in_flight_budget")
+        if not passes:
+            return error, None
+        return error, wait_before_resend(attempt, answer.status, answer.retry_after_s, random.random())

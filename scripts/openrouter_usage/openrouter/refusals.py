@@ -1,0 +1,291 @@
+"""What an HTTP status and body that say no mean: whether and when to send again, which error, which remedy; pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import NamedTuple
+
+from openrouter_usage.errors import BadAnswer, BadRequest, Denied, NotFound, OpenRouterUsageError, Unreachable
+from openrouter_usage.home.credentials import ApiKey
+from openrouter_usage.money import Json, loads
+from openrouter_usage.openrouter.answers.fields import Fields
+from openrouter_usage.period import UTC, spoken, today
+from openrouter_usage.text import quoted
+
+# -- Decides whether, and when, a request is sent again; pure, so that its table can be tested.
+
+MOST_ATTEMPTS = 3
+LONGEST_WAIT_S = 30.0
+RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
+_FIRST_WAIT_S = 0.25
+_RESET = "x-ratelimit-reset"
+# OpenRouter names a limit in its message, such as free-models-per-day-high-balance: no wait of seconds ends that one.
+_PER_DAY = re.compile(r"\bper[- ]day\b|\blimit_rpd\b", re.IGNORECASE)
+# Below so many seconds a reset is counted from now, above so many it is in milliseconds since 1970.
+_LATEST_FROM_NOW, _LATEST_IN_SECONDS = 10**8, 10**11
+
+
+class RateLimit(NamedTuple):
+    """What a 429 says of its limit: when it resets, None where that is not told, and whether it is one of a day."""
+
+    resets_at: datetime | None = None
+    is_daily: bool = False
+
+    def wait_s(self, served_at: datetime) -> float | None:
+        """Return the seconds until the reset by the server's own clock; None where it is not known, or past."""
+        seconds = 0.0 if self.resets_at is None else (self.resets_at - served_at).total_seconds()
+        return seconds if seconds > 0 else None
+
+
+def read_rate_limit(headers: Mapping[str, str], body: bytes, served_at: datetime) -> RateLimit:
+    """Read the limit behind a 429 from its headers, and from those that OpenRouter repeats in its body."""
+    error = _error(body)
+    resets_at = _reset(headers, served_at) or _reset(_repeated(error), served_at)
+    is_daily = bool(_PER_DAY.search(error.text("message")))
+    # OpenRouter's days are UTC days, whether or not it says when this one ends.
+    return RateLimit(resets_at or (today(served_at).end if is_daily else None), is_daily)
+
+
+def _error(body: bytes) -> Fields:
+    try:
+        return Fields(loads(body), "an error").within("error")
+    except (ValueError, BadAnswer):
+        return Fields({}, "an error")
+
+
+def _repeated(error: Fields) -> dict[str, Json]:
+    try:
+        headers = error.within("metadata").within("headers")
+    except BadAnswer:
+        return {}
+    return {name: headers.get(name) for name in headers}
+
+
+def _reset(headers: Mapping[str, Json], served_at: datetime) -> datetime | None:
+    """Read `X-RateLimit-Reset`: milliseconds since 1970, but seconds since then or from now are understood as well."""
+    for name, value in headers.items():
+        text = str(value).strip()
+        if name.lower() == _RESET and text.isascii() and text.isdigit() and len(text) < 16:
+            number = int(text)
+            if number < _LATEST_FROM_NOW:
+                return served_at + timedelta(seconds=number)
+            seconds = number if number < _LATEST_IN_SECONDS else number / 1000
+            try:
+                return datetime.fromtimestamp(seconds, UTC)
+            except (OverflowError, ValueError, OSError):
+                return None
+    return None
+
+
+def wait_before_retry(attempt: int, status: int | None, retry_after_s: float | None, jitter: float) -> float | None:
+    """Give the seconds to wait after a failed GET (`status` None: no answer); None means give up.
+
+    `attempt` counts from 1; `jitter` is a random number from 0 to 1 that spreads callers apart.
+    """
+    if attempt >= MOST_ATTEMPTS or (status is not None and status not in RETRIED_STATUSES):
+        return None
+    if retry_after_s is not None:
+        return retry_after_s if retry_after_s <= LONGEST_WAIT_S else None
+    return _FIRST_WAIT_S * 2.0 ** (attempt - 1) * (1 + jitter)
+
+
+def wait_before_resend(attempt: int, status: int | None, retry_after_s: float | None, jitter: float) -> float | None:
+    """Give the seconds to wait before a call that was surely not billed is sent again; None means give up.
+
+    `status` None stands for a connection that was never made; a 402 is retried only because OpenRouter asked for it.
+    """
+    return wait_before_retry(attempt, 429 if status == 402 else status, retry_after_s, jitter)
+
+
+def may_be_billed(status: int, is_from_openrouter: bool) -> bool:
+    """Tell whether a call that ended with a status may have cost something.
+
+    A 503 in OpenRouter's own words says that no provider took the call; from anything in between it says nothing.
+    """
+    return status < 300 or status == 408 or (status >= 500 and not (status == 503 and is_from_openrouter))
+
+
+def parse_retry_after(header: str | None, now: datetime) -> float | None:
+    """Read `Retry-After`, seconds or an HTTP date; None when absent or unreadable."""
+    text = (header or "").strip()
+    if text.isascii() and text.isdigit() and len(text) < 10:
+        return float(text)
+    moment = parse_http_date(text)
+    return max(0.0, (moment - now).total_seconds()) if moment else None
+
+
+def parse_http_date(text: str | None) -> datetime | None:
+    """Read an HTTP date into UTC; None when absent or unreadable."""
+    try:
+        moment = parsedate_to_datetime(text or "")
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).astimezone(UTC)
+
+
+# -- What to do about a 402 or a 403, by where the limit was hit; pure.
+
+_CREDITS = "https://openrouter.ai/settings/credits"
+_KEYS_PAGE = "https://openrouter.ai/settings/keys"
+_MGMT_KEYS_PAGE = "openrouter.ai/settings/management-keys"
+_STARTS_ANEW = {
+    "daily": "it starts anew at midnight UTC",
+    "weekly": "it starts anew on Monday at midnight UTC",
+    "monthly": "it starts anew on the 1st at midnight UTC",
+    "total": "it never starts anew",
+    "lifetime": "it never starts anew",
+}
+_WINDOW = re.compile(r"\b(daily|weekly|monthly|total|lifetime)\b", re.IGNORECASE)
+_NO_CALLS = re.compile(r"management keys cannot", re.IGNORECASE)
+_RAISE = "raise it with `cost_tracker.py cap` or `cost_tracker.py keys update`"
+_BY_SOURCE = {
+    "openrouter_credits": "credits",
+    "openrouter_key_limit": "key limit",
+    "openrouter_in_flight_budget": "in flight",
+}
+# A message may be as long as it likes, so no pattern may look far ahead.
+_BY_WORDS = (
+    (re.compile(r"key limit (?:exceeded|reached)", re.IGNORECASE), "key limit"),
+    (re.compile(r"insufficient credits", re.IGNORECASE), "credits"),
+    (re.compile(r"workspace[^.]{0,80} budget", re.IGNORECASE), "workspace budget"),
+    (re.compile(r"\b(?:daily|weekly|monthly|lifetime) budget", re.IGNORECASE), "budget"),
+    (re.compile(r"guardrail", re.IGNORECASE), "guardrail"),
+    (re.compile(r"moderat|flagged", re.IGNORECASE), "moderation"),
+    (re.compile(r"region|country|territor", re.IGNORECASE), "region"),
+)
+
+
+def remedy(status: int, *, message: str, limit_source: str, reason: str, key_name: str) -> str:
+    """Give one line about what to do; general words where OpenRouter says too little."""
+    if _NO_CALLS.search(message):
+        return f"{key_name or 'the key'} is a management key, which makes no calls: take one from {_KEYS_PAGE}"
+    if wants_management_key(message):
+        return use_management_key(key_name)
+    if reason == "weight_exceeds_budget":
+        return "this one call is too large for what is left: lower --max-tokens, or shorten the prompt"
+    by_words = next((cause for words, cause in _BY_WORDS if words.search(message)), "")
+    found = _WINDOW.search(message)
+    when = _STARTS_ANEW[found.group(1).lower()] if found else "`stats.py` tells when it starts anew"
+    told = _told(_BY_SOURCE.get(limit_source) or by_words, when)
+    if told:
+        return told
+    unheard_of = f"OpenRouter calls the limit {quoted(limit_source, 60)}; " if limit_source else ""
+    if status == 402:
+        return f"{unheard_of}add credits at {_CREDITS}, raise the key's limit, or lower --max-tokens"
+    return f"{unheard_of}the key, its limit or a guardrail forbids this: see {_KEYS_PAGE}"
+
+
+def _told(cause: str, when: str) -> str:
+    return {
+        "credits": f"the account's credits are used up: add some at {_CREDITS}; "
+        "a :free model needs none, unless the balance is below zero",
+        "key limit": f"the key's own limit is reached: {_RAISE}; {when}",
+        "in flight": "OpenRouter holds back money for calls that are running: try again in a moment",
+        "workspace budget": f"the workspace's budget is used up: its admin can raise it; {when}",
+        "budget": f"a guardrail's budget is used up: its admin can raise it; {when}",
+        "guardrail": "a guardrail forbids this: its admin can change it at openrouter.ai",
+        "moderation": "the model's moderation refused the text: change it, or the model",
+        "region": "the model is not offered in this region: take another",
+    }.get(cause, "")
+
+
+def wants_management_key(message: str) -> bool:
+    """Tell whether OpenRouter says that only a management key may do this."""
+    return "management key" in message.lower()
+
+
+def use_management_key(key_name: str) -> str:
+    """Say which key is missing, or in the wrong place; `key_name` is the variable of the key that was refused."""
+    if key_name == "OPENROUTER_MGMT_KEY":
+        return f"OPENROUTER_MGMT_KEY holds an ordinary key; management keys come from {_MGMT_KEYS_PAGE}"
+    return f"set OPENROUTER_MGMT_KEY to a management key from {_MGMT_KEYS_PAGE}"
+
+
+# -- Turns an HTTP status and body that say no into the error that tells the user what to do; pure.
+
+_TOO_DEAR = "no provider is as cheap as the call's limit on its prices: raise --max-cost, or lower --max-tokens"
+
+
+class Complaint(NamedTuple):
+    """What an error body says: the message, and where a limit was hit; "" where it says nothing."""
+
+    message: str = ""
+    limit_source: str = ""
+    reason: str = ""
+
+
+def read_complaint(body: bytes) -> Complaint:
+    """Read OpenRouter's error envelope; an empty Complaint when the body is something else."""
+    try:
+        return complaint_in(loads(body))
+    except ValueError:
+        return Complaint()
+
+
+def complaint_in(answer: Json) -> Complaint:
+    """Find the error in a parsed answer; an empty Complaint when there is none."""
+    try:
+        error = Fields(answer, "an error").within("error")
+    except BadAnswer:
+        return Complaint()
+    try:
+        metadata = error.within("metadata")
+    except BadAnswer:
+        return Complaint(error.text("message"))
+    return Complaint(error.text("message"), metadata.text("limit_source"), metadata.text("reason"))
+
+
+def refusal(
+    status: int, body: bytes, what: str, key: ApiKey | None, limit: RateLimit | None = None
+) -> OpenRouterUsageError:
+    """Return the error for an answer of status 300 or more; `what` names the request, `limit` is that of a 429."""
+    complaint = read_complaint(body)
+    said = f"; OpenRouter said {quoted(complaint.message)}" if complaint.message else ""
+    asked = f"{what} answered {status}{said}"
+    if status == 401:
+        return _unauthorized(complaint.message, said, key)
+    if status in (402, 403):
+        code = "payment" if status == 402 else "forbidden"
+        what_to_do = remedy(status, **complaint._asdict(), key_name=key.name if key else "")
+        return Denied(asked, hint=what_to_do, code=code)
+    if status in (400, 409, 413, 422):
+        return BadRequest(asked, hint="check the values that were given")
+    if status in (404, 405, 410):
+        missing = NotFound(asked, hint=_TOO_DEAR if "max_price" in complaint.message.lower() else "")
+        missing.is_told = bool(complaint.message)
+        return missing
+    if status == 429:
+        return _limited(asked, limit or RateLimit())
+    if status < 400:
+        return Unreachable(
+            f"{what} answered {status}, a redirect, which is not followed: a key is sent to one host only",
+            hint="check OPENROUTER_BASE_URL and any proxy",
+        )
+    return Unreachable(f"{asked}: OpenRouter, or something in between, has a fault", hint="try again later")
+
+
+def _limited(asked: str, limit: RateLimit) -> Unreachable:
+    resets = f"; the limit resets {spoken(limit.resets_at)}" if limit.resets_at else ""
+    hint = "wait a minute and try again"
+    if limit.is_daily:
+        hint = "wait until then, or take a model without :free, for which no such limit is set"
+    elif limit.resets_at:
+        hint = "try again when it has reset"
+    return Unreachable(f"{asked}: too many requests{resets}", hint=hint, code="rate_limited")
+
+
+def _unauthorized(message: str, said: str, key: ApiKey | None) -> Denied:
+    if wants_management_key(message):
+        return Denied(
+            f"OpenRouter does not let {key or 'a request without a key'} do this (401){said}",
+            hint=use_management_key(key.name if key else ""),
+            code="unauthorized",
+        )
+    return Denied(
+        f"OpenRouter does not accept {key or 'a request without a key'} (401){said}",
+        hint="it may be mistyped, disabled, expired or deleted: see https://openrouter.ai/settings/keys",
+        code="unauthorized",
+    )

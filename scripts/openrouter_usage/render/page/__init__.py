@@ -1,1 +1,0 @@
-"""A report as a page to look at, and as its chart alone."""

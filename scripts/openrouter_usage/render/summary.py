@@ -1,0 +1,226 @@
+"""The summary as a few lines with emoji, for an assistant to relay and a person to read, and as one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from openrouter_usage.entry import NOTHING
+from openrouter_usage.figures.summary import Breakdown, Coverage, Summary
+from openrouter_usage.money import ZERO, format_usd
+from openrouter_usage.openrouter.answers.account import Gap
+from openrouter_usage.period import Period, Stretch, spoken
+from openrouter_usage.render.amounts import limit_left, span_words, spent, window_amount, window_source
+from openrouter_usage.text import ago, named, plural, safe
+
+# -- The summary as a few lines with emoji, for an assistant to relay and a person to read.
+
+TITLE = "💰 OpenRouter Usage"
+_MARK = " ⬅ what can still be spent"
+_SOON = timedelta(days=7)
+_MOST_SPANS = 3
+_HEADINGS = {
+    "model": "Recent Models",
+    "provider": "Recent Providers",
+    "day": "Recent Days",
+    "key": "Recent Keys",
+    "workspace": "Recent Workspaces",
+}
+_PARTS = {
+    "key": "Totals and key limit",
+    "credits": "Balance",
+    "activity": "Spend by model",
+    "days": "Spend of some days",
+    "today": "Today's account spend",
+    "account_today": "Today's account spend",
+    "breakdown": "Spend by key, workspace or today",
+    "zone_today": "Today in another time zone",
+}
+
+
+def as_text(summary: Summary, now: datetime) -> str:
+    """Write the summary as it was known at `summary.taken_at`, read at `now`."""
+    lines = [TITLE, *_age(summary, now), *_totals(summary), *_zone_day(summary), *_funds(summary), *_key_state(summary)]
+    if summary.breakdown:
+        lines += _breakdown(summary.breakdown)
+    lines += [f"⚠ {_gap(gap)}" for gap in summary.gaps]
+    lines += [f"* {_footnote(summary)}"] if _marks_today(summary) else []
+    lines += [f"ℹ {note}" for note in summary.notes]
+    lines += ["Why these figures differ:"] if summary.explanation else []
+    lines += [f"- {fact.text}." for fact in summary.explanation]
+    return "\n".join(lines) + "\n"
+
+
+def _age(summary: Summary, now: datetime) -> list[str]:
+    age_s = (now - summary.taken_at).total_seconds()
+    # A clock that was set back makes figures of the future, which are old as well.
+    return [f"As of {spoken(summary.taken_at)}, {ago(age_s)} ago"] if abs(age_s) >= 1 else []
+
+
+def _marks_today(summary: Summary) -> bool:
+    return summary.today.usage is not None
+
+
+def _totals(summary: Summary) -> list[str]:
+    is_told = any(gap.part == "key" and gap.number for gap in summary.gaps)
+    if all(window.usage is None for window in summary.windows) and not is_told:
+        return []
+    mark = "*" if _marks_today(summary) else ""
+    names = ("Today", "Week", "Month")
+    amounts = [window_amount(w, mark if w is summary.today else "") for w in summary.windows]
+    return [" | ".join(f"{name}: {amount}" for name, amount in zip(names, amounts, strict=True))]
+
+
+def _zone_day(summary: Summary) -> list[str]:
+    """Write the running day of the user's own zone, and when it began by OpenRouter's clock."""
+    window = summary.zone_day
+    if window is None:
+        return []
+    since = f"since {spoken(window.period.start)}; {window_source(window)}"
+    return [f"T{window.period.label[1:]}: {window_amount(window)} ({since})"]
+
+
+def _footnote(summary: Summary) -> str:
+    whose = "this key" if summary.scope == "key" else "the account"
+    if summary.breakdown and summary.breakdown.is_completed:
+        return (
+            f"live totals of {whose}; not yet in the {summary.breakdown.by} breakdown, which covers completed UTC days"
+        )
+    if summary.breakdown and summary.breakdown.coverage:
+        return f"live totals of {whose}, in UTC"
+    return f"live totals of {whose}, by UTC day, week (from Monday) and month"
+
+
+def _funds(summary: Summary) -> list[str]:
+    marks = {summary.bound_by: _MARK}
+    lines = []
+    if summary.balance:
+        left, bought = format_usd(summary.balance.balance), format_usd(summary.balance.purchased)
+        lines.append(f"Balance: {left} / {bought}{marks.get('balance', '')}")
+    if summary.key_limit:
+        lines.append(f"Key limit: {limit_left(summary.key_limit)}{marks.get('key_limit', '')}")
+    if summary.budget:
+        lines.append(
+            f"Budget ({safe(summary.budget.scope, 40)}): {limit_left(summary.budget)}{marks.get('budget', '')}"
+        )
+    return lines
+
+
+def _key_state(summary: Summary) -> list[str]:
+    lines = []
+    if summary.expires_at and summary.expires_at - summary.taken_at <= _SOON:
+        tense = "expired" if summary.expires_at <= summary.taken_at else "expires"
+        lines.append(f"⚠ Key {tense} {spoken(summary.expires_at)}")
+    if summary.free_models:
+        quota = summary.free_models
+        lines.append(f"Free models: {quota.used:,} of {quota.limit:,} requests used today (UTC)")
+    return lines
+
+
+def _of_period(breakdown: Breakdown, coverage: Coverage) -> list[str]:
+    """Write the breakdown of a chosen period: what it comes to, its rows, and which source had which days."""
+    dates = f"{breakdown.period.label} {coverage.zone}"
+    title = f"{coverage.title} ({dates})" if coverage.title else dates
+    lines = [f"Account by {breakdown.by}, {title}: {_whole(breakdown, coverage)}"]
+    rows = [(row.name, f"{spent(row.usage)} ({row.usage.requests:,})") for row in breakdown.rows]
+    if breakdown.by == "day" and not breakdown.more_count:
+        rows += [(_days(span), "unknown") for span in coverage.missing]
+        rows.sort(reverse=True)
+    lines += [f"• {named(name)}: {told}" for name, told in rows]
+    if breakdown.more_count:
+        lines.append(f"... and {breakdown.more_count:,} more ({spent(breakdown.more)})")
+    return [*lines, f"Source: {'; '.join(_sources(breakdown, coverage))}"]
+
+
+def _whole(breakdown: Breakdown, coverage: Coverage) -> str:
+    """Write what the period came to: that nothing was spent is said only where every day is known."""
+    total = breakdown.total
+    told = f"{spent(total)} ({total.requests:,})" if total != NOTHING else "nothing spent"
+    if not coverage.missing:
+        return told
+    unknown = sum(span.day_count for span in coverage.missing)
+    return f"{told} in {breakdown.days - unknown:,} of {plural(breakdown.days, 'day')}, the others are unknown"
+
+
+def _sources(breakdown: Breakdown, coverage: Coverage) -> Iterator[str]:
+    """Write which days each source had, and up to when the running one is known."""
+    last = coverage.source_of(breakdown.period.last_day)
+    # Where the sources follow one another without a gap, the last day of each one says it all.
+    in_a_row = not coverage.missing and all(len(spans) == 1 for _, spans in coverage.sources)
+    for source, spans in coverage.sources:
+        if source == last and coverage.live_until is not None:
+            yield f"{source} today, up to {coverage.live_until:%H:%M} UTC"
+            continue
+        days = [f"to {spans[0].last_day}"] if in_a_row else [_days(span) for span in spans[:_MOST_SPANS]]
+        more = f" and {plural(len(spans) - _MOST_SPANS, 'more span')}" if len(spans) > _MOST_SPANS else ""
+        yield f"{source} {', '.join(days)}{more}"
+
+
+def _days(span: Period) -> str:
+    return str(Stretch(span.first_day, span.last_day))
+
+
+def _breakdown(breakdown: Breakdown) -> list[str]:
+    if breakdown.coverage:
+        return _of_period(breakdown, breakdown.coverage)
+    source = ", from the local ledger" if breakdown.is_local else ""
+    heading = f"{_HEADINGS[breakdown.by]} ({span_words(breakdown)}{source}):"
+    if not breakdown.rows and not breakdown.more_count:
+        first, last = breakdown.period.first_day, breakdown.period.last_day
+        return [
+            f"{heading} no usage" + (f" in the completed UTC days {first} to {last}" if breakdown.is_completed else "")
+        ]
+    lines = [heading]
+    lines += [f"• {named(row.name)}: {spent(row.usage)} ({row.usage.requests:,})" for row in breakdown.rows]
+    if breakdown.more_count:
+        lines.append(f"... and {breakdown.more_count} more ({spent(breakdown.more)})")
+    if breakdown.total.unknown:
+        lines.append(f"{plural(breakdown.total.unknown, 'call')} of unknown cost not in these")
+    if breakdown.truncated:
+        lines.append("⚠ OpenRouter cut this list short: there is more")
+    if breakdown.unattributed is not None:
+        lines.append(_unattributed(breakdown.unattributed))
+    return lines
+
+
+def _unattributed(amount: Decimal) -> str:
+    if amount < 0:
+        return (
+            f"the ledger has {format_usd(amount.copy_abs())} more than this key spent: "
+            "calls of other keys, or figures not yet in"
+        )
+    return f"not attributed: {format_usd(amount)} (spent by this key, not seen by the ledger)"
+
+
+def _gap(gap: Gap) -> str:
+    remedy = f" ({gap.hint})" if gap.hint else ""
+    state = "incomplete" if gap.number else "unavailable"
+    return f"{_PARTS.get(gap.part, gap.part)} {state}: {gap.message}{remedy}"
+
+
+# -- The summary as one line for a status bar.
+
+_STALE_S = 120
+
+
+def as_line(summary: Summary, now: datetime) -> str:
+    """Write today's and the month's spend and what is left; figures older than two minutes tell their age."""
+    pieces = [f"{window_amount(w)} {w.period.label}" for w in (summary.today, summary.month) if w.usage is not None]
+    pieces += [_left(summary)] if _left(summary) else []
+    age_s = (now - summary.taken_at).total_seconds()
+    if age_s >= _STALE_S:
+        pieces.append(f"{ago(age_s)} old")
+    return "💰 " + (" · ".join(pieces) or "no figures") + (" ⚠ partial" if summary.is_partial else "") + "\n"
+
+
+def _left(summary: Summary) -> str:
+    """Write what can still be spent, or the one bound that is known."""
+    if summary.spendable is not None:
+        return f"{format_usd(summary.spendable)} left"
+    if summary.balance:
+        return f"{format_usd(summary.balance.balance)} balance"
+    limit = summary.key_limit
+    if limit is None or limit.remaining is None:
+        return ""
+    return f"{format_usd(max(limit.remaining, ZERO))} of key limit left"

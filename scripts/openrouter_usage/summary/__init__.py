@@ -1,1 +1,0 @@
-"""Turns OpenRouter's answers into the summary of what is spent and left; pure."""
