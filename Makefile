@@ -55,7 +55,8 @@ page: $(VENV)/.dev .tools/.page ## the report in a headless Chromium, with axe; 
 validate: $(VENV)/.dev ## public validators and real installs, minutes and 2 GB the first time; ARGS="clawhub" for some of them
 	@PYTHONPATH=scripts "$(PY)" -m tests.validate $(ARGS)
 
-lint: $(VENV)/.dev ## ruff
+lint: $(VENV)/.dev ## ruff, and the plan of the code
+	@"$(PY)" -m tests.plan
 	@"$(PY)" -m ruff check scripts tests benchmarks
 	@"$(PY)" -m ruff format --check scripts benchmarks
 

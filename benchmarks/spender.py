@@ -19,9 +19,9 @@ sys.path.insert(0, str(ROOT / "scripts"))
 import requests  # noqa: E402
 from cost_tracker import BudgetExceeded, CostTracker  # noqa: E402
 
-from openrouter_usage.entry import Caps, Entry, Hold
-from openrouter_usage.figures.limits import check
-from openrouter_usage.ledger.ledger import Ledger
+from openrouter_usage.entry import Caps, Entry, Hold  # noqa: E402
+from openrouter_usage.figures.limits import check  # noqa: E402
+from openrouter_usage.ledger.ledger import Ledger  # noqa: E402
 
 MODEL = "bench/ten-cents-a-call"
 PRICE, CAP = Decimal("0.10"), Decimal("1.00")

@@ -32,16 +32,12 @@ ROOT = Path(__file__).resolve().parent.parent
 HOUSE = "scripts/openrouter_usage"
 # Each module with the tests that are about it, the quickest first: the first failure ends a run.
 TARGETS = {
-    "pricing": ("test_pricing", "test_model_names", "test_what_if", "test_fallback"),
-    "asked": ("test_pricing",),
-    "budget": ("test_budget",),
-    "tracker/booking": ("test_session", "test_streams", "test_known_better", "test_calls"),
-    "tracker/settling": ("test_query", "test_tracker", "test_known_better", "test_calls"),
-    "ledger/sums": ("test_sums", "test_ledger_truth"),
-    "index/vector": ("test_index_blocks", "test_sums", "test_ledger_truth"),
-    "index/query": ("test_sums", "test_cli_stats", "test_ledger_truth"),
-    "entry": ("test_entry", "test_sums", "test_tracker"),
-    "usage": ("test_report", "test_sums", "test_index_blocks"),
+    "figures/pricing": ("test_pricing", "test_model_names", "test_what_if", "test_fallback"),
+    "figures/limits": ("test_budget",),
+    "tracker/booking": ("test_session", "test_streams", "test_query", "test_tracker", "test_known_better", "test_calls"),
+    "ledger/sums": ("test_sums", "test_cli_stats", "test_ledger_truth"),
+    "ledger/scan": ("test_index_blocks", "test_sums", "test_ledger_truth"),
+    "entry": ("test_entry", "test_report", "test_sums", "test_index_blocks", "test_tracker"),
     "money": ("test_money", "test_report", "test_pricing"),
 }
 # What nobody can tell from the original: module, line and change, with the reason.
@@ -54,13 +50,13 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         'text = format(amount, "f") if isinstance(digits.exponent, int) and digits.exponent > -200 else ""',
         "isinstance(digits.exponent, int) and digits.exponent > -200  ->  isinstance(digits.exponent, int)",
     ): "it saves the time to write out millions of zeros, which are refused afterwards",
-    ("pricing", '_FINEST_AMOUNT = Decimal("1E-18")', "Decimal('1E-18')  ->  Decimal('2E-18')"): (
+    ("figures/pricing", '_FINEST_AMOUNT = Decimal("1E-18")', "Decimal('1E-18')  ->  Decimal('2E-18')"): (
         "an amount is rounded by the exponent of this alone"
     ),
     ("ledger/sums", "if start >= end:", "start >= end  ->  start > end"): (
         "a period of no length has no calls, asked for or not"
     ),
-    ("index/query", "while high - low > 1:", "1  ->  2"): (
+    ("ledger/sums", "while high - low > 1:", "1  ->  2"): (
         "the search ends a quarter too late, and that quarter is read call by call, which gives the same"
     ),
 }

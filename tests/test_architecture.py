@@ -1,11 +1,12 @@
 """The house keeps its own rules: who may import whom, who may touch the world, and who may print.
 
-`ROOMS` is the plan. A room is a module, or a folder of them, directly below `openrouter_usage`; every one is in it.
+The plan itself is the table `FOLDERS` of tests/plan.py.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,84 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import ROOT, STATS, Stats
+from tests.plan import FOLDERS, HOUSE, arrows, circles, floors, folder_of, imported, is_pure, modules, ours, twins
+from tests.running import STATS, Stats
 from tests.sandbox import INFERENCE_KEY, MANAGEMENT_KEY
 
-HOUSE = ROOT / "scripts" / "openrouter_usage"
 DOORSTEPS = ("stats", "cost_tracker")
-
-# The layers from the bottom up. A room may import rooms of the layers named here, and the rooms named beside it.
-LAYERS = {
-    "foundation": ("foundation",),
-    "thinking": ("foundation", "thinking"),
-    "door": ("foundation",),
-    "face": ("foundation", "thinking", "face"),
-    "public": ("foundation", "thinking", "door", "public"),
-    "cli": ("foundation", "thinking", "door", "face", "public", "cli"),
-}
-ROOMS: dict[str, tuple[str, set[str]]] = {
-    # no I/O, no clock
-    "errors": ("foundation", set()),
-    "money": ("foundation", set()),
-    "period": ("foundation", set()),
-    "stretch": ("foundation", set()),
-    "usage": ("foundation", set()),
-    "text": ("foundation", set()),
-    "redaction": ("foundation", set()),
-    "exactjson": ("foundation", set()),
-    "version": ("foundation", set()),
-    "answers": ("foundation", set()),
-    "entry": ("foundation", set()),
-    "lines": ("foundation", set()),
-    "merging": ("foundation", set()),
-    "model_names": ("foundation", set()),
-    # the only ones that touch the world; client and ledger never meet
-    "files": ("door", set()),
-    "together": ("door", set()),
-    "skill": ("door", set()),
-    "credentials": ("door", {"files", "skill"}),
-    "settings": ("door", {"credentials", "skill"}),
-    "client": ("door", {"client", "credentials", "settings"}),
-    "snapshot": ("door", {"files", "settings"}),
-    "index": ("door", {"index", "files"}),
-    "ledger": ("door", {"ledger", "index", "files"}),
-    "belongings": ("door", {"skill", "settings", "files", "ledger"}),
-    "preferences": ("door", {"files", "settings", "budget"}),
-    "prices": ("door", {"files", "pricing", "settings"}),
-    "routing": ("door", {"preferences"}),
-    "audit": ("door", {"files"}),
-    "archive_file": ("door", {"files", "ledger", "index", "archive"}),
-    # pure
-    "summary": ("thinking", set()),
-    "report": ("thinking", set()),
-    "timeline": ("thinking", set()),
-    "asked": ("thinking", set()),
-    "pricing": ("thinking", set()),
-    "budget": ("thinking", set()),
-    "reconcile": ("thinking", set()),
-    "exchange": ("thinking", set()),
-    "alerts": ("thinking", set()),
-    "diagnosis": ("thinking", set()),
-    "archive": ("thinking", set()),
-    # what others may call
-    "collect": ("public", set()),
-    "bill": ("public", set()),
-    "account_days": ("public", set()),
-    "spenders": ("public", set()),
-    "reconciling": ("public", set()),
-    "latest": ("public", set()),
-    "attribution": ("public", set()),
-    "tracker": ("public", {"render"}),
-    "alerting": ("public", set()),
-    "keyring": ("public", set()),
-    "checkup": ("public", set()),
-    "sync": ("public", set()),
-    # strings
-    "render": ("face", set()),
-    # arguments in, text out
-    "cli": ("cli", set()),
-}
-PURE = ("foundation", "thinking", "face")
 IO_MODULES = {
     "os", "sys", "socket", "ssl", "select", "subprocess", "shutil", "tempfile", "pathlib", "glob", "sqlite3",
     "requests", "urllib3",
@@ -99,61 +27,31 @@ IO_MODULES = {
     "secrets", "logging", "fcntl", "signal", "platform", "getpass", "webbrowser",
 }  # fmt: skip
 PRINTERS = {"tracker.cost_tracker"}  # print_summary() is asked for by name
-
-
-def modules() -> Iterator[tuple[str, str]]:
-    """Name and source of every module of the house."""
-    for path in sorted(HOUSE.rglob("*.py")):
-        name = ".".join(path.relative_to(HOUSE).with_suffix("").parts)
-        yield name, path.read_text(encoding="utf-8")
-
-
 SOURCES = dict(modules())
-
-
-def room_of(name: str) -> str:
-    """The room that a module belongs to."""
-    return name.partition(".")[0]
-
-
-def imported(tree: ast.AST) -> Iterator[tuple[str, int]]:
-    """Every module that is imported, wherever it is done, in absolute words; relative ones begin with a dot."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, node.lineno) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield "." * node.level + (node.module or ""), node.lineno
-
-
-def ours(module: str) -> str | None:
-    """The name within the house, "" for the house itself, None for what is not ours."""
-    return module.removeprefix("openrouter_usage").removeprefix(".") if is_ours(module) else None
-
-
-def is_ours(module: str) -> bool:
-    return module == "openrouter_usage" or module.startswith("openrouter_usage.")
+ROOMS = {name: source for name, source in SOURCES.items() if name.rpartition(".")[2] != "__init__"}
 
 
 # -- the rules: each gives what is wrong with one module -------------------------------------------------------------
 
 
 def stands_in_the_plan(name: str, source: str) -> Iterator[str]:
-    """A module that is not in the table has no place."""
-    if name != "__init__" and room_of(name) not in ROOMS:
-        yield f"{name} is not in the plan"
+    """A module stands in a folder of the plan."""
+    if folder_of(name) not in FOLDERS:
+        yield f"{name} is in no folder of the plan"
 
 
 def imports_only_what_is_below(name: str, source: str) -> Iterator[str]:
-    """Imports go to the layers below, and to the rooms that the plan names."""
-    if room_of(name) not in ROOMS:
+    """Imports, also for types alone, go to the module's own folder and to those that the plan names."""
+    allowed = FOLDERS.get(folder_of(name))
+    if allowed is None:
         return
-    layer, extra = ROOMS[room_of(name)]
     for module, line in imported(ast.parse(source)):
-        target = room_of(ours(module) or "")
-        if target and target != room_of(name) and target not in extra:
-            known = ROOMS.get(target, ("nowhere", set()))[0]
-            if known not in LAYERS[layer]:
-                yield f"{name}:{line} imports {module}, which is {known} and not below a {layer}"
+        target = ours(module)
+        # `from openrouter_usage.money import ZERO` is seen as the module and as what is taken from it.
+        if target and target in SOURCES and folder_of(target) not in {*allowed, folder_of(name)}:
+            yield f"{name}:{line} imports {module}, which is not below {folder_of(name)}"
+        elif target and "." not in target and target not in SOURCES and target not in FOLDERS:
+            yield f"{name}:{line} imports {module}, which is nowhere"
 
 
 def imports_are_absolute(name: str, source: str) -> Iterator[str]:
@@ -167,7 +65,7 @@ def imports_are_absolute(name: str, source: str) -> Iterator[str]:
 
 def does_no_io(name: str, source: str) -> Iterator[str]:
     """Foundations, thinking and faces open nothing, ask nobody and own no clock."""
-    if ROOMS.get(room_of(name), ("", set()))[0] not in PURE:
+    if not is_pure(name):
         return
     tree = ast.parse(source)
     for module, line in imported(tree):
@@ -184,7 +82,7 @@ def does_no_io(name: str, source: str) -> Iterator[str]:
 
 def prints_nothing(name: str, source: str) -> Iterator[str]:
     """Only cli prints."""
-    if room_of(name) == "cli" or name in PRINTERS:
+    if name.partition(".")[0] == "cli" or name in PRINTERS:
         return
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "print":
@@ -243,45 +141,50 @@ def test_every_module_keeps_the_rule(rule: Callable[[str, str], Iterator[str]]) 
 
 DOC = '"""Words."""\n'
 BROKEN = [
-    (stands_in_the_plan, "utils", DOC),
-    (stands_in_the_plan, "helpers.strings", DOC),
+    (stands_in_the_plan, "utils.strings", DOC),
+    (stands_in_the_plan, "cli.verbs.more.thing", DOC),
     (imports_only_what_is_below, "money", DOC + "from openrouter_usage.home.settings import Settings\n"),
-    (imports_only_what_is_below, "answers.key", DOC + "import openrouter_usage.openrouter.transport\n"),
-    (imports_only_what_is_below, "summary.build", DOC + "from openrouter_usage.jobs.snapshot import load_snapshot\n"),
-    (imports_only_what_is_below, "summary.build", DOC + "from openrouter_usage.render.amounts import spent\n"),
-    (imports_only_what_is_below, "client.openrouter", DOC + "from openrouter_usage.ledger.file import append\n"),
+    (imports_only_what_is_below, "openrouter.answers.key", DOC + "import openrouter_usage.openrouter.transport\n"),
+    (imports_only_what_is_below, "figures.summary", DOC + "from openrouter_usage.jobs.snapshot import load_snapshot\n"),
+    (imports_only_what_is_below, "figures.summary", DOC + "from openrouter_usage.render.amounts import spent\n"),
+    (imports_only_what_is_below, "openrouter.endpoints", DOC + "from openrouter_usage.ledger.file import append\n"),
     (
         imports_only_what_is_below,
-        "client.openrouter",
+        "openrouter.endpoints",
         DOC + "def f():\n    from openrouter_usage.ledger.index import x\n",
     ),
     (imports_only_what_is_below, "ledger.file", DOC + "from openrouter_usage.openrouter.transport import Transport\n"),
-    (imports_only_what_is_below, "credentials", DOC + "from openrouter_usage.home.settings import Settings\n"),
-    (imports_only_what_is_below, "snapshot", DOC + "from openrouter_usage.openrouter.endpoints import OpenRouter\n"),
-    (imports_only_what_is_below, "collect", DOC + "from openrouter_usage.render.summary import render_summary\n"),
-    (imports_only_what_is_below, "latest", DOC + "from openrouter_usage.cli.program import write\n"),
-    (imports_only_what_is_below, "render.as_text", DOC + "from openrouter_usage.jobs.snapshot import latest\n"),
-    (imports_only_what_is_below, "render.as_text", DOC + "from openrouter_usage.unheard_of import x\n"),
+    (imports_only_what_is_below, "ledger.file", DOC + "from openrouter_usage.openrouter import transport\n"),
+    (
+        imports_only_what_is_below,
+        "ledger.file",
+        DOC + "if TYPE_CHECKING:\n    from openrouter_usage.figures.report import Report\n",
+    ),
+    (imports_only_what_is_below, "jobs.summary", DOC + "from openrouter_usage.render.summary import as_text\n"),
+    (imports_only_what_is_below, "tracker.session", DOC + "from openrouter_usage.render.amounts import spent\n"),
+    (imports_only_what_is_below, "jobs.snapshot", DOC + "from openrouter_usage.cli.program import write\n"),
+    (imports_only_what_is_below, "render.summary", DOC + "from openrouter_usage.jobs.snapshot import latest\n"),
+    (imports_only_what_is_below, "render.summary", DOC + "import openrouter_usage.unheard_of\n"),
     (imports_are_absolute, "money", DOC + "from . import errors\n"),
-    (imports_are_absolute, "render.as_text", DOC + "from .amounts import spent\n"),
-    (imports_are_absolute, "cli.run", DOC + "import stats\n"),
+    (imports_are_absolute, "render.summary", DOC + "from .amounts import spent\n"),
+    (imports_are_absolute, "cli.program", DOC + "import stats\n"),
     (imports_are_absolute, "tracker.session", DOC + "from cost_tracker import CostTracker\n"),
     (does_no_io, "money", DOC + "import os\n"),
-    (does_no_io, "summary.build", DOC + "from os import environ\n"),
-    (does_no_io, "report", DOC + "import sqlite3\n"),
-    (does_no_io, "pricing", DOC + "def f():\n    import requests\n"),
-    (does_no_io, "budget", DOC + "import http.client\n"),
-    (does_no_io, "render.as_csv", DOC + "x = open('/etc/passwd')\n"),
+    (does_no_io, "figures.summary", DOC + "from os import environ\n"),
+    (does_no_io, "figures.report", DOC + "import sqlite3\n"),
+    (does_no_io, "figures.pricing", DOC + "def f():\n    import requests\n"),
+    (does_no_io, "figures.limits", DOC + "import http.client\n"),
+    (does_no_io, "render.table", DOC + "x = open('/etc/passwd')\n"),
     (does_no_io, "period", DOC + "x = datetime.now(UTC)\n"),
     (does_no_io, "period", DOC + "x = date.today()\n"),
-    (prints_nothing, "render.as_text", DOC + "print('x')\n"),
-    (prints_nothing, "collect", DOC + "import sys\nsys.stderr.write('x')\n"),
+    (prints_nothing, "render.summary", DOC + "print('x')\n"),
+    (prints_nothing, "jobs.summary", DOC + "import sys\nsys.stderr.write('x')\n"),
     (prints_nothing, "tracker.session", DOC + "import sys\nsys.exit(1)\n"),
     (is_named_for_every_installer, "_private", DOC),
-    (is_named_for_every_installer, "client._core", DOC),
+    (is_named_for_every_installer, "openrouter._core", DOC),
     (is_named_for_every_installer, "__init__", DOC + "x = 1\n"),
-    (is_named_for_every_installer, "client.__init__", "from openrouter_usage.openrouter.transport import Transport\n"),
-    (is_named_for_every_installer, "client.__init__", ""),
+    (is_named_for_every_installer, "openrouter.__init__", "from openrouter_usage.openrouter.transport import Transport\n"),
+    (is_named_for_every_installer, "openrouter.__init__", ""),
     (tells_what_it_is, "money", "x = 1\n"),
     (tells_what_it_is, "money", DOC + "def public():\n    return 1\n"),
     (tells_what_it_is, "money", DOC + "class Public:\n    x = 1\n"),
@@ -301,11 +204,11 @@ def test_every_rule_is_seen_to_catch_something() -> None:
 @pytest.mark.parametrize(
     ("rule", "name", "source"),
     [
-        (imports_only_what_is_below, "settings", DOC + "from openrouter_usage.home.credentials import ApiKey\n"),
+        (imports_only_what_is_below, "home.settings", DOC + "from openrouter_usage.home.credentials import ApiKey\n"),
         (imports_only_what_is_below, "cli.summary", DOC + "from openrouter_usage.jobs.snapshot import latest\n"),
-        (does_no_io, "settings", DOC + "import os\n"),
-        (prints_nothing, "cli.output", DOC + "import sys\nsys.stdout.write('x')\n"),
-        (is_named_for_every_installer, "client.__init__", DOC),
+        (does_no_io, "home.settings", DOC + "import os\n"),
+        (prints_nothing, "cli.program", DOC + "import sys\nsys.stdout.write('x')\n"),
+        (is_named_for_every_installer, "openrouter.__init__", DOC),
         (tells_what_it_is, "money", DOC + "def _private():\n    return 1\n"),
     ],
 )
@@ -313,31 +216,28 @@ def test_what_is_allowed_is_not_caught(rule: Callable[[str, str], Iterator[str]]
     assert list(rule(name, source)) == []
 
 
-def test_imports_go_round_in_no_circle() -> None:
-    edges = {
-        name: {ours(module) or "" for module, _ in imported(without_types(ast.parse(source)))} & SOURCES.keys()
-        for name, source in SOURCES.items()
-    }
-    while leaves := {name for name, targets in edges.items() if not targets & edges.keys()}:
-        for name in leaves:
-            del edges[name]
-    assert edges == {}
+def test_the_plan_holds() -> None:
+    edges = arrows(ROOMS)
+    assert circles(edges) == set()
+    assert twins(ROOMS) == set()
+    assert len(ROOMS) <= 110 and sum(1 for name in ROOMS if "." not in name) <= 8 and floors(edges) <= 10
+    # A row of the plan that nobody uses is no rule.
+    assert {folder_of(name) for name in ROOMS} == FOLDERS.keys()
 
 
-def without_types(tree: ast.Module) -> ast.Module:
-    """A module without what only a type checker imports."""
-
-    class Cut(ast.NodeTransformer):
-        def visit_If(self, node: ast.If) -> ast.AST | None:
-            return None if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
-
-    return ast.fix_missing_locations(Cut().visit(tree))
+def test_a_circle_and_a_twin_are_seen() -> None:
+    there = {"jobs.a": "import openrouter_usage.jobs.b\n", "jobs.b": "def f():\n    from openrouter_usage.jobs import a\n"}
+    assert circles(arrows(there)) == {"jobs.a", "jobs.b"}
+    typed = {"jobs.a": "import openrouter_usage.jobs.b\n", "jobs.b": "if TYPE_CHECKING:\n    import openrouter_usage.jobs.a\n"}
+    assert circles(arrows(typed)) == {"jobs.a", "jobs.b"}
+    assert circles(arrows({"jobs.a": "import openrouter_usage.jobs.b\n", "jobs.b": ""})) == set()
+    assert twins({"jobs.a": "", "cli.a": "", "jobs.summary": "", "cli.summary": ""}) == {"a"}
 
 
 def test_the_rooms_that_only_think_read_no_file_through_a_path() -> None:
     calls = {"read_text", "read_bytes", "write_text", "write_bytes", "unlink", "mkdir"}
     for name, source in SOURCES.items():
-        if ROOMS.get(room_of(name), ("", set()))[0] in PURE:
+        if is_pure(name):
             used = {node.attr for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute)}
             assert used & calls == set(), name
 
@@ -347,6 +247,20 @@ def test_no_class_is_a_named_tuple_and_something_else_which_python_3_10_refuses(
         for node in ast.walk(ast.parse(source)):
             bases = [ast.unparse(base) for base in node.bases] if isinstance(node, ast.ClassDef) else []
             assert len(bases) == 1 or "NamedTuple" not in bases, f"{name}: {bases}"
+
+
+def test_the_page_about_the_plan_names_what_is_there() -> None:
+    page = (STATS.parent.parent / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    files = set(re.findall(r"`((?:[a-z_]+/)*[a-z_]+\.py)`", page))
+    assert len(files) > 20
+    root = STATS.parent.parent
+    known = {path.name for path in (HOUSE / "openrouter" / "answers").glob("*.py")}
+    known |= {path.name for path in (HOUSE / "ledger").glob("*.py")} | {path.name for path in (HOUSE / "render").glob("*.py")}
+    missing = {name for name in files if not (HOUSE / name).exists() and not (root / name).exists() and name not in known}
+    assert missing == set()
+    rows = re.findall(r"^\| `([a-z/]+)/`", page, re.MULTILINE)
+    named = {name.replace("/", ".") for name in rows} | {"cli.verbs"}
+    assert named == FOLDERS.keys() - {"(root)"}
 
 
 def test_the_programs_are_only_doors() -> None:
@@ -397,8 +311,9 @@ def test_importing_the_summary_loads_nothing_slow() -> None:
     loaded = loaded_by(f"import sys; sys.path.insert(0, {str(STATS.parent)!r}); import openrouter_usage.cli.summary")
     assert "openrouter_usage.cli.summary" in loaded
     assert loaded.keys() & SLOW == set()
-    rooms = {room_of(ours(name) or "") for name in loaded if is_ours(name)} - {""}
-    assert rooms & {"client", "snapshot", "ledger", "index", "tracker", "render", "attribution"} == set()
+    folders = {folder_of(ours(name) or "") for name in loaded.keys() & {f"openrouter_usage.{name}" for name in ROOMS}}
+    assert folders & {"openrouter", "ledger", "tracker", "render"} == set()
+    assert not loaded.keys() & {"openrouter_usage.jobs.breakdown", "openrouter_usage.jobs.price_list"}
 
 
 RUN = (
@@ -433,5 +348,6 @@ def test_a_cold_run_loads_requests_and_what_it_needs(mgmt: str | None, stats: St
         "concurrent",
     }
     assert loaded.keys() & unwanted == set()
-    rooms = {room_of(ours(name) or "") for name in loaded if is_ours(name)}
-    assert rooms & {"tracker", "budget", "pricing", "report", "reconcile"} == set()
+    rooms = {ours(name) for name in loaded if ours(name)}
+    assert not any(folder_of(name or "") in ("tracker", "ledger") for name in rooms)
+    assert rooms & {"figures.limits", "figures.pricing", "figures.report", "figures.reconcile"} == set()

@@ -25,8 +25,8 @@ from openrouter_usage.cli.cost_tracker import verb_parser
 from openrouter_usage.cli.verbs.stats import make_report
 from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.period import find_zone
-from openrouter_usage.render import report as report_table
-from openrouter_usage.render.report import render
+from openrouter_usage.render import report as faces
+from openrouter_usage.render.report import as_text as render
 from openrouter_usage.render.table import escaped
 from tests import booking, oracle
 from tests.booking import NOON, UTC, Booked, Tracker, TrackerAt, call, hold, moment, release
@@ -322,7 +322,7 @@ def test_every_face_and_grouping_adds_up_to_the_calls(
         options = options_of(*span, "--tz", zone, "--by", by, "--trend", "--top", str(top))
         report = make_report(ledger, options, NOON)
         ledger.close()
-    data = exact_json(report_table.as_json(report, NOON))["data"]
+    data = exact_json(faces.as_json(report, NOON))["data"]
     start, end = moment(data["start"] or "2000-01-01T00:00:00Z"), moment(data["end"] or "2199-01-01T00:00:00Z")
     within = [values for values in booking.calls_in(b"".join(lines)) if start <= moment(values["ts"]) < end]
     expected, tz = booking.summed(within), find_zone(zone)
@@ -349,9 +349,9 @@ def same_in_the_tables(report: Any, data: dict[str, Any]) -> None:
     figures += [data["earlier"]] if data["earlier"]["days"] else []
     figures += [*data["trend"], data["total"], *([data["utc"]] if data["utc"] else [])]
     cells = [{name: oracle.plain(row[name]) for name in booking.COUNTS} for row in figures]
-    rows = oracle.read_csv(report_table.as_csv_text(report, NOON))
+    rows = oracle.read_csv(faces.as_csv(report, NOON))
     assert [{name: row[name] for name in booking.COUNTS} for row in rows] == cells
-    marked = oracle.read_markdown(report_table.as_markdown_text(report, NOON))
+    marked = oracle.read_markdown(faces.as_markdown(report, NOON))
     assert [{name: row[name] for name in booking.COUNTS} for row in marked] == cells
     assert [row["kind"] for row in marked] == [row["kind"] for row in rows]
 

@@ -32,7 +32,7 @@ from tests.write_docs import END, PRINTS_THE_SAME, begin, printed_help, wanted, 
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = ("stats.py", "cost_tracker.py")
-NAMED = ("README.md", "SKILL.md", "AGENTS.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
+NAMED = ("README.md", "SKILL.md", "AGENTS.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
 TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in NAMED} | {
     f"references/{path.name}": path.read_text(encoding="utf-8") for path in (ROOT / "references").glob("*.md")
 }

@@ -14,7 +14,7 @@ from openrouter_usage.entry import NOTHING, Usage
 from openrouter_usage.figures.report import DEFAULT_TOP, Report, cut, every_day, period_of_day, ranked
 from openrouter_usage.figures.summary import Share
 from openrouter_usage.period import Period, days
-from openrouter_usage.render.report import render
+from openrouter_usage.render.report import as_text as render
 from openrouter_usage.text import columns
 from openrouter_usage.tracker.cost_tracker import render_cost_summary
 

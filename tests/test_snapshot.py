@@ -412,7 +412,7 @@ def test_a_warm_run_asks_nobody_and_loads_nothing_to_ask_with(
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=True)
     loaded = set(done.stderr.split())
     assert "1.23" in done.stdout
-    assert {"openrouter_usage.jobs.snapshot", "openrouter_usage.jobs.snapshot"} <= loaded
+    assert {"openrouter_usage.jobs.snapshot"} <= loaded
     slow = {
         "requests",
         "urllib3",

@@ -14,8 +14,7 @@ from openrouter_usage.entry import NOTHING, Usage
 from openrouter_usage.figures.archive import ACTIVITY, ANALYTICS, ArchivedDay, gathered, write_day
 from openrouter_usage.figures.report import Report
 from openrouter_usage.openrouter.answers.account import ActivityRow
-from openrouter_usage.render import report as report_table
-from openrouter_usage.render import report as report_text
+from openrouter_usage.render import report as faces
 from openrouter_usage.render.table import escaped
 from tests.booking import NOON, NOWHERE, Booked, Tracker, TrackerAt
 from tests.oracle import read_csv
@@ -246,8 +245,8 @@ def test_an_account_that_is_no_name_is_not_shown_and_its_days_are_not_summed(tra
 def test_where_a_report_comes_from_is_shown_as_text(name: str) -> None:
     report = Report("all", None, timezone.utc, "model", NOTHING, (), account=name, source="a.jsonl")
     now = datetime(2026, 11, 22, tzinfo=timezone.utc)
-    harmless(report_text.render(report, 80))
-    markdown = report_table.as_markdown_text(report, now)
+    harmless(faces.as_text(report, 80))
+    markdown = faces.as_markdown(report, now)
     harmless(markdown)
     assert "[x](y)" not in markdown and "_b*" not in markdown
 

@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, timezone
+from importlib import import_module
 from typing import Any, NoReturn, TextIO
 
 from openrouter_usage.errors import InvalidValue, OpenRouterUsageError, SettingsError
@@ -174,17 +175,19 @@ def _distance(word: str, name: str) -> int:
 
 def places_of(option: str, *, but: str, value: str | None = None) -> list[str]:
     """Name the commands that take an option, or this value of it, `but` not the one it was given to."""
-    from openrouter_usage.cli import cost_tracker, summary
-
-    parsers = [summary.parser(), *map(cost_tracker.verb_parser, cost_tracker.VERBS)]
+    summary, tracker = _program("summary"), _program("cost_tracker")
+    parsers = [summary.parser(), *map(tracker.verb_parser, tracker.VERBS)]
     return [parser.prog for parser in parsers if parser.prog != but and parser.takes(option, value)]
 
 
 def is_command(word: str) -> bool:
     """Check whether a word is a command of cost_tracker.py."""
-    from openrouter_usage.cli import cost_tracker
+    return word in _program("cost_tracker").VERBS
 
-    return word in cost_tracker.VERBS
+
+def _program(name: str) -> Any:
+    # By its name, as verbs are: the programs stand above this module.
+    return import_module(f"openrouter_usage.cli.{name}")
 
 
 def said_of_places(option: str, places: list[str]) -> str:

@@ -31,6 +31,14 @@ if TYPE_CHECKING:
 
 PROGRAM = "stats.py"
 LINE_MAX_AGE_S = 60
+# The module of each face is loaded alone.
+_FACES = {
+    "text": "render.summary",
+    "line": "render.summary",
+    "json": "render.envelope",
+    "csv": "render.table",
+    "markdown": "render.table",
+}
 _EXAMPLES = """examples:
   python3 scripts/stats.py                  today, week, month, balance, spend by model
   python3 scripts/stats.py --month          this month by model, today included
@@ -200,7 +208,7 @@ def _looking_ahead(options: Namespace, parts: Parts, summary: Summary) -> Summar
 
 def _load(face: str) -> None:
     """Import what the answers will be needed for, while they are on their way."""
-    for module in ("answers.key", "answers.account", "summary.build", "snapshot", f"render.as_{face}"):
+    for module in ("openrouter.answers.account", "figures.summary", "jobs.snapshot", _FACES[face]):
         import_module(f"openrouter_usage.{module}")
 
 
@@ -220,5 +228,5 @@ def _rendered(face: str, summary: Summary, now: datetime, error: OpenRouterUsage
         from openrouter_usage.render.envelope import summary_as_json
 
         return summary_as_json(summary, now, error=error)
-    text: str = import_module(f"openrouter_usage.render.as_{face}").render_summary(summary, now)
+    text: str = getattr(import_module(f"openrouter_usage.{_FACES[face]}"), f"as_{face}")(summary, now)
     return text

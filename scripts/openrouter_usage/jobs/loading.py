@@ -35,7 +35,6 @@ _CLIENT = (
     "openrouter_usage.openrouter.refusals",
     "openrouter_usage.jobs.price_list",
     "openrouter_usage.tracker.lookup",
-    "openrouter_usage.tracker.lookup",
     "openrouter_usage.tracker.observe",
     "openrouter_usage.tracker.chat",
     "openrouter_usage.tracker.booking",

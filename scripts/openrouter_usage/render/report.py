@@ -107,12 +107,12 @@ def _row(kind: str, name: str, period: Period | None, usage: Usage) -> tuple[str
     return (kind, name, *ends, *counts, *money, str(usage.unknown), str(usage.estimated))
 
 
-def as_csv_text(report: Report, now: datetime) -> str:
+def as_csv(report: Report, now: datetime) -> str:
     """Write the report as CSV with a head line."""
     return table.csv_table(COLUMNS, as_csv_rows(report))
 
 
-def as_markdown_text(report: Report, now: datetime) -> str:
+def as_markdown(report: Report, now: datetime) -> str:
     """Write the report as a Markdown table with its source below."""
     head = [f"## OpenRouter cost statistics ({table.escaped(report.title)})", ""]
     notes = [f"- {table.escaped(note)}" for note in report.notes]
@@ -127,7 +127,7 @@ _HEADINGS = {"model": "By Model", "day": "By Day", "session": "By Session", "pro
 _MOST_BAR = 40
 
 
-def render(report: Report, width: int) -> str:
+def as_text(report: Report, width: int) -> str:
     """Write the report for a terminal of `width` columns; amounts in USD."""
     title = f"OpenRouter Cost Statistics ({report.title})"
     lines = [title, _rule(title), *_totals(report.total), *_beside(report)]

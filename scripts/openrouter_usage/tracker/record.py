@@ -45,7 +45,6 @@ _shared: dict[tuple[int, Path], Ledger] = {}
 _said: set[str] = set()
 _LOCKING = (
     "openrouter_usage.ledger",
-    "openrouter_usage.index",
     "openrouter_usage.tracker.session",
     "openrouter_usage.home.settings",  # while they are imported, for the first call of all
 )

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from openrouter_usage.errors import BadAnswer, SettingsError
+from openrouter_usage.files import SKILL_FOLDER
 from openrouter_usage.home.settings import load_preference
 from openrouter_usage.money import Json, loads
 from openrouter_usage.openrouter.answers.fields import Fields
 from openrouter_usage.text import safe
 
-TABLE = Path(__file__).resolve().parent.parent.parent / "references" / "routing.json"
+TABLE = SKILL_FOLDER / "references" / "routing.json"
 TASKS = ("classification", "summarization", "code_generation", "simple_qa")
 
 

@@ -176,11 +176,9 @@ def health_notes(health: Health) -> tuple[str, ...]:
 
 def _rendered(face: str, report: Report, now: datetime) -> str:
     """Write the report in one face; only that face's module is loaded."""
+    from openrouter_usage.render import report as faces
+
     if face == "text":
-        from openrouter_usage.render.report import render
-
-        return render(report, terminal_width())
-    from openrouter_usage.render import report
-
-    faces = {"json": report.as_json, "csv": report.as_csv_text, "markdown": report.as_markdown_text}
-    return faces[face](report, now)
+        return faces.as_text(report, terminal_width())
+    written = {"json": faces.as_json, "csv": faces.as_csv, "markdown": faces.as_markdown}
+    return written[face](report, now)
