@@ -7,11 +7,12 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from json import dumps
 
 from openrouter_usage.entry import Entry, Hold, read_line
 from openrouter_usage.ledger.merge import merged
-from openrouter_usage.ledger.scan import BY_NAME, COLUMNS, DAY_SLOTS, MOST_CALLS, Block, columns, mark_of, read_block
-from openrouter_usage.ledger.schema import Damaged, marks, portions
+from openrouter_usage.ledger.scan import BY_NAME, DAY_SLOTS, MOST_CALLS, Block, columns, mark_of, read_block
+from openrouter_usage.ledger.schema import Damaged
 
 EntryAt = Callable[[int], Entry | None]
 SPAN_DAYS = 32
@@ -19,21 +20,53 @@ SPAN_DAYS = 32
 GROUPS = {"": 0} | {name: number for number, name in enumerate(BY_NAME, 1)}
 _MANY = 10_000
 _LARGE = 100_000
-_MARKS = ", ".join("?" * (1 + len(COLUMNS)))
 # The mark of a row is the sum of its figures and its key: bytes that were changed from outside show in it.
-_ADDED = ", ".join(f"{name} = {name} + excluded.{name}" for name in COLUMNS)
-_ADDED += f", mark = mark + {' + '.join(f'excluded.{name}' for name in COLUMNS)}"
-_ADD = (
-    f"INSERT INTO sums VALUES (?, ?, ?, {_MARKS})"  # noqa: S608  # own names
-    f" ON CONFLICT (slot, grouping, name) DO UPDATE SET {_ADDED}"
-)
-_ADD_QUARTER = (
-    f"INSERT INTO quarters VALUES (?, ?, ?, {_MARKS}) ON CONFLICT (slot) DO UPDATE SET {_ADDED},"  # noqa: S608  # own names
-    " first_offset = min(first_offset, excluded.first_offset), last_offset = max(last_offset, excluded.last_offset)"
-)
+_ADD = """
+INSERT INTO sums VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (slot, grouping, name) DO UPDATE SET
+    requests = requests + excluded.requests, unknown = unknown + excluded.unknown,
+    estimated = estimated + excluded.estimated, prompt_tokens = prompt_tokens + excluded.prompt_tokens,
+    completion_tokens = completion_tokens + excluded.completion_tokens,
+    reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens,
+    cached_tokens = cached_tokens + excluded.cached_tokens,
+    cache_write_tokens = cache_write_tokens + excluded.cache_write_tokens,
+    cost_high = cost_high + excluded.cost_high, cost_mid = cost_mid + excluded.cost_mid,
+    cost_low = cost_low + excluded.cost_low, byok_high = byok_high + excluded.byok_high,
+    byok_mid = byok_mid + excluded.byok_mid, byok_low = byok_low + excluded.byok_low,
+    mark = mark + excluded.requests + excluded.unknown + excluded.estimated + excluded.prompt_tokens
+        + excluded.completion_tokens + excluded.reasoning_tokens + excluded.cached_tokens
+        + excluded.cache_write_tokens + excluded.cost_high + excluded.cost_mid + excluded.cost_low
+        + excluded.byok_high + excluded.byok_mid + excluded.byok_low
+"""
+_ADD_QUARTER = """
+INSERT INTO quarters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (slot) DO UPDATE SET
+    requests = requests + excluded.requests, unknown = unknown + excluded.unknown,
+    estimated = estimated + excluded.estimated, prompt_tokens = prompt_tokens + excluded.prompt_tokens,
+    completion_tokens = completion_tokens + excluded.completion_tokens,
+    reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens,
+    cached_tokens = cached_tokens + excluded.cached_tokens,
+    cache_write_tokens = cache_write_tokens + excluded.cache_write_tokens,
+    cost_high = cost_high + excluded.cost_high, cost_mid = cost_mid + excluded.cost_mid,
+    cost_low = cost_low + excluded.cost_low, byok_high = byok_high + excluded.byok_high,
+    byok_mid = byok_mid + excluded.byok_mid, byok_low = byok_low + excluded.byok_low,
+    mark = mark + excluded.requests + excluded.unknown + excluded.estimated + excluded.prompt_tokens
+        + excluded.completion_tokens + excluded.reasoning_tokens + excluded.cached_tokens
+        + excluded.cache_write_tokens + excluded.cost_high + excluded.cost_mid + excluded.cost_low
+        + excluded.byok_high + excluded.byok_mid + excluded.byok_low,
+    first_offset = min(first_offset, excluded.first_offset), last_offset = max(last_offset, excluded.last_offset)
+"""
 # With so many bytes of new lines the small table of ids has been filled often enough.
 _FRESH_BYTES = 4 * 1024 * 1024
-_ID_TABLES = ("ids", "fresh_ids")
+_ADD_ID = "INSERT OR IGNORE INTO ids VALUES (?, ?)"
+_ADD_FRESH_ID = "INSERT OR IGNORE INTO fresh_ids VALUES (?, ?)"
+# The newest ids stand in one table, all others in the other.
+_IDS_KNOWN = (
+    "SELECT mark FROM ids WHERE mark IN (SELECT value FROM json_each(?))",
+    "SELECT mark FROM fresh_ids WHERE mark IN (SELECT value FROM json_each(?))",
+)
+_FORGET_ID = ("DELETE FROM ids WHERE mark = ? AND start = ?", "DELETE FROM fresh_ids WHERE mark = ? AND start = ?")
+_STARTS_OF_ID = ("SELECT start FROM ids WHERE mark = ?", "SELECT start FROM fresh_ids WHERE mark = ?")
 _UNSETTLED = "INSERT OR REPLACE INTO unsettled VALUES (?, ?, ?)"
 Row = tuple[object, ...]
 
@@ -56,10 +89,8 @@ class Ingest:
         if block.ids:
             self._count += len(block.ids)
             # A few among a million would each touch a page of their own, so the newest stand in a small table first.
-            table = "ids" if self._count > _MANY else "fresh_ids"
-            insert = f"INSERT OR IGNORE INTO {table} VALUES (?, ?)"  # noqa: S608  # own names
             # Sorted, because random insertions would touch another page of the tree each time.
-            self._connection.executemany(insert, sorted(block.ids))
+            self._connection.executemany(_ADD_ID if self._count > _MANY else _ADD_FRESH_ID, sorted(block.ids))
             if self._count <= _MANY:
                 self._new += [mark for mark, _ in block.ids]
             block.ids.clear()
@@ -121,10 +152,9 @@ class Ingest:
             self._put_together()
             return [mark for (mark,) in run("SELECT mark FROM ids GROUP BY mark HAVING count(*) > 1").fetchall()]
         met: Counter[int] = Counter()
-        for some in portions(sorted(set(self._new))):
-            for table in _ID_TABLES:
-                known = f"SELECT mark FROM {table} WHERE mark IN ({marks(some)})"  # noqa: S608  # own names, question marks
-                met.update(mark for (mark,) in run(known, some))
+        new = dumps(sorted(set(self._new)))
+        for known in _IDS_KNOWN:
+            met.update(mark for (mark,) in run(known, (new,)))
         return [mark for mark, times in met.items() if times > 1]
 
     def _merge_mark(self, mark: int, entry_at: EntryAt, surplus: Block, instead: Block) -> None:
@@ -148,8 +178,7 @@ class Ingest:
             surplus.count(merged(counted), start)
             lines += counted
             if start != first:
-                for table in _ID_TABLES:
-                    forget = f"DELETE FROM {table} WHERE mark = ? AND start = ?"  # noqa: S608  # own names
+                for forget in _FORGET_ID:
                     self._connection.execute(forget, (mark, start))
                 moved = [start, *merged_into(self._connection, start)]
                 rows = [(at, first, merged_mark(at, first)) for at in moved]
@@ -246,7 +275,6 @@ def known_entry(connection: sqlite3.Connection, identity: str, entry_at: EntryAt
 def _starts(connection: sqlite3.Connection, mark: int) -> list[int]:
     """Give where the lines begin whose ids have a mark."""
     found: list[int] = []
-    for table in _ID_TABLES:
-        where = f"SELECT start FROM {table} WHERE mark = ?"  # noqa: S608  # own names
-        found += [start for (start,) in connection.execute(where, (mark,))]
+    for starts in _STARTS_OF_ID:
+        found += [start for (start,) in connection.execute(starts, (mark,))]
     return found

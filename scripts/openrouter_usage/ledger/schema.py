@@ -5,22 +5,30 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 from openrouter_usage.files import distrust
-from openrouter_usage.ledger.scan import COLUMNS
 
 # Raised whenever the meaning of a table changes: an index of another version is made anew.
 VERSION = 4
 _OURS = 0x4F52_5549  # "ORUI": tells an index from any other database
-_SUMS = "mark INTEGER NOT NULL, " + ", ".join(f"{name} INTEGER NOT NULL" for name in COLUMNS)
-_TABLES = f"""
+# The figures of `sums` and `quarters` are the columns of `COLUMNS`, in its order.
+_TABLES = """
 CREATE TABLE position (id INTEGER PRIMARY KEY, mark INTEGER, offset INTEGER, size INTEGER, device INTEGER,
     inode INTEGER, mtime_ns INTEGER, head INTEGER, tail INTEGER, whole INTEGER);
-CREATE TABLE sums (slot INTEGER, grouping INTEGER, name TEXT, {_SUMS},
+CREATE TABLE sums (slot INTEGER, grouping INTEGER, name TEXT, mark INTEGER NOT NULL,
+    requests INTEGER NOT NULL, unknown INTEGER NOT NULL, estimated INTEGER NOT NULL,
+    prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL,
+    cached_tokens INTEGER NOT NULL, cache_write_tokens INTEGER NOT NULL, cost_high INTEGER NOT NULL,
+    cost_mid INTEGER NOT NULL, cost_low INTEGER NOT NULL, byok_high INTEGER NOT NULL,
+    byok_mid INTEGER NOT NULL, byok_low INTEGER NOT NULL,
     PRIMARY KEY (slot, grouping, name)) WITHOUT ROWID;
-CREATE TABLE quarters (slot INTEGER PRIMARY KEY, first_offset INTEGER, last_offset INTEGER, {_SUMS});
+CREATE TABLE quarters (slot INTEGER PRIMARY KEY, first_offset INTEGER, last_offset INTEGER, mark INTEGER NOT NULL,
+    requests INTEGER NOT NULL, unknown INTEGER NOT NULL, estimated INTEGER NOT NULL,
+    prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL,
+    cached_tokens INTEGER NOT NULL, cache_write_tokens INTEGER NOT NULL, cost_high INTEGER NOT NULL,
+    cost_mid INTEGER NOT NULL, cost_low INTEGER NOT NULL, byok_high INTEGER NOT NULL,
+    byok_mid INTEGER NOT NULL, byok_low INTEGER NOT NULL);
 CREATE TABLE ids (mark INTEGER, start INTEGER, PRIMARY KEY (mark, start)) WITHOUT ROWID;
 CREATE TABLE fresh_ids (mark INTEGER, start INTEGER, PRIMARY KEY (mark, start)) WITHOUT ROWID;
 CREATE TABLE merged (start INTEGER PRIMARY KEY, first INTEGER NOT NULL, mark INTEGER NOT NULL);
@@ -31,9 +39,10 @@ CREATE TABLE holds (id TEXT PRIMARY KEY, mark INTEGER NOT NULL, ts TEXT NOT NULL
     max_cost TEXT NOT NULL, generation TEXT NOT NULL, session TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE unread (start INTEGER PRIMARY KEY, why TEXT NOT NULL, is_damaged INTEGER NOT NULL);
 """
-_MOST_VALUES = 500
-_NAMES = ("position", "sums", "quarters", "ids", "fresh_ids", "merged", "unsettled", "holds", "unread")
-
+_CLEAR = """
+DELETE FROM position; DELETE FROM sums; DELETE FROM quarters; DELETE FROM ids; DELETE FROM fresh_ids;
+DELETE FROM merged; DELETE FROM unsettled; DELETE FROM holds; DELETE FROM unread
+"""
 
 # A damaged file can make even the message of an error one that cannot be read.
 SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
@@ -142,19 +151,8 @@ def make_tables(connection: sqlite3.Connection) -> None:
 
 def clear_tables(connection: sqlite3.Connection) -> None:
     """Forget everything, within the running transaction, so that the ledger is read from its beginning."""
-    for table in _NAMES:
-        connection.execute(f"DELETE FROM {table}")  # noqa: S608  # a name from above
-
-
-def portions(values: list[int]) -> Iterator[list[int]]:
-    """Cut values into as many as SQLite of any age takes in one question."""
-    for begin in range(0, len(values), _MOST_VALUES):
-        yield values[begin : begin + _MOST_VALUES]
-
-
-def marks(values: list[int]) -> str:
-    """Write the question marks that stand for values in SQL."""
-    return ", ".join("?" * len(values))
+    for statement in _CLEAR.split(";"):
+        connection.execute(statement)
 
 
 def delete_index(path: Path) -> None:

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
+from json import dumps
 
 from openrouter_usage.entry import NOTHING, Entry, Hold, Usage, read_line
 from openrouter_usage.errors import InvalidValue
@@ -20,7 +21,6 @@ from openrouter_usage.ledger.ingest import (
     whole_entry,
 )
 from openrouter_usage.ledger.scan import (
-    COLUMNS,
     DAY_SLOTS,
     QUARTER_S,
     Block,
@@ -30,15 +30,34 @@ from openrouter_usage.ledger.scan import (
     quarter_of,
     read_block,
 )
-from openrouter_usage.ledger.schema import Damaged, marks, portions
+from openrouter_usage.ledger.schema import Damaged
 from openrouter_usage.money import usd
 from openrouter_usage.period import UTC, Period, parse_moment
 
 # -- Asks the index for sums: by name or by day, over whole days of UTC or of any time zone.
 
-_FIGURES = ", ".join(COLUMNS)
-# The first three prove the rest: see `_usage`.
-_SUMMED = "count(*), sum(slot), sum(mark), " + ", ".join(f"sum({name})" for name in COLUMNS)
+# The first three sums prove the rest: see `_usage`. The columns are those of `COLUMNS`, in its order.
+_BY_NAME = """
+SELECT name, count(*), sum(slot), sum(mark),
+    sum(requests), sum(unknown), sum(estimated), sum(prompt_tokens), sum(completion_tokens),
+    sum(reasoning_tokens), sum(cached_tokens), sum(cache_write_tokens), sum(cost_high), sum(cost_mid),
+    sum(cost_low), sum(byok_high), sum(byok_mid), sum(byok_low)
+FROM sums WHERE slot IN (SELECT value FROM json_each(?)) AND grouping = ? GROUP BY name
+"""
+_BY_SHIFTED_DAY = """
+SELECT (slot + ?) / ? AS day, count(*), sum(slot), sum(mark),
+    sum(requests), sum(unknown), sum(estimated), sum(prompt_tokens), sum(completion_tokens),
+    sum(reasoning_tokens), sum(cached_tokens), sum(cache_write_tokens), sum(cost_high), sum(cost_mid),
+    sum(cost_low), sum(byok_high), sum(byok_mid), sum(byok_low)
+FROM quarters WHERE slot >= ? AND slot < ? GROUP BY day
+"""
+_BY_UTC_DAY = """
+SELECT slot, 1, slot, mark, requests, unknown, estimated, prompt_tokens, completion_tokens, reasoning_tokens,
+    cached_tokens, cache_write_tokens, cost_high, cost_mid, cost_low, byok_high, byok_mid, byok_low
+FROM sums WHERE slot IN (SELECT value FROM json_each(?)) AND grouping = 0 AND name = ''
+"""
+_UNSETTLED = "SELECT * FROM unsettled ORDER BY start"
+_DOUBTFUL = "SELECT * FROM unsettled WHERE is_doubtful ORDER BY start"
 _FIRST_DAY = date(1970, 1, 1)
 
 
@@ -55,15 +74,8 @@ def _usage(values: tuple[int, ...], name: str = "") -> Usage:
 
 def sums_by_name(connection: sqlite3.Connection, grouping: str, first_day: int, end_day: int) -> dict[str, Usage]:
     """Sum whole UTC days, numbered since 1970, by model, provider, session or tag; "" for all calls."""
-    totals: dict[str, Usage] = {}
-    for slots in portions(list(_slots(first_day, end_day))):
-        rows = connection.execute(
-            f"SELECT name, {_SUMMED} FROM sums WHERE slot IN ({marks(slots)})"  # noqa: S608  # own names
-            " AND grouping = ? GROUP BY name",
-            (*slots, GROUPS[grouping]),
-        )
-        for name, *values in rows:
-            totals[name] = totals.get(name, NOTHING) + _usage(tuple(values), name)
+    rows = connection.execute(_BY_NAME, (dumps(list(_slots(first_day, end_day))), GROUPS[grouping]))
+    totals = {name: _usage(tuple(values), name) for name, *values in rows}
     return {name: usage for name, usage in totals.items() if usage.requests}
 
 
@@ -87,24 +99,11 @@ def sums_by_day(connection: sqlite3.Connection, first: int, end: int, shift: int
     """Sum quarters of an hour, numbered since 1970, by the day they fall on so many quarters away from UTC."""
     rows: Iterator[tuple[int, ...]]
     if first % DAY_SLOTS or end % DAY_SLOTS or shift % DAY_SLOTS:
-        rows = connection.execute(
-            f"SELECT (slot + ?) / {DAY_SLOTS} AS day, {_SUMMED} FROM quarters"  # noqa: S608  # own names
-            " WHERE slot >= ? AND slot < ? GROUP BY day",
-            (shift, first, end),
-        )
+        rows = connection.execute(_BY_SHIFTED_DAY, (shift, DAY_SLOTS, first, end))
     else:
-        rows = _rows_of_days(connection, list(range(first // DAY_SLOTS, end // DAY_SLOTS)))
+        rows = connection.execute(_BY_UTC_DAY, (dumps(list(range(first // DAY_SLOTS, end // DAY_SLOTS))),))
     usages = {(_FIRST_DAY + timedelta(days=day)).isoformat(): _usage(tuple(values)) for day, *values in rows}
     return {day: usage for day, usage in usages.items() if usage.requests}
-
-
-def _rows_of_days(connection: sqlite3.Connection, days: list[int]) -> Iterator[tuple[int, ...]]:
-    for some in portions(days):
-        yield from connection.execute(
-            f"SELECT slot, 1, slot, mark, {_FIGURES} FROM sums WHERE slot IN ({marks(some)})"  # noqa: S608  # own names
-            " AND grouping = 0 AND name = ''",
-            some,
-        )
 
 
 def stretches(first: int, end: int, zone: tzinfo) -> Iterator[tuple[int, int, int | None]]:
@@ -206,8 +205,7 @@ def lines_of_calls(connection: sqlite3.Connection) -> tuple[set[int], dict[int, 
 
 def unsettled_starts(connection: sqlite3.Connection, *, only_doubtful: bool = False) -> list[int]:
     """Return where the calls stand that OpenRouter can still be asked about, or only those with an absurd bill."""
-    which = " WHERE is_doubtful" if only_doubtful else ""
-    rows = connection.execute(f"SELECT * FROM unsettled{which} ORDER BY start").fetchall()  # noqa: S608  # own words
+    rows = connection.execute(_DOUBTFUL if only_doubtful else _UNSETTLED).fetchall()
     if any(unsettled_row(row[0], bool(row[1])) != row for row in rows):
         raise Damaged("its unsettled calls are damaged")
     return [row[0] for row in rows]
