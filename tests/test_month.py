@@ -806,5 +806,5 @@ def test_the_usual_summary_loads_nothing_of_this(stats: Stats) -> None:
     ran = stats(mgmt=MANAGEMENT_KEY, python=(sys.executable, "-X", "importtime"))
     loaded = [line.rpartition("|")[2].strip() for line in ran.err.splitlines()]
     assert "openrouter_usage.cli.summary" in loaded
-    rooms = ("openrouter_usage.jobs.account_days", "openrouter_usage.archive", "openrouter_usage.period")
+    rooms = ("openrouter_usage.jobs.account_days", "openrouter_usage.figures.account_days", "openrouter_usage.figures.archive")
     assert [name for name in loaded if name.startswith(rooms)] == []
