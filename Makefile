@@ -69,7 +69,7 @@ bench: $(VENV)/.dev ## time both programs beside what else one would run; ROUNDS
 	  "$(PY)" -m "benchmarks.$$name" --rounds $(ROUNDS) || exit 1; \
 	done
 
-docs: $(VENV)/.run ## write the generated parts of references/cli.md
+docs: $(VENV)/.run ## write the programs' help into references/stats.md and references/cost_tracker.md
 	@"$(PY)" -m tests.write_docs
 
 sandbox: $(VENV)/.run ## serve the invented account, with a home to throw away, until ^C

@@ -76,7 +76,7 @@ def surroundings(server: Served, home: Path) -> dict[str, str]:
 
 def contenders(server: Served, environment: dict[str, str], folder: Path) -> dict[str, Contender]:
     """Give what is timed, by name."""
-    script = fallback_script((ROOT / "README.md").read_text(encoding="utf-8"), server.url)
+    script = fallback_script((ROOT / "references" / "curl.md").read_text(encoding="utf-8"), server.url)
     copy = shutil.copytree(ROOT / "scripts", folder / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
     door = "scripts/stats.py"
     one_key = {name: value for name, value in environment.items() if name != "OPENROUTER_MGMT_KEY"}

@@ -38,9 +38,14 @@ def fences(text: str, *languages: str) -> list[str]:
     return [body for language, body in _FENCE.findall(text) if language in languages]
 
 
+def without_fences(text: str) -> str:
+    """Return a document without its fenced blocks."""
+    return _FENCE.sub("", text)
+
+
 def code(text: str) -> list[str]:
     """The code spans between the fenced blocks."""
-    return _CODE.findall(_FENCE.sub("", text))
+    return _CODE.findall(without_fences(text))
 
 
 def transcripts(text: str) -> list[list[tuple[str, list[str]]]]:

@@ -199,15 +199,23 @@ def relaying(files: Files) -> Iterator[str]:
 
 
 def references(files: Files) -> Iterator[str]:
-    """Each says first when to read it, and SKILL.md leads to it."""
+    """Each says first when to read it, and SKILL.md and README.md lead to it; SKILL.md names no other."""
     named = [name for name in files if re.fullmatch(r"references/[\w-]+\.md", name)]
+    document = split(text(files, "SKILL.md"))[1]
     if len(named) < 5:
         yield f"only {named}"
     for name in named:
         if not re.match(r"# [^\n]+\n\nRead this (when|before) ", text(files, name)):
             yield f"{name} does not begin with when to read it"
-        if f"`{name.partition('/')[2]}`" not in split(text(files, "SKILL.md"))[1]:
+        if f"`{name.partition('/')[2]}`" not in document:
             yield f"SKILL.md does not lead to {name}"
+        if f"]({name})" not in text(files, "README.md"):
+            yield f"README.md does not lead to {name}"
+    yield from (
+        f"SKILL.md leads to {name}, which is missing"
+        for name in re.findall(r"`([\w-]+\.md)`", document)
+        if f"references/{name}" not in named
+    )
 
 
 def marketplace(files: Files) -> Iterator[str]:

@@ -36,7 +36,9 @@ NAMED = ("README.md", "SKILL.md", "AGENTS.md", "ARCHITECTURE.md", "CONTRIBUTING.
 TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in NAMED} | {
     f"references/{path.name}": path.read_text(encoding="utf-8") for path in (ROOT / "references").glob("*.md")
 }
-README, SKILL, CLI_TEXT = TEXTS["README.md"], TEXTS["SKILL.md"], TEXTS["references/cli.md"]
+README, SKILL, JSON_TEXT = TEXTS["README.md"], TEXTS["SKILL.md"], TEXTS["references/json.md"]
+STATS_TEXT, TRACKER_TEXT = TEXTS["references/stats.md"], TEXTS["references/cost_tracker.md"]
+FILES_TEXT = TEXTS["references/files.md"]
 PARSERS = {"stats.py": summary.parser(), **{verb: tracker.verb_parser(verb) for verb in tracker.VERBS}}
 FLAGS = {
     name: {flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")}
@@ -70,12 +72,22 @@ def _parsed(name: str, words: list[str]) -> object:
 
 
 @pytest.mark.skipif(not PRINTS_THE_SAME, reason="Python 3.13 and newer wrap the usage line in another way")
-def test_the_help_in_the_reference_is_what_the_programs_print():
-    assert with_help(CLI_TEXT, wanted()) == CLI_TEXT, "run: make docs"
+@pytest.mark.parametrize(("page", "commands"), wanted().items())
+def test_the_help_in_the_page_of_a_program_is_what_the_program_prints(page, commands):
+    text = TEXTS[f"references/{page}"]
+    assert with_help(text, commands) == text, "run: make docs"
 
 
-def test_a_help_that_has_changed_is_noticed():
-    assert with_help(CLI_TEXT, wanted(), lambda command: f"usage: {command} [--other]") != CLI_TEXT
+@pytest.mark.parametrize(("page", "commands"), wanted().items())
+def test_a_help_that_has_changed_is_noticed(page, commands):
+    text = TEXTS[f"references/{page}"]
+    assert with_help(text, commands, lambda command: f"usage: {command} [--other]") != text
+
+
+def test_every_program_and_every_verb_has_its_help_in_one_page():
+    commands = ["stats.py", "cost_tracker.py", *(f"cost_tracker.py {verb}" for verb in tracker.VERBS)]
+    assert sorted(command for page in wanted().values() for command in page) == sorted(commands)
+    assert [command for command in commands if "".join(TEXTS.values()).count(begin(command)) != 1] == []
 
 
 A, B = begin("a"), begin("b")
@@ -101,15 +113,20 @@ def test_every_option_in_a_document_exists_and_every_option_is_documented():
     assert docs.wrong_flags(living, ALL_FLAGS, *PROGRAMS) == []
 
 
-def test_the_readme_tells_of_every_option_of_stats_py_and_of_every_verb():
-    assert [flag for flag in sorted(FLAGS["stats.py"]) if flag not in README] == []
+def test_the_page_of_stats_py_explains_every_option_beside_the_help_and_the_readme_names_every_verb():
+    table = STATS_TEXT.partition("\n## Options\n")[2].partition("\n## ")[0]
+    explained = {span.split()[0] for row in re.findall(r"^\| (`.*?) \| ", table, re.MULTILINE) for span in docs.code(row)}
+    assert sorted(FLAGS["stats.py"] ^ explained) == []
     assert [verb for verb in tracker.VERBS if f"`{verb}`" not in README] == []
 
 
-def test_the_reference_shows_the_help_of_every_verb_and_describes_every_kind_of_answer(answers):
-    assert [name for name in wanted() if begin(name) not in CLI_TEXT] == []
+def test_every_verb_has_a_heading_in_the_page_of_its_program():
+    assert [verb for verb in tracker.VERBS if f"\n## {verb}\n" not in TRACKER_TEXT] == []
+
+
+def test_the_reference_describes_every_kind_of_answer(answers):
     parts = {"envelope", "totals", "key", "request"}
-    assert {*docs.documented_kinds(CLI_TEXT)} - parts == answers.keys() - {"error"}
+    assert {*docs.documented_kinds(JSON_TEXT)} - parts == answers.keys() - {"error"}
 
 
 ASKED_FOR = "budget settle call alert export keys cap clean credits doctor reconcile report query models what-if stats"
@@ -223,6 +240,24 @@ def test_every_link_and_path_in_a_document_exists():
     assert docs.wrong_paths(TEXTS, ROOT) == []
 
 
+@pytest.mark.parametrize("name", [name for name in TEXTS if name != "SKILL.md"])
+def test_every_document_says_first_when_to_read_it(name):
+    """SKILL.md says so in its description, for the client."""
+    assert re.match(r"# [^\n]+\n\nRead this (when|before|first) ", TEXTS[name])
+
+
+# Old words for a thing that has one name, as they stand outside of quoted output.
+REPLACED = {"starts? anew": "resets", "booked": "recorded", "that is none": "no", "sa(?:y|id)s? no": "refused", "reserved": "held"}
+
+
+@pytest.mark.parametrize(("old", "new"), REPLACED.items())
+def test_one_thing_has_one_word_in_every_document(old, new):
+    living = {name: re.sub(r"^## \[0\.1\.0\].*", "", text, flags=re.MULTILINE | re.DOTALL) for name, text in TEXTS.items()}
+    prose = {name: docs.without_fences(text) for name, text in living.items()}
+    assert [name for name, text in prose.items() if re.search(rf"\b{old}\b", text)] == [], f"write: {new}"
+    assert docs.without_fences("It is booked.\n```text\nbooked\n```\nEnd.\n") == "It is booked.\n\nEnd.\n"
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -297,12 +332,12 @@ def answers(tmp_path_factory) -> dict[str, list[object]]:
 def test_every_answer_comes_in_the_documented_envelope(answers):
     told = [answer for kind in answers.values() for answer in kind]
     bare = [{**answer, "data": None if answer["data"] is None else {}} for answer in told]
-    assert docs.wrong_fields(docs.documented_fields(CLI_TEXT, "envelope"), bare) == []
+    assert docs.wrong_fields(docs.documented_fields(JSON_TEXT, "envelope"), bare) == []
 
 
-@pytest.mark.parametrize("kind", [kind for kind in docs.documented_kinds(CLI_TEXT) if f"\n### {kind}\n" in CLI_TEXT])
+@pytest.mark.parametrize("kind", [kind for kind in docs.documented_kinds(JSON_TEXT) if f"\n## {kind}\n" in JSON_TEXT])
 def test_every_documented_json_field_is_in_an_answer_and_the_reverse(kind, answers):
-    assert docs.wrong_fields(docs.documented_fields(CLI_TEXT, kind), [told["data"] for told in answers[kind]]) == []
+    assert docs.wrong_fields(docs.documented_fields(JSON_TEXT, kind), [told["data"] for told in answers[kind]]) == []
 
 
 @pytest.mark.parametrize(
@@ -324,7 +359,7 @@ def test_a_field_only_one_side_knows_or_knows_otherwise_is_noticed(table, proble
 
 
 def test_every_error_code_that_an_answer_has_is_documented(answers):
-    table = CLI_TEXT.partition("### errors\n")[2].partition("\n### ")[0]
+    table = JSON_TEXT.partition("## errors\n")[2].partition("\n## ")[0]
     told = {answer["error"]["code"] for kind in answers.values() for answer in kind if answer["error"]}
     assert len(told) > 3
     assert [code for code in told if f"`{code}`" not in table] == []
@@ -336,14 +371,18 @@ def test_every_class_of_errors_has_its_code_in_the_reference():
         above = classes.pop()
         classes += above.__subclasses__()
         seen |= {above.code} if above.__subclasses__() == [] or above.code in ("settings", "unreachable") else set()
-    table = CLI_TEXT.partition("### errors\n")[2].partition("\n### ")[0]
+    table = JSON_TEXT.partition("## errors\n")[2].partition("\n## ")[0]
     not_shown = {"output", "denied", "refused"}  # nobody can be told that; the others stand for their subclasses
     assert [code for code in sorted(seen - not_shown) if f"`{code}`" not in table] == []
 
 
-@pytest.mark.parametrize(("number", "columns"), [(0, SUMMARY_COLUMNS), (1, REPORT_COLUMNS), (2, tuple(EXPORT_COLUMNS))])
-def test_the_columns_in_the_reference_are_the_programs(number, columns):
-    table = CLI_TEXT.split("\n| column |")[1:][number].partition("\n\n")[0]
+@pytest.mark.parametrize(
+    ("text", "number", "columns"),
+    [(STATS_TEXT, 0, SUMMARY_COLUMNS), (TRACKER_TEXT, 0, REPORT_COLUMNS), (TRACKER_TEXT, 1, tuple(EXPORT_COLUMNS))],
+    ids=["summary", "report", "export"],
+)
+def test_the_columns_in_the_reference_are_the_programs(text, number, columns):
+    table = text.split("\n| column |")[1:][number].partition("\n\n")[0]
     assert tuple(docs.first_cells(table)) == tuple(columns)
 
 
@@ -374,13 +413,13 @@ def test_a_message_that_nobody_says_is_noticed(text, problem):
 
 
 def test_the_fields_of_a_ledger_line_in_the_reference_are_the_programs():
-    table = CLI_TEXT.partition("\n### The ledger\n")[2].partition("| field |")[2].partition("\n\n")[0]
+    table = FILES_TEXT.partition("\n## The ledger\n")[2].partition("| field |")[2].partition("\n\n")[0]
     assert sorted(docs.first_cells(table)) == sorted(field.name for field in fields(Entry))
 
 
 def examples(heading: str) -> list[str]:
-    """The JSON blocks below a heading of the reference."""
-    return docs.fences(CLI_TEXT.partition(f"\n### {heading}\n")[2].partition("\n### ")[0], "json")
+    """Return the JSON blocks below a heading of the page on files."""
+    return docs.fences(FILES_TEXT.partition(f"\n## {heading}\n")[2].partition("\n## ")[0], "json")
 
 
 def test_the_lines_of_a_ledger_in_the_reference_are_read_and_written_the_same():
@@ -408,7 +447,7 @@ def test_the_audit_line_in_the_reference_has_the_members_of_a_real_one(answers, 
 
 
 def test_every_file_that_the_programs_write_is_in_the_reference(answers, tmp_path_factory):
-    table = CLI_TEXT.partition("\n## Files\n")[2].partition("\n### ")[0]
+    table = FILES_TEXT.partition("\n## ")[0]
     folders = [*tmp_path_factory.getbasetemp().glob("homes*/*/.openrouter")]
     files = [(folder, path) for folder in folders for path in folder.rglob("*") if path.is_file()]
     names = {path.relative_to(folder).as_posix() for folder, path in files}

@@ -1,4 +1,4 @@
-"""The curl commands of SKILL.md and README.md give the figures that stats.py gives, and show the key to nobody."""
+"""The curl commands of SKILL.md and references/curl.md give the figures that stats.py gives, and show the key to nobody."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.documents import fallback_script
 from tests.sandbox import DEMO_KEY, DEMO_MGMT_KEY, Fault, Sandbox, demo_account
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = ("README.md", "SKILL.md")
-WITH_JQ = ("README.md",)
+DOCUMENTS = ("references/curl.md", "SKILL.md")
+WITH_JQ = ("references/curl.md",)
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the commands are written for a POSIX shell")
 needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 needs_jq = pytest.mark.skipif(not shutil.which("jq"), reason="jq is not installed")

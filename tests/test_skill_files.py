@@ -90,7 +90,7 @@ def with_dots_at_its_end(installed: Installed, name: str) -> str:
 
 
 WAYS = [plainly, by_dots, by_a_link, by_a_link_to_its_folder, by_a_hard_link, in_other_letters, with_dots_at_its_end]
-FILES = ["SKILL.md", "scripts/cost_tracker.py", "scripts/openrouter_usage/errors.py", "references/cli.md", "LICENSE"]
+FILES = ["SKILL.md", "scripts/cost_tracker.py", "scripts/openrouter_usage/errors.py", "references/json.md", "LICENSE"]
 WRITERS: dict[str, Callable[[str], tuple[str, ...]]] = {
     "export": lambda path: ("export", "--format", "csv", "--output", path, "--force"),
     "page": lambda path: ("report", "--html", path, "--force"),

@@ -1,4 +1,4 @@
-"""Writes what the programs and their verbs print for `--help` into references/cli.md; `make docs`."""
+"""Writes what the programs and their verbs print for `--help` into the page of each program; `make docs`."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-CLI = ROOT / "references" / "cli.md"
+REFERENCES = ROOT / "references"
 END = "<!-- end -->\n"
 # 3.13 wraps the usage line in another way, so one text can only be true for the Pythons before it.
 PRINTS_THE_SAME = sys.version_info < (3, 13)
 _BLOCK = re.compile(r"^<!-- help: ([\w. -]+) -->\n(.*?)^<!-- end -->\n", re.MULTILINE | re.DOTALL)
 
 
-def wanted() -> list[str]:
-    """Every program and verb that has a help of its own."""
+def wanted() -> dict[str, list[str]]:
+    """Return each page of references/ with the programs and verbs whose help the page shows."""
     sys.path.insert(0, str(ROOT / "scripts"))
     from openrouter_usage.cli.cost_tracker import PROGRAM, VERBS
 
-    return ["stats.py", PROGRAM, *(f"{PROGRAM} {verb}" for verb in VERBS)]
+    return {"stats.md": ["stats.py"], "cost_tracker.md": [PROGRAM, *(f"{PROGRAM} {verb}" for verb in VERBS)]}
 
 
 def printed_help(command: str) -> str:
-    """What a program, or one of its verbs, prints on a terminal of 80 columns."""
+    """Return what a program, or one of its verbs, prints on a terminal of 80 columns."""
     program, *verb = command.split()
     environment = {**os.environ, "COLUMNS": "80", "PYTHONIOENCODING": "utf-8"}
     words = [sys.executable, str(ROOT / "scripts" / program), *verb, "--help"]
@@ -36,12 +36,12 @@ def printed_help(command: str) -> str:
 
 
 def begin(command: str) -> str:
-    """The marker before a help."""
+    """Return the marker before a help."""
     return f"<!-- help: {command} -->\n"
 
 
 def with_help(document: str, commands: list[str], show: Callable[[str], str] = printed_help) -> str:
-    """The document with each help between its markers; ValueError when one is missing, doubled or unknown."""
+    """Return the document with each help between its markers; ValueError when one is missing, doubled or unknown."""
     found = [name for name, _ in _BLOCK.findall(document)]
     if sorted(found) != sorted(commands) or document.count("<!-- help: ") != len(commands):
         raise ValueError(f"the document needs both markers once for each of {commands}, and has {found}")
@@ -49,14 +49,16 @@ def with_help(document: str, commands: list[str], show: Callable[[str], str] = p
 
 
 def main() -> int:
-    """Rewrites the file if it is out of date; 2 on a Python whose help looks different."""
+    """Rewrite the pages that are out of date; return 2 on a Python whose help looks different."""
     if not PRINTS_THE_SAME:
         sys.stderr.write("make docs: Python 3.13 and newer print the help in another way; use 3.10, 3.11 or 3.12\n")
         return 2
-    document = CLI.read_text(encoding="utf-8")
-    written = with_help(document, wanted())
-    CLI.write_text(written, encoding="utf-8", newline="\n")
-    print(f"{CLI.relative_to(ROOT).as_posix()}: {'unchanged' if written == document else 'rewritten'}")
+    for name, commands in wanted().items():
+        page = REFERENCES / name
+        document = page.read_text(encoding="utf-8")
+        written = with_help(document, commands)
+        page.write_text(written, encoding="utf-8", newline="\n")
+        print(f"{page.relative_to(ROOT).as_posix()}: {'unchanged' if written == document else 'rewritten'}")
     return 0
 
 
