@@ -1,4 +1,4 @@
-"""Results as one JSON envelope with exact numbers; schema version 1, described in references/cli.md."""
+"""Results as one JSON envelope with exact numbers; schema version 1, described in references/json.md."""
 
 from __future__ import annotations
 
