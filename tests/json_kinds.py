@@ -90,7 +90,7 @@ def every_kind(folder: Path) -> dict[str, list[Any]]:
 
 
 def odd_account() -> Account:
-    """A key without a limit that expires, below a budget that never starts anew."""
+    """A key without a limit that expires, below a budget that never resets."""
     account = Account(total_credits=Decimal(10), total_usage=Decimal(1))
     account.budgets.append(Budget("workspace", Decimal(5), Decimal(1), reset_interval=None))
     account.add_key(INFERENCE_KEY, usage=Decimal(1), expires_at=datetime(2099, 1, 1, tzinfo=timezone.utc))
@@ -155,7 +155,7 @@ def summaries(ask: Asking, sandbox: Sandbox) -> None:
 
 
 def odd_summaries(ask: Asking, sandbox: Sandbox) -> None:
-    """stats.py with a key that expires, and budgets that do or do not start anew."""
+    """stats.py with a key that expires, and budgets that do or do not reset."""
     ask("stats.py")
     sandbox.account.budgets[0].reset_interval = "weekly"
     ask("stats.py")

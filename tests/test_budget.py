@@ -104,7 +104,7 @@ def test_a_refusal_says_all_that_is_behind_it():
     assert error.resets_at == datetime(2026, 11, 23, tzinfo=timezone.utc)
     assert error.message == (
         "the daily budget of $1.00 does not allow this call: $0.70 spent + $0.25 held + $0.0625 asked; "
-        "it starts anew 2026-11-23 at midnight UTC"
+        "it resets on 2026-11-23 at midnight UTC"
     )
     assert error.exit_code == 3 and "nothing was sent" in error.hint
 
@@ -289,9 +289,9 @@ def test_a_budget_says_how_each_window_stands(tracker, run_at):
     assert run_at(NOON, "budget").out.splitlines() == [
         "💵 Budget (tracked calls of this machine, from the local ledger)",
         "per-request: at most $0.50 a call",
-        "daily: $0.70 spent + $0.20 held of $1.00 (90%), $0.10 left, starts anew 2026-11-23 UTC",
+        "daily: $0.70 spent + $0.20 held of $1.00 (90%), $0.10 left, resets 2026-11-23 UTC",
         "  not counted: 1 call of unknown cost",
-        "monthly: $1.95 spent + $0.20 held of $2.00 (108%), overrun by $0.15, starts anew 2026-12-01 UTC",
+        "monthly: $1.95 spent + $0.20 held of $2.00 (108%), overrun by $0.15, resets 2026-12-01 UTC",
         "  not counted: 1 call of unknown cost",
         "1 call running or unsettled; `cost_tracker.py settle` looks up what they cost",
     ]

@@ -460,7 +460,7 @@ def test_a_month_that_is_used_up_refuses_what_the_day_would_allow_and_leaves_no_
     caller.tracker.write(call("2026-11-03T10:00:00Z", cost="19.99"))
     ran = caller(now=NOON)
     assert ran.code == 3 and sandbox.calls(CHAT) == 0
-    for words in ("monthly budget of $20.00", "$19.99 spent + $0.00 held + $0.01454075 asked", "anew 2026-12-01 at midnight UTC"):
+    for words in ("monthly budget of $20.00", "$19.99 spent + $0.00 held + $0.01454075 asked", "it resets on 2026-12-01 at midnight UTC"):
         assert words in ran.err
     assert audit(caller.tracker.ledger).ends == {}
     assert caller("--max-tokens", "10", now=NOON).code == 0

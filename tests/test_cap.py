@@ -64,7 +64,7 @@ def test_a_capped_key_makes_no_calls_beyond_its_cap_and_is_told_how_to_raise_it(
     assert tracker("cap", "--daily", "0", "--yes").code == 0
     ran = tracker("call", "--model", "openai/gpt-5.2", "--prompt", "Hello", "--max-tokens", "9")
     assert (ran.code, account.bill) == (4, 0)
-    assert "`cost_tracker.py cap`" in ran.error_line and "starts anew at midnight UTC" in ran.error_line
+    assert "`cost_tracker.py cap`" in ran.error_line and "resets at midnight UTC" in ran.error_line
 
 
 @pytest.mark.parametrize("name", ["agent", None])

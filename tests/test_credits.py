@@ -204,7 +204,7 @@ def test_what_is_left_lasts_for_so_many_days(left: str, per_day: str, days: str 
 
 
 OUTLOOKS: list[tuple[dict[str, Any], str]] = [
-    ({"limit": Decimal(1000), "limit_reset": "daily"}, "is not used up before it starts anew"),
+    ({"limit": Decimal(1000), "limit_reset": "daily"}, "is not used up before it resets"),
     ({"limit": Decimal(1000)}, "The key limit lasts at least about 233.3 days at $4.29 a day (the account's last 7"),
 ]
 

@@ -1,4 +1,4 @@
-"""A 402 or 403 is explained in one line: what was hit, when it starts anew, and what to do about it."""
+"""A 402 or 403 is explained in one line: what was hit, when it resets, and what to do about it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def told(status: int, message: str = "", limit_source: str = "", reason: str = "
 
 SOURCES = [
     ("openrouter_credits", ["https://openrouter.ai/settings/credits", ":free"]),
-    ("openrouter_key_limit", [*LIMITED, "`stats.py` tells when it starts anew"]),
+    ("openrouter_key_limit", [*LIMITED, "`stats.py` shows when it resets"]),
     ("openrouter_in_flight_budget", ["calls that are running", "try again in a moment"]),
     ("openrouter_unheard_of", ['calls the limit "openrouter_unheard_of"', "settings/credits"]),
     ("", ["settings/credits", "--max-tokens"]),
@@ -49,15 +49,15 @@ MESSAGES = [
     (403, KEY_LIMIT.format("daily"), [*LIMITED, DAY]),
     (403, KEY_LIMIT.format("weekly"), [*LIMITED, MONDAY]),
     (402, KEY_LIMIT.format("monthly"), [*LIMITED, MONTH]),
-    (402, KEY_LIMIT.format("total"), [*LIMITED, "it never starts anew"]),
-    (403, "Key limit reached", [*LIMITED, "`stats.py` tells when"]),
+    (402, KEY_LIMIT.format("total"), [*LIMITED, "it never resets"]),
+    (403, "Key limit reached", [*LIMITED, "`stats.py` shows when"]),
     (402, "Insufficient credits. Add more using https://openrouter.ai/settings/credits", ["settings/credits"]),
     (
         403,
         "Workspace monthly budget of $500.00 exceeded. Contact your administrator.",
         ["workspace's budget", "admin", MONTH],
     ),
-    (403, "Workspace lifetime budget of $5.00 exceeded.", ["workspace's budget", "it never starts anew"]),
+    (403, "Workspace lifetime budget of $5.00 exceeded.", ["workspace's budget", "it never resets"]),
     (403, "Member daily budget of $5.00 exceeded. Contact your administrator.", ["guardrail's budget", DAY]),
     (403, "Request blocked by guardrail", ["guardrail forbids", "openrouter.ai"]),
     (403, "Your input was flagged", ["moderation", "change it"]),

@@ -191,7 +191,7 @@ class Caps(NamedTuple):
 
     @property
     def any(self) -> bool:
-        """Tell whether there is a cap at all."""
+        """Check whether there is a cap at all."""
         return any(cap is not None for cap in self)
 
 
@@ -272,7 +272,7 @@ def checked_hold(values: Mapping[str, object]) -> Hold:
 
 
 def record_values(record: Entry | Hold | Release) -> dict[str, Json]:
-    """Give a record's named values in the order of the file format, the unknown ones left out."""
+    """Return a record's named values in the order of the file format, the unknown ones left out."""
     if isinstance(record, Release):
         return {"kind": "release", "hold": record.hold, "ts": _utc(record.ts)}
     if isinstance(record, Hold):
@@ -315,7 +315,7 @@ def _moment(value: object) -> datetime:
 
 
 def believable(moment: datetime) -> datetime:
-    """Give a moment back; InvalidValue when no call to a language model can have been made then."""
+    """Return a moment; InvalidValue when no call to a language model can have been made then."""
     if not 2000 <= moment.year < 2200:
         raise InvalidValue("ts is not in the years 2000 to 2199")
     return moment
@@ -346,7 +346,7 @@ def _tokens(values: Mapping[str, object], name: str) -> int:
 
 
 def _whole(value: Decimal | float) -> int | None:
-    """Give 1500 for 1500.0, which is what tools write that know of no whole numbers."""
+    """Return 1500 for 1500.0, which is what tools write that know of no whole numbers."""
     is_finite = value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
     return int(value) if is_finite and -1 < value <= LARGEST_TOKENS and value == int(value) else None
 
@@ -375,7 +375,7 @@ def _tags(value: object) -> tuple[tuple[str, str], ...]:
 
 
 def safe_tag(value: object) -> str:
-    """Give one name or value of a tag; InvalidValue when it is not a short text."""
+    """Return one name or value of a tag; InvalidValue when it is not a short text."""
     if not isinstance(value, str) or len(value) > 200:
         raise InvalidValue(f"a tag is a text of at most 200 characters, not {safe(value, 40)}")
     return value.encode("utf-8", "replace").decode("utf-8")

@@ -105,12 +105,12 @@ class BudgetExceeded(Refused):
         ahead: Decimal | None = None,
         ahead_calls: int = 0,
     ) -> None:
-        """Name the cap, what stands against it, and when it starts anew.
+        """Name the cap, what stands against it, and when it resets.
 
         `ahead` USD of that are in calls dated in the future, which count until somebody corrects them.
         """
         against = f"{_usd(spent)} spent + {_usd(held)} held + " if resets_at else ""
-        until = f"; it starts anew {resets_at:%Y-%m-%d} at midnight UTC" if resets_at else ""
+        until = f"; it resets on {resets_at:%Y-%m-%d} at midnight UTC" if resets_at else ""
         hint = "nothing was sent; a shorter answer (--max-tokens) or a cheaper model costs less, or raise the budget"
         if resets_at and ahead:
             calls = "1 call" if ahead_calls == 1 else f"{ahead_calls:,} calls"

@@ -50,43 +50,43 @@ class Period(NamedTuple):
 
 
 def midnight(day: date, zone: tzinfo = UTC) -> datetime:
-    """Give the moment, in UTC, at which a day begins in a zone."""
+    """Return the moment, in UTC, at which a day begins in a zone."""
     return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
 def today(now: datetime, zone: tzinfo = UTC) -> Period:
-    """Give the running day of a zone; OpenRouter's is UTC."""
+    """Return the running day of a zone; OpenRouter's is UTC."""
     day = now.astimezone(zone).date()
     return days(day, day, "today", zone)
 
 
 def week(now: datetime, zone: tzinfo = UTC) -> Period:
-    """Give the running week of a zone; like OpenRouter's, it begins on Monday."""
+    """Return the running week of a zone; like OpenRouter's, it begins on Monday."""
     day = now.astimezone(zone).date()
     monday = day - timedelta(days=day.weekday())
     return days(monday, monday + timedelta(days=6), "week", zone)
 
 
 def month(now: datetime, zone: tzinfo = UTC) -> Period:
-    """Give the running calendar month of a zone."""
+    """Return the running calendar month of a zone."""
     first = now.astimezone(zone).date().replace(day=1)
     following = (first + timedelta(days=32)).replace(day=1)
     return days(first, following - timedelta(days=1), "month", zone)
 
 
 def days(first: date, last: date, label: str, zone: tzinfo = UTC) -> Period:
-    """Give the whole days of a zone from the first to the last; a day may have 23 or 25 hours."""
+    """Return the whole days of a zone from the first to the last; a day may have 23 or 25 hours."""
     return Period(midnight(first, zone), midnight(last + timedelta(days=1), zone), label)
 
 
 def completed_days(now: datetime, days: int) -> Period:
-    """Give the last `days` UTC days that are over, which is what /activity covers."""
+    """Return the last `days` UTC days that are over, which is what /activity covers."""
     end = midnight(now.astimezone(UTC).date())
     return Period(end - days * DAY, end, f"{days}d")
 
 
 def resets_at(reset: str | None, now: datetime) -> datetime | None:
-    """Give the next moment at which a `daily`, `weekly` or `monthly` limit starts anew; else None."""
+    """Return the next moment at which a `daily`, `weekly` or `monthly` limit resets; else None."""
     windows = {"daily": today, "weekly": week, "monthly": month}
     return windows[reset](now).end if reset in windows else None
 
@@ -138,7 +138,7 @@ def clock_off(ahead_s: float) -> str:
 
 
 def find_zone(name: str) -> tzinfo:
-    """Give a time zone by its name, such as Europe/Amsterdam; InvalidValue when there is none of that name."""
+    """Return a time zone by its name, such as Europe/Amsterdam; InvalidValue when there is none of that name."""
     if name.upper() in ("UTC", "Z"):
         return UTC
     from zoneinfo import ZoneInfo  # late: only --tz needs it
@@ -179,7 +179,7 @@ class Stretch(NamedTuple):
 
 
 def stretches(ordered: Iterable[date]) -> list[Stretch]:
-    """Give the rows that days, in their order, fall into."""
+    """Return the rows that days, in their order, fall into."""
     found: list[Stretch] = []
     for day in ordered:
         if found and found[-1].last == day - DAY:

@@ -77,7 +77,7 @@ class _Seen:
 
 
 def _layers(text: str) -> Iterator[str]:
-    """Give a text, and what it is once more of its quoting is undone."""
+    """Return a text, and what it is once more of its quoting is undone."""
     yield text
     for _ in range(_MOST_ROUNDS):
         undone = unquote(text, "latin-1") if "%" in text else text
@@ -91,13 +91,13 @@ def _layers(text: str) -> Iterator[str]:
 
 
 def _bare(text: str) -> bytes:
-    """Give the letters and digits of a text alone, for comparing: what stands between them does not matter."""
+    """Return the letters and digits of a text alone, for comparing: what stands between them does not matter."""
     return text.encode("ascii", "ignore").translate(None, _NOT_ALNUM).lower()
 
 
 @lru_cache(maxsize=64)
 def _codes(secret: str) -> tuple[str, ...]:
-    """Give what of a secret is sure to be in any base64 that holds it, wherever in it, and its hex."""
+    """Return what of a secret is sure to be in any base64 that holds it, wherever in it, and its hex."""
     import base64  # late: only a text in which a secret is looked for needs it
 
     raw = secret.encode("utf-8", "replace")
@@ -139,14 +139,14 @@ class StreamScrubber:
         self._held = ""
 
     def feed(self, piece: str) -> str:
-        """Take the next piece, and give what is sure to be no part of a secret."""
+        """Take the next piece and return what is sure to be no part of a secret."""
         text = scrubbed(self._held + piece)
         longest = max((_beginning(text, secret) for secret in _seen), default=0)
         self._held = text[len(text) - longest :]
         return text[: len(text) - longest]
 
     def end(self) -> str:
-        """Give what was held back: the text has ended."""
+        """Return what was held back: the text has ended."""
         held, self._held = self._held, ""
         return scrubbed(held)
 

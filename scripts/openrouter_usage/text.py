@@ -65,7 +65,7 @@ def columns(text: str) -> int:
 
 
 def is_account(text: str) -> bool:
-    """Tell whether a text can name an archived account, which is shown and typed: short, plain, and no key."""
+    """Check whether a text can name an archived account, which is shown and typed: short, plain, and no key."""
     return bool(_ACCOUNT.fullmatch(text)) and "sk-or-" not in text
 
 

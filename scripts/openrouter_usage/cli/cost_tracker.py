@@ -44,7 +44,7 @@ ledger: OPENROUTER_USAGE_FILE, or ~/.openrouter/usage.jsonl
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the verb that the arguments begin with, and give its exit code."""
+    """Run the verb that the arguments begin with and return its exit code."""
     verb = argv[0] if argv else "--help"
     if verb not in VERBS:
         return _without_verb(argv)

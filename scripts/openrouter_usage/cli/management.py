@@ -26,7 +26,7 @@ def load_managing(program: str) -> Settings:
 
 
 def require_mgmt_key(settings: Settings) -> ApiKey:
-    """Give the management key; MissingKey without one that may be sent."""
+    """Return the management key; MissingKey without one that may be sent."""
     key = settings.mgmt_key
     if key is None and settings.credentials.mgmt_key:
         raise MissingKey(
@@ -41,7 +41,7 @@ def require_mgmt_key(settings: Settings) -> ApiKey:
 
 
 def open_management(settings: Settings, timeout_s: float) -> Management:
-    """Give the keys API; MissingKey without a management key that may be sent."""
+    """Return the keys API; MissingKey without a management key that may be sent."""
     from openrouter_usage.openrouter.network import SharedContext
     from openrouter_usage.openrouter.transport import Transport
 
@@ -50,18 +50,18 @@ def open_management(settings: Settings, timeout_s: float) -> Management:
 
 
 def open_keyring(program: str, timeout_s: float) -> Keyring:
-    """Give the account's keys for changing; changes are noted beside the ledger."""
+    """Return the account's keys for changing; changes are noted beside the ledger."""
     settings = load_managing(program)
     return Keyring(open_management(settings, timeout_s), ledger_file().parent, lambda: datetime.now(UTC))
 
 
 def key_named(text: str) -> str:
-    """Give what names a key as it is; SettingsError for a key itself, which is not to be shown or sent."""
+    """Return what names a key as it is; SettingsError for a key itself, which is not to be shown or sent."""
     if looks_secret(text):
         raise SettingsError("that is a key itself, which has to stay secret", hint="give its name or its full hash")
     return text
 
 
 def looks_secret(text: str) -> bool:
-    """Tell whether a key itself is in a text."""
+    """Check whether a key itself is in a text."""
     return _SECRET.search(text) is not None

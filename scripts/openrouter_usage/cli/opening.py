@@ -114,7 +114,7 @@ def _bound(text: str) -> str:
 
 
 def span(options: Namespace) -> Period | None:
-    """Give the span that --since and --until pick, all time where one is left out; None when both are."""
+    """Return the span that --since and --until pick, all time where one is left out; None when both are."""
     if not options.since and not options.until:
         return None
     zone = options.tz or UTC
@@ -138,7 +138,7 @@ def _bound_title(text: str | None) -> str:
 
 
 def _moment(text: str, zone: tzinfo) -> Period:
-    """Give a day of a zone from its beginning to its end, or a moment, where both are the same."""
+    """Return a day of a zone from its beginning to its end, or a moment, where both are the same."""
     if is_day(text):
         day = parse_day(text)
         return days(day, day, "", zone)

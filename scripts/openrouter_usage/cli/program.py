@@ -67,11 +67,11 @@ class AnswerText:
         self._held = ""
 
     def feed(self, piece: str) -> str:
-        """Take the next words, and give those that can be shown now."""
+        """Take the next words and return those that can be shown now."""
         return self._faced(self._scrubber.feed(piece))
 
     def end(self) -> str:
-        """Give what is left: there are no more words."""
+        """Return what is left: there are no more words."""
         return self._faced(self._scrubber.end(), is_over=True)
 
     def _faced(self, text: str, *, is_over: bool = False) -> str:
@@ -97,7 +97,7 @@ def shown(text: str, encoding: str | None) -> str:
 
 
 def terminal_width() -> int:
-    """Give the number of columns that a line may have: COLUMNS, or the terminal's, or 80."""
+    """Return the number of columns that a line may have: COLUMNS, or the terminal's, or 80."""
     columns = os.environ.get("COLUMNS", "")
     if columns.isdecimal() and len(columns) < 5 and int(columns) > 0:
         return min(int(columns), 200)
@@ -336,7 +336,7 @@ Program = Callable[[Sequence[str]], int]
 
 
 def run(name: str, program: Program, argv: Sequence[str] | None = None) -> int:
-    """Run a program with its arguments and give its exit code; errors become one line on stderr."""
+    """Run a program with its arguments and return its exit code; errors become one line on stderr."""
     argv = sys.argv[1:] if argv is None else argv
     try:
         return _ended(name, program, argv)
@@ -405,7 +405,7 @@ def _error_envelope(error: OpenRouterUsageError) -> str:
 
 
 def _wants_json(argv: Sequence[str]) -> bool:
-    """Tell whether JSON was asked for; from the words themselves, as they may not have been understood."""
+    """Check whether JSON was asked for; from the words themselves, as they may not have been understood."""
     return "--json" in argv or "--format=json" in argv or "\n--format\njson\n" in "\n".join(["", *argv, ""])
 
 

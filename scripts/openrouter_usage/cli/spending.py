@@ -137,7 +137,7 @@ class Spending:
         return parts
 
     def breakdown(self, parts: Parts) -> Breakdown | None:
-        """Give the breakdown that was asked for; None for the usual one. MissingKey where the ledger cannot help."""
+        """Return the breakdown that was asked for; None for the usual one. MissingKey where the ledger cannot help."""
         question, answer = self._questions.get("breakdown"), self._answers.get("breakdown")
         if self._chosen:
             return self._of_period(self._chosen)
@@ -154,7 +154,7 @@ class Spending:
         return None
 
     def _of_period(self, chosen: ChosenPeriod) -> Breakdown | None:
-        """Give the breakdown of a chosen period: the account's, or without a management key the ledger's."""
+        """Return the breakdown of a chosen period: the account's, or without a management key the ledger's."""
         by, top = self._options.by, self._options.top
         if self._found:
             from openrouter_usage.figures.account_days import period_breakdown
@@ -167,14 +167,14 @@ class Spending:
         return self._of_ledger(chosen.local_period(self._now), by, chosen.span(self._now).days())
 
     def _of_ledger(self, period: Period, by: str, days: Iterable[date] = ()) -> Breakdown | None:
-        """Give what the local ledger knows of a period."""
+        """Return what the local ledger knows of a period."""
         found, problem = local_breakdown(period, top=self._options.top, by=by, days=days)
         if problem:
             complain(PROGRAM, problem)
         return found
 
     def zone_day(self) -> Window | None:
-        """Give the running day of the zone: the account's, else the ledger's, else unknown."""
+        """Return the running day of the zone: the account's, else the ledger's, else unknown."""
         question, answer = self._questions.get("zone"), self._answers.get("zone")
         if question is None or "zone" in self._left_out:
             return None
@@ -190,7 +190,7 @@ class Spending:
 
 
 def _chosen(options: Namespace, now: datetime) -> ChosenPeriod | None:
-    """Give the period that the options choose beside the running day; SettingsError for one that cannot be."""
+    """Return the period that the options choose beside the running day; SettingsError for one that cannot be."""
     if options.period in (None, "today") and not (options.days or options.since or options.until):
         return None
     from openrouter_usage.period import ChosenPeriod

@@ -68,7 +68,7 @@ def account_report(account: str, known: Days, wanted: Wanted, now: datetime) -> 
 
 
 def _span(wanted: Wanted, known: Days, now: datetime) -> Stretch:
-    """Give the completed days of a period; SettingsError when it is of parts of days, or of days that are not over."""
+    """Return the completed days of a period; SettingsError for parts of days, and for days that are not over."""
     period, running = wanted.period, today(now).first_day
     # A clock that is behind must not hide what is known.
     latest = max(running - DAY, *known)
@@ -97,7 +97,7 @@ def _span(wanted: Wanted, known: Days, now: datetime) -> Stretch:
 
 
 def _model_names(known: Mapping[date, ArchivedDay]) -> NameOf:
-    """Give each row's model; a dated slug stands for the one model that /activity has shown it to be, if it has."""
+    """Return each row's model; a dated slug stands for the one model that /activity has shown it to be, if it has."""
     met: dict[str, set[str]] = {}
     for day in known.values():
         for row in day.rows if day.source == ACTIVITY else ():
@@ -118,7 +118,7 @@ def _groups(days: Days, by: str, model_of: NameOf) -> dict[str, Usage]:
 
 
 def _trend(days: Days) -> tuple[tuple[Share, ...], int, Usage]:
-    """Give the last days that are known, then what came earlier; one that is not known has no bar."""
+    """Return the last days that are known, then what came earlier; one that is not known has no bar."""
     shares = [Share(day.isoformat(), days[day].total) for day in sorted(days)]
     earlier = shares[:-MOST_BARS]
     spent = sum(1 for share in earlier if share.usage != NOTHING)

@@ -116,7 +116,7 @@ def judge(
 
 
 def _is_over(mark: str, fired_at: datetime, states: Mapping[str, Alert | None], now: Spending) -> bool:
-    """Tell whether a state that was told has ended since; figures from before it was told say nothing about that."""
+    """Check whether a state that was told has ended since; figures from before it was told say nothing about that."""
     kept = [state for state in states if state.partition(":")[0] == mark.partition(":")[0]]
     ended = bool(kept) and (mark not in states or states[mark] is None)
     return ended and now.taken_at > fired_at
@@ -146,7 +146,7 @@ def _percent(step: int, limit: Decimal) -> Decimal:
 
 
 def _low_balance(rules: Rules, now: Spending, unknown: list[str]) -> dict[str, Alert | None]:
-    """Give the alert by its mark, None when all is well; nothing when it is not asked for, or not known."""
+    """Return the alert by its mark, None when all is well; nothing when it is not asked for, or not known."""
     least = rules.balance_below
     if least is not None and now.balance is None:
         unknown.append("the balance is not known")

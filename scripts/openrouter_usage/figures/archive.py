@@ -119,7 +119,7 @@ class Change(NamedTuple):
 
 
 def known_days(found: Iterable[ArchivedDay]) -> dict[str, Days]:
-    """Give for each account the answer that holds about each day, whatever the order of the lines."""
+    """Return for each account the answer that holds about each day, whatever the order of the lines."""
     accounts: dict[str, Days] = {}
     for day in found:
         days = accounts.setdefault(day.account, {})
@@ -130,7 +130,7 @@ def known_days(found: Iterable[ArchivedDay]) -> dict[str, Days]:
 
 
 def changes(found: Iterable[ArchivedDay], known: Mapping[date, ArchivedDay]) -> list[Change]:
-    """Give the answers that tell more than the archive: a new day, other figures, or a better source."""
+    """Return the answers that tell more than the archive: a new day, other figures, or a better source."""
     return [Change(day, known.get(day.day)) for day in found if _is_news(day, known.get(day.day))]
 
 
@@ -142,19 +142,19 @@ def _is_news(day: ArchivedDay, known: ArchivedDay | None) -> bool:
 
 
 def is_doubtful(found: Iterable[ArchivedDay], known: Mapping[date, ArchivedDay]) -> bool:
-    """Tell whether an answer takes all spend from a day that had some, or has none at all and tells of new days."""
+    """Check whether an answer takes all spend from a day that had some, or has none at all and tells of new days."""
     days = list(found)
     lost = any(not day.rows and day.day in known and known[day.day].rows for day in days)
     return lost or (not any(day.rows for day in days) and any(day.day not in known for day in days))
 
 
 def missing(wanted: Stretch | None, known: Container[date]) -> list[Stretch]:
-    """Give the stretches of wanted days that nobody ever asked about: neither spend nor no spend is known there."""
+    """Return the stretches of wanted days that nobody ever asked about: neither spend nor no spend is known there."""
     return stretches(day for day in (wanted.days() if wanted else ()) if day not in known)
 
 
 def whole_span(known: Mapping[date, ArchivedDay]) -> Stretch | None:
-    """Give the span from the first known day to the last; None when there is none."""
+    """Return the span from the first known day to the last; None when there is none."""
     return Stretch(min(known), max(known)) if known else None
 
 
@@ -178,7 +178,7 @@ def refuse_others(accounts: Iterable[str], account: str) -> None:
 
 
 def chosen(accounts: Mapping[str, Days], wanted: str) -> str:
-    """Give the account that is meant, the only one unless one is named; SettingsError when that is not clear."""
+    """Return the account that is meant, the only one unless one is named; SettingsError when that is not clear."""
     names = sorted(accounts)
     if not names:
         raise SettingsError(

@@ -48,7 +48,7 @@ _WHOLE = ("prompt_tokens", "completion_tokens", "latency_ms", "cached_tokens", "
 
 
 def exported(entry: Entry) -> dict[str, Json]:
-    """Give a call under the names of the columns; null where a value is unknown."""
+    """Return a call under the names of the columns; null where a value is unknown."""
     values = record_values(entry)
     record: dict[str, Json] = {column: values.get(name) for column, name in COLUMNS.items()}
     return record | {"total_tokens": entry.prompt_tokens + entry.completion_tokens}
@@ -84,7 +84,7 @@ def shielded(text: str) -> str:
 
 
 def unshielded(cell: str) -> str:
-    """Give the text that `shielded` wrote, and any other as it is."""
+    """Return the text that `shielded` wrote, and any other as it is."""
     text = cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
     text = _SHIELDED_SEPARATOR.sub(r";\1\2", text)
     try:

@@ -20,7 +20,7 @@ _HOURS = 24
 
 
 def account_pace(rows: tuple[ActivityRow, ...], now: datetime) -> Pace:
-    """Give the account's pace over the last seven completed UTC days."""
+    """Return the account's pace over the last seven completed UTC days."""
     period = completed_days(now, PACE_DAYS)
     spent = total(row.usage.cost for row in rows if period.first_day <= row.day <= period.last_day)
     per_day = ratio(spent, PACE_DAYS)
@@ -28,7 +28,7 @@ def account_pace(rows: tuple[ActivityRow, ...], now: datetime) -> Pace:
 
 
 def key_pace(key: KeyInfo, now: datetime) -> Pace | None:
-    """Give one key's pace in the running UTC week; None while the week is younger than a day or unknown."""
+    """Return one key's pace in the running UTC week; None while the week is younger than a day or unknown."""
     elapsed_s = Decimal(int((now - week(now).start).total_seconds()))
     if key.weekly.usage is None or elapsed_s < 86_400:
         return None
@@ -177,9 +177,9 @@ def said_of_outlook(outlook: Outlook, now: datetime) -> str:
         return f"The {outlook.name} lasts: unknown (more was given back than spent): {pace}"
     if outlook.days is None:
         return f"The {outlook.name} lasts as long as nothing is spent: {pace}"
-    anew = outlook.starts_anew_at
-    if anew and outlook.outlasts_its_window(now):
-        return f"The {outlook.name} is not used up before it starts anew, {spoken(anew)}, at {pace}"
+    resets_at = outlook.resets_at
+    if resets_at and outlook.outlasts_its_window(now):
+        return f"The {outlook.name} is not used up before it resets, {spoken(resets_at)}, at {pace}"
     bound = "at least " if outlook.is_bound else ""
     return f"The {outlook.name} lasts {bound}{lasting(outlook.days)} at {pace}"
 

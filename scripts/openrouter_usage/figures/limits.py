@@ -23,7 +23,7 @@ class Books(Protocol):
         """Sum the settled calls of whole UTC days."""
 
     def holds(self) -> list[Hold]:
-        """Give the holds that have not ended."""
+        """Return the holds that have not ended."""
 
     def doubtful(self) -> list[Entry]:
         """Return the calls with an unbelievable bill that nobody has looked at."""
@@ -53,7 +53,7 @@ class Scope(NamedTuple):
 
 
 def scopes(caps: Caps, books: Books, now: datetime) -> Iterator[Scope]:
-    """Give each cap with what is settled and held against it, the narrowest first."""
+    """Return each cap with what is settled and held against it, the narrowest first."""
     if caps.per_request is not None:
         yield Scope("per-request", caps.per_request, None, ZERO, ZERO, 0, 0)
     if caps.daily is None and caps.monthly is None:
@@ -80,12 +80,12 @@ def scopes(caps: Caps, books: Books, now: datetime) -> Iterator[Scope]:
 
 
 def counts_in(hold: Hold, period: Period) -> bool:
-    """Tell whether a hold can become a charge of a period; an old one blocks its own day, not every later one."""
+    """Check whether a hold can become a charge of a period; an old one blocks its own day, not every later one."""
     return hold.ts >= period.start - LONGEST_CALL
 
 
 def counted_at(hold: Hold, moment: datetime) -> datetime:
-    """Give the moment at which a held call is booked, so that no window gets a charge that was not held in it.
+    """Return the moment at which a held call is booked, so that no window gets a charge that was not held in it.
 
     A clock that was set, or a call that took longer than it may, would else move the charge into another day.
     """

@@ -42,7 +42,7 @@ class NoSuchModel(Unbounded):
 
 
 def unbounded(why: str) -> Unbounded:
-    """Give the error that says why a call cannot be bounded."""
+    """Return the error that says why a call cannot be bounded."""
     return Unbounded(
         f"under a budget this call is refused: {why}", hint="say what it may cost at most with --max-cost (max_cost=)"
     )
@@ -67,12 +67,12 @@ def most_prompt_tokens(body: Mapping[str, Json]) -> int:
 
 
 def asks_for_length(body: Mapping[str, Json]) -> bool:
-    """Tell whether the caller says how long the answer may be."""
+    """Check whether the caller says how long the answer may be."""
     return body.get("max_tokens") is not None or body.get("max_completion_tokens") is not None
 
 
 def most_answer_tokens(body: Mapping[str, Json]) -> int:
-    """Give the longest answer that is asked for, or a length that will be."""
+    """Return the longest answer that is asked for, or a length that will be."""
     given = [_whole(body.get(name), name) for name in ("max_tokens", "max_completion_tokens")]
     return max([count for count in given if count is not None], default=DEFAULT_MAX_TOKENS)
 
@@ -91,7 +91,7 @@ def _whole(value: Json, name: str) -> int | None:
 
 
 def own_max_price(body: Mapping[str, Json]) -> dict[str, Decimal]:
-    """Give the prices that the caller admits at most, in USD per token, and per request."""
+    """Return the prices that the caller admits at most, in USD per token, and per request."""
     provider = body.get("provider")
     cap = provider.get("max_price") if isinstance(provider, dict) else None
     if not isinstance(cap, dict):
@@ -226,7 +226,7 @@ def estimate(model: Model | None, name: str, prompt_tokens: int, max_tokens: int
 
 
 def list_cost(model: Model | None, prompt_tokens: int, completion_tokens: int, *, requests: int = 1) -> Decimal | None:
-    """Give what so many tokens cost in USD at listed prices; None when a price is unknown or varies."""
+    """Return what so many tokens cost in USD at listed prices; None when a price is unknown or varies."""
     if model is None or None in (model.prices.prompt, model.prices.completion, model.prices.request):
         return None
     prompt, completion, request = (price or ZERO for price in model.prices[:3])
@@ -251,7 +251,7 @@ def repriced(model: Model, usage: Usage) -> Decimal | None:
 
 
 def per_million(price: Decimal) -> Decimal:
-    """Give a price in USD per million tokens."""
+    """Return a price in USD per million tokens."""
     return EXACT.multiply(price, _MILLION)
 
 
@@ -302,7 +302,7 @@ def _bound(body: Mapping[str, Json], prices: PriceList) -> _Bound:
 
 
 def _listed(model: Model | None, name: str, tokens: int, own: Mapping[str, Decimal]) -> dict[str, Decimal]:
-    """Give each price at its highest, and the plain ones that providers are held to: the caller's, else the list's."""
+    """Return each highest price, and the plain ones that providers are held to: the caller's, else the list's."""
     listed = model.prices.highest(tokens)._asdict() if model else {}
     found: dict[str, Decimal | None] = {}
     for part, usual in (("prompt", _CACHE_WRITE_TO_PROMPT), ("completion", 1)):

@@ -41,7 +41,7 @@ class Names:
         self._above[self.group(name)] = self._above[name] = name
 
     def group(self, name: str) -> str:
-        """Give the name that stands for all names of its model."""
+        """Return the name that stands for all names of its model."""
         found = name
         while self._above.get(found, found) != found:
             found = self._above[found]

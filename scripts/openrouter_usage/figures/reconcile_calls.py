@@ -24,7 +24,7 @@ class Tolerance(NamedTuple):
     is_share: bool
 
     def allows(self, difference: Decimal, account: Decimal) -> bool:
-        """Tell whether a difference is small enough beside what the account spent."""
+        """Check whether a difference is small enough beside what the account spent."""
         if not self.is_share:
             return difference <= self.amount
         return EXACT.multiply(difference, Decimal(100)) <= EXACT.multiply(self.amount, account)
@@ -73,7 +73,7 @@ class Beside(NamedTuple):
 
 
 def judged(windows: tuple[Beside, ...], span_days: int) -> Beside:
-    """Give the narrowest window (day, week, month) that has room for so many days, else the widest."""
+    """Return the narrowest window (day, week, month) that has room for so many days, else the widest."""
     for window, reach in zip(windows, (1, 7), strict=False):
         if span_days <= reach:
             return window

@@ -154,7 +154,7 @@ def added(groups: Sequence[Mapping[str, Usage]]) -> dict[str, Usage]:
 
 
 def is_to_come(bar: Bar, now: datetime) -> bool:
-    """Tell whether a bar lies in the future, so that it says nothing yet."""
+    """Check whether a bar lies in the future, so that it says nothing yet."""
     return bar.slot.period.start > now and not bar.total.requests
 
 
@@ -227,7 +227,7 @@ class Report:
 
 
 def period_of_day(report: Report, name: str) -> Period:
-    """Give what a day of the report covers: all of it in the report's zone, or as much as the report does."""
+    """Return what a day of the report covers: all of it in the report's zone, or as much as the report does."""
     day = date.fromisoformat(name)
     whole = days(day, day, name, report.zone)
     if report.period is None:
@@ -236,12 +236,12 @@ def period_of_day(report: Report, name: str) -> Period:
 
 
 def group_name(name: str, by: str) -> str:
-    """Give a group's name, and one to the calls that have none."""
+    """Return a group's name, and one to the calls that have none."""
     return name or _NAMELESS.get(by, name)
 
 
 def ranked(groups: Mapping[str, Usage], by: str) -> list[Share]:
-    """Order groups: days by date, everything else by credits, and give the nameless one a name."""
+    """Order groups: days by date, everything else by credits and return the nameless one a name."""
     shares = [Share(group_name(name, by), usage) for name, usage in groups.items()]
     if by == "day":
         return sorted(shares, key=lambda share: share.name)
@@ -264,7 +264,7 @@ def cut(shares: list[Share], by: str, top: int | None = None) -> tuple[tuple[Sha
 
 
 def every_day(groups: Mapping[str, Usage], most: int = MOST_BARS) -> tuple[tuple[Share, ...], int, Usage]:
-    """Give the last days with calls and those between them, the quiet ones too; then what came earlier."""
+    """Return the last days with calls and those between them, the quiet ones too; then what came earlier."""
     if not groups:
         return (), 0, NOTHING
     last, first = date.fromisoformat(max(groups)), date.fromisoformat(min(groups))

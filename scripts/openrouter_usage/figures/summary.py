@@ -43,7 +43,7 @@ def shown(number: Decimal) -> Decimal:
 class Outlook(NamedTuple):
     """What is left somewhere, at which pace it is used, and for how many days it lasts, to 60 digits; None is unknown.
 
-    A limit that starts anew at some moment is not used up later than that. `is_bound`: it lasts at least so long, for
+    A limit that resets at some moment is not used up later than that. `is_bound`: it lasts at least so long, for
     others spend at the pace too.
     """
 
@@ -51,15 +51,15 @@ class Outlook(NamedTuple):
     left: Decimal
     pace: Pace | None
     days: Decimal | None
-    starts_anew_at: datetime | None = None
+    resets_at: datetime | None = None
     is_bound: bool = False
 
     def outlasts_its_window(self, now: datetime) -> bool:
-        """Check whether it starts anew before it can be used up."""
-        anew = self.starts_anew_at
-        if anew is None or self.days is None:
+        """Check whether the limit resets before it can be used up."""
+        resets_at = self.resets_at
+        if resets_at is None or self.days is None:
             return False
-        return Decimal(int((anew - now).total_seconds())) <= multiply(self.days, 86_400)
+        return Decimal(int((resets_at - now).total_seconds())) <= multiply(self.days, 86_400)
 
 
 class MonthEnd(NamedTuple):
@@ -166,12 +166,12 @@ class Breakdown(NamedTuple):
 
     @property
     def is_local(self) -> bool:
-        """Tell whether the local ledger stands in for OpenRouter's own breakdown."""
+        """Check whether the local ledger stands in for OpenRouter's own breakdown."""
         return self.source == LOCAL
 
     @property
     def is_completed(self) -> bool:
-        """Tell whether it covers the last completed UTC days, and so has nothing of today."""
+        """Check whether it covers the last completed UTC days, and so has nothing of today."""
         if self.coverage is not None:
             return False
         return self.source == "/activity" or self.period.label == f"{self.days}d"
@@ -213,7 +213,7 @@ class Summary(NamedTuple):
 
     @property
     def is_partial(self) -> bool:
-        """Tell whether a part that should be there is missing."""
+        """Check whether a part that should be there is missing."""
         return bool(self.gaps)
 
     @property
@@ -391,14 +391,14 @@ def _balance(parts: Parts, key: KeyInfo | None) -> tuple[Credits | None, list[st
 
 
 def _timed(limit: Limit | None, now: datetime) -> Limit | None:
-    """Say when a limit starts anew, by OpenRouter's word or else by its UTC windows."""
+    """Say when a limit resets, by OpenRouter's word or else by its UTC windows."""
     if limit is None or limit.resets_at is not None:
         return limit
     return Limit(limit.amount, limit.remaining, limit.reset, resets_at(limit.reset, now), limit.scope)
 
 
 def _tighter_budget(key: KeyInfo, limit: Limit | None, now: datetime) -> Limit | None:
-    """Give the budget that blocks first, when that is not the key's own limit."""
+    """Return the budget that blocks first, when that is not the key's own limit."""
     budget = _timed(key.effective_budget, now)
     if budget is None or budget.scope == "key_limit" or budget.remaining is None:
         return None
@@ -407,7 +407,7 @@ def _tighter_budget(key: KeyInfo, limit: Limit | None, now: datetime) -> Limit |
 
 
 def _spendable(balance: Credits | None, limit: Limit | None, budget: Limit | None) -> tuple[Decimal | None, str]:
-    """Give the smallest of what is left anywhere, and where; None when one of them is not known."""
+    """Return the smallest of what is left anywhere, and where; None when one of them is not known."""
     if balance is None or limit is None or (limit.amount is not None and limit.remaining is None):
         return None, ""
     left = [(balance.balance, "balance")]
@@ -420,7 +420,7 @@ def _spendable(balance: Credits | None, limit: Limit | None, budget: Limit | Non
 
 
 def _gaps(parts: Parts) -> tuple[Gap, ...]:
-    """Give what is missing unexpectedly; an inference key is not expected to see the credits."""
+    """Return what is missing unexpectedly; an inference key is not expected to see the credits."""
     gaps = [gap for gap in parts.gaps if parts.managed or gap.part != "credits" or gap.code != "forbidden"]
     if isinstance(parts.today, TodaySpend) and parts.today.truncated:
         gaps.append(Gap("today", "truncated", "OpenRouter cut its answer short", "", 5))

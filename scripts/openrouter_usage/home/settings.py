@@ -59,7 +59,7 @@ class BaseUrl(NamedTuple):
 
     @property
     def is_loopback(self) -> bool:
-        """Tell whether the address never leaves this machine."""
+        """Check whether the address never leaves this machine."""
         return _is_loopback(self.host)
 
     @property
@@ -99,7 +99,7 @@ class Settings(NamedTuple):
         return self.credentials.warnings
 
     def require_key(self) -> ApiKey:
-        """Give the key to ask about spending with; MissingKey says what to set and where."""
+        """Return the key to ask about spending with; MissingKey says what to set and where."""
         key = self.credentials.api_key or self.mgmt_key
         if key is None:
             raise MissingKey(
@@ -146,7 +146,7 @@ def ledger_file(environ: Mapping[str, str] | None = None) -> Path:
 
 
 def find_home() -> Path | None:
-    """Give the user's home folder, None when the system knows of none."""
+    """Return the user's home folder, None when the system knows of none."""
     # An empty HOME would be taken for the root folder.
     home = os.path.expanduser("~") if os.environ.get("HOME", "~") else ""
     return Path(home) if os.path.isabs(home) else None
@@ -314,7 +314,7 @@ def save_preference(name: str, value: Json) -> None:
 
 
 def change_preference(name: str, change: Callable[[dict[str, Json]], dict[str, Json]]) -> dict[str, Json]:
-    """Change one of the settings while nobody else does, and give what it is then; an empty one is taken out."""
+    """Change one of the settings while nobody else does and return what it is then; an empty one is taken out."""
     changed: dict[str, Json] = {}
 
     def run(kept: Json) -> Json:
@@ -342,7 +342,7 @@ def _change(name: str, change: Callable[[Json], Json]) -> None:
 
 
 def load_caps(environ: Mapping[str, str] | None = None) -> Caps:
-    """Give the budget in force; SettingsError for a cap that is no amount, so that no call slips past it."""
+    """Return the budget in force; SettingsError for a cap that is no amount, so that no call slips past it."""
     environ = os.environ if environ is None else environ
     kept = load_preferences().get("budget")
     if kept is not None and not isinstance(kept, dict):

@@ -167,7 +167,7 @@ def spending(settings: Settings, now: datetime, *, timeout_s: float) -> Spending
 def _asked(
     settings: Settings, now: datetime, timeout_s: float, troubles: list[OpenRouterUsageError]
 ) -> Spending | None:
-    """Give what OpenRouter says; None, and the trouble, when it says nothing."""
+    """Return what OpenRouter says; None, and the trouble, when it says nothing."""
     try:
         found = latest(settings, now, timeout_s=timeout_s)
         if found.error:
@@ -213,7 +213,7 @@ def _shortest(outlooks: tuple[Outlook, ...], now: datetime) -> tuple[Outlook | N
 
 
 def _by_day(rows: tuple[ActivityRow, ...], now: datetime) -> tuple[Decimal, ...]:
-    """Give the spend of each of the last completed UTC days; zero for one without any."""
+    """Return the spend of each of the last completed UTC days; zero for one without any."""
     sums = _empty_days(completed_days(now, PACE_DAYS))
     for row in rows:
         day = row.day.isoformat()

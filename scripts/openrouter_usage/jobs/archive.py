@@ -114,7 +114,7 @@ def _read(file: LedgerFile) -> Contents:
 
 
 def _lines(file: LedgerFile) -> Iterator[tuple[int, bytes, bool]]:
-    """Give each line, where it begins, and whether it has an end; the last one may have none."""
+    """Return each line, where it begins, and whether it has an end; the last one may have none."""
     status = file.status()
     end, rest = status.st_size if status else 0, 0
     for start, text, stop in file.blocks(0, end):

@@ -38,7 +38,7 @@ class Question(NamedTuple):
 def questions(
     now: datetime, *, by: str, days: int, only_today: bool, zone: tzinfo | None, explain: bool
 ) -> dict[str, Question]:
-    """Give what the options of a summary ask beyond its usual endpoints: `breakdown`, `zone` and `today`."""
+    """Return what the options of a summary ask beyond its usual endpoints: `breakdown`, `zone` and `today`."""
     running = today(now, zone or UTC)._replace(label=f"today, {zone or UTC}")
     asked = {}
     if only_today or by in ACCOUNT_GROUPINGS:
@@ -146,7 +146,7 @@ def _compared(summary: Summary, seen: Callable[[Period], Usage]) -> Iterator[Com
 
 
 def _is_missing(path: Path) -> bool:
-    """Tell whether there surely is no ledger; what is wrong with a path is for the ledger to say."""
+    """Check whether there surely is no ledger; what is wrong with a path is for the ledger to say."""
     try:
         path.lstat()
     except FileNotFoundError:

@@ -106,7 +106,7 @@ def list_keys(client: Management) -> Listing:
 def _read_workspace(
     client: Management, workspace: str, found: dict[str, KeyRecord], figures: dict[str, None]
 ) -> list[str]:
-    """Add the keys of a workspace, and give what of them is not understood; what is found before a failure stays."""
+    """Add the keys of a workspace and return what of them is not understood; what is found before a failure stays."""
     problems: dict[str, None] = {}
     offset = 0
     for _ in range(MOST_PAGES):
@@ -124,7 +124,7 @@ def _read_workspace(
 
 
 def _workspaces(client: Management, gaps: list[str]) -> list[str]:
-    """Give the workspaces' ids; only the default one where they cannot be listed."""
+    """Return the workspaces' ids; only the default one where they cannot be listed."""
     try:
         found, is_whole = client.workspaces()
         if not is_whole:
@@ -143,7 +143,7 @@ def hash_shown(key: KeyRecord) -> str:
 
 
 def find_key(listing: Listing, wanted: str) -> KeyRecord:
-    """Give the one key of that exact name or full hash; SettingsError unless it is surely the only one."""
+    """Return the one key of that exact name or full hash; SettingsError unless it is surely the only one."""
     matches = [key for key in listing.keys if wanted in (key.name, key.hash)]
     if len(matches) == 1:
         if listing.gaps and matches[0].hash != wanted:
@@ -246,7 +246,7 @@ def _opened(path: Path) -> int:
 
 
 def file_name(name: str) -> str:
-    """Give a file name for a key's name: letters, digits, dots and dashes, and nothing a path could be made of."""
+    """Return a file name for a key's name: letters, digits, dots and dashes, and nothing a path could be made of."""
     cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-")[:80]
     return f"{cleaned or 'key'}.env"
 
@@ -305,7 +305,7 @@ class Keyring:
         return Change("update", matches[0], fields)
 
     def make(self, change: Change) -> KeyRecord | None:
-        """Make a change and give the key as it is then, None when it is deleted.
+        """Make a change and return the key as it is then, None when it is deleted.
 
         When the answer is lost, the key is looked at again, and what is true is reported.
         """
@@ -442,7 +442,7 @@ def _refuse_taken(listing: Listing, name: str) -> None:
 
 
 def _has(key: KeyRecord, fields: dict[str, Json]) -> bool:
-    """Tell whether a key is as a change wanted it."""
+    """Check whether a key is as a change wanted it."""
     now: dict[str, object] = {
         "name": key.name,
         "disabled": key.is_disabled,

@@ -89,7 +89,7 @@ def current_prices(path: Path | None, ask: Callable[[], Json], now: datetime, *,
 
 
 def load_price_list() -> PriceList:
-    """Give the price list, at most a day old; it is public, so no key is sent for it."""
+    """Return the price list, at most a day old; it is public, so no key is sent for it."""
     load_client()
     from openrouter_usage.openrouter.endpoints import OpenRouter
     from openrouter_usage.openrouter.transport import Transport

@@ -77,13 +77,13 @@ class _Span(NamedTuple):
     today: date
 
     def part(self, first: date, last: date) -> Period | None:
-        """Give what of the span lies between two days."""
+        """Return what of the span lies between two days."""
         first, last = max(first, self.first), min(last, self.last)
         return days(first, last, "part") if first <= last else None
 
     @property
     def parts(self) -> dict[str, Period]:
-        """Give the days that each endpoint is asked about."""
+        """Return the days that each endpoint is asked about."""
         found = {
             OLDER: self.part(date.min + DAY, self.kept - DAY),
             ACTIVITY: self.part(self.kept, self.today - DAY),
@@ -142,7 +142,7 @@ def ask_bill(
 
 
 def left_s(deadline: float) -> float:
-    """Give the seconds that are left, and at least a moment, so that what fails does so by its own rules."""
+    """Return the seconds that are left, and at least a moment, so that what fails does so by its own rules."""
     return max(0.1, deadline - time.monotonic())
 
 
@@ -164,7 +164,7 @@ def _tasks(
 
 
 def _within(answer: Analytics, asked: Period) -> Analytics:
-    """Give an answer back; BadAnswer when it has rows of days that nobody asked about, or of none."""
+    """Return an answer; BadAnswer when it has rows of days that nobody asked about, or of none."""
     strange = next((row for row in answer.rows if row.day is None or row.day not in asked.utc_days), None)
     if strange is not None:
         told = f"a row of {strange.day}" if strange.day else "a row without a day"
@@ -173,7 +173,7 @@ def _within(answer: Analytics, asked: Period) -> Analytics:
 
 
 def _rows(answers: dict[str, Any], asked: dict[str, Period]) -> Iterator[ActivityRow]:
-    """Give the rows of the days that each endpoint was asked about: what it says of others would count twice."""
+    """Return the rows of the days that each endpoint was asked about: what it says of others would count twice."""
     for name, period in asked.items():
         answer = answers[name]
         rows = (_row(spend, period) for spend in answer.rows) if isinstance(answer, Analytics) else answer
@@ -185,7 +185,7 @@ def _row(spend: Spend, asked: Period) -> ActivityRow:
 
 
 def _gap(name: str, part: object) -> Gap | None:
-    """Give what is missing of an answer; one that was cut short is known in no part."""
+    """Return what is missing of an answer; one that was cut short is known in no part."""
     if isinstance(part, Analytics) and part.truncated:
         return Gap(name, "truncated", f"{name}: OpenRouter cut its answer short after {len(part.rows):,} rows", "", 5)
     if left_out_of(part):
@@ -198,7 +198,7 @@ def _gap(name: str, part: object) -> Gap | None:
 def ask_generations(
     account: OpenRouter, days_asked: Sequence[date], *, now: datetime, timeout_s: float
 ) -> tuple[Listed, tuple[Gap, ...]]:
-    """Give every call of some days by its id, and the Gap of each day that cannot be listed in full.
+    """Return every call of some days by its id, and the Gap of each day that cannot be listed in full.
 
     Only the last 31 days are kept call by call.
     """
@@ -316,7 +316,7 @@ def reconcile(
 
 
 def _worth_listing(found: Comparison, bill: Bill, now: datetime) -> list[date]:
-    """Give the days whose calls are to be compared one by one, with the days beside them."""
+    """Return the days whose calls are to be compared one by one, with the days beside them."""
     running = today(now).first_day
     doubtful = {line.day for line in found.differing}
     # More in the ledger than this key spent: sums may agree by the calls of somebody else.
@@ -358,7 +358,7 @@ def _names(booked: Booked) -> set[str]:
 
 
 def _prices(bill: Bill, booked: Booked) -> PriceList | None:
-    """Give the price list, which knows more names, where the account's own names are not enough."""
+    """Return the price list, which knows more names, where the account's own names are not enough."""
     known = {name for row in bill.rows for name in (row.model, row.slug)}
     if _names(booked) <= known:
         return None
@@ -369,7 +369,7 @@ def _prices(bill: Bill, booked: Booked) -> PriceList | None:
 
 
 def _entries(ledger: Ledger, listed: Iterable[date]) -> Iterator[Entry]:
-    """Give the ledger's calls of some days."""
+    """Return the ledger's calls of some days."""
     # Days in a row are read at once: where lines stand in no order, each reading goes through all of them.
     for stretch in stretches(listed):
         yield from ledger.entries(stretch.period)

@@ -138,7 +138,7 @@ def _gap(gaps: Fields, part: str) -> Gap | None:
 
 
 def is_fresh(parts: Parts | None, now: datetime, max_age_s: float) -> bool:
-    """Tell whether answers are young enough, and of the same UTC day: at midnight Today starts anew."""
+    """Check whether answers are young enough, and of the same UTC day: Today begins at midnight."""
     if parts is None:
         return False
     age_s = (now - parts.taken_at).total_seconds()
@@ -164,7 +164,7 @@ def latest(
     timeout_s: float = 30.0,
     meanwhile: Callable[[], None] = nothing,
 ) -> Latest:
-    """Give answers at most `max_age_s` seconds old without asking, else ask and do `meanwhile` while waiting.
+    """Return answers at most `max_age_s` seconds old without asking, else ask and do `meanwhile` while waiting.
 
     Raises Denied when OpenRouter says no, and Unreachable when it cannot be reached and nothing is kept.
     """

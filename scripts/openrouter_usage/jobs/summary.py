@@ -72,7 +72,7 @@ def collect_funds(settings: Settings, now: datetime, *, timeout_s: float) -> Par
 
 
 def _turned_out_to_manage(key: object, asked_with: ApiKey, settings: Settings) -> ApiKey | None:
-    """Give the ordinary key when OpenRouter says that it is a management key: no string shows that."""
+    """Return the ordinary key when OpenRouter says that it is a management key: no string shows that."""
     from openrouter_usage.openrouter.answers.key import KeyInfo
 
     manages = isinstance(key, KeyInfo) and key.is_management_key
@@ -82,7 +82,7 @@ def _turned_out_to_manage(key: object, asked_with: ApiKey, settings: Settings) -
 def _account_tasks(
     answers: Mapping[str, object], mgmt_key: ApiKey | None, client: Connect, now: datetime
 ) -> dict[str, Callable[[], Any]]:
-    """Give what is still to be asked when the only usable totals are the account's."""
+    """Return what is still to be asked when the only usable totals are the account's."""
     if mgmt_key is None or not getattr(answers["key"], "is_management_key", False):
         return {}
     wanted = {"activity": _activity(client(mgmt_key)), "today": lambda: client(mgmt_key).today(now)}

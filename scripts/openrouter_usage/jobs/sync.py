@@ -66,7 +66,7 @@ class Asking:
         return account
 
     def completed_days(self, account: str) -> tuple[Stretch, list[ArchivedDay]]:
-        """Ask /activity, and give the days that it covers for certain, and what it says of every one of them.
+        """Ask /activity and return the days that it covers for certain, and what it says of every one of them.
 
         A day without a row is one without spend. Were it midnight between question and answer, nobody could tell
         which days the answer is about; so only those count that it is about either way.
@@ -192,7 +192,7 @@ def _check_empty(days: Iterable[ArchivedDay], told: Told) -> None:
 
 
 def older_gaps(span: Stretch, back: int, known: Mapping[date, ArchivedDay], told: Told | None = None) -> list[Stretch]:
-    """Give what is not known for sure of the days before those of /activity, up to so many days back.
+    """Return what is not known for sure of the days before those of /activity, up to so many days.
 
     That is also what the analytics API called empty, unless it does so again.
     """

@@ -123,7 +123,7 @@ def _refuse_linked(engine: Engine) -> None:
 
 
 def _kept(engine: Engine, sieve: _Sieve, end: int) -> Iterator[bytes]:
-    """Give what stays of the ledger up to an offset, to the byte; a last line without its end gets one."""
+    """Return what stays of the ledger up to an offset, to the byte; a last line without its end gets one."""
     stop = 0
     for start, text, stop in engine.file.blocks(0, end):
         if len(text) == stop - start:

@@ -81,7 +81,7 @@ class Tail:
         return position
 
     def _ingest(self, connection: sqlite3.Connection, offset: int, end: int) -> int:
-        """Add the lines from an offset on, and give the offset up to which they were whole."""
+        """Add the lines from an offset on and return the offset up to which they were whole."""
         ingest, begin = Ingest(connection), offset
         for start, text, stop in self._file.blocks(offset, end):
             ingest.add(text, start)
@@ -289,12 +289,12 @@ class Engine:
         return self._tail.entry_at(start)
 
     def lines(self, start: int, last: int) -> Iterator[tuple[int, bytes]]:
-        """Give the lines that begin between two offsets; what happens to the ledger meanwhile does not matter."""
+        """Return the lines that begin between two offsets; what happens to the ledger meanwhile does not matter."""
         blocks = self.blocks(start, last)
         return (line for at, text in blocks for line in lines_of(text, at))
 
     def blocks(self, start: int, last: int) -> Iterator[tuple[int, bytes]]:
-        """Give the lines that begin between two offsets in blocks; whatever happens to the ledger meanwhile."""
+        """Return the lines that begin between two offsets in blocks; whatever happens to the ledger meanwhile."""
         blocks = self._blocks(start, last)
         next(blocks)  # opens the file, before another one can take its place
         return blocks

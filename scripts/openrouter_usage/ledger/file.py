@@ -232,7 +232,7 @@ class LedgerFile:
             start = stop
 
     def _end_of_line(self, start: int, end: int) -> int:
-        """Give the offset behind the next line end, 0 when there is none."""
+        """Return the offset behind the next line end, 0 when there is none."""
         while start < end:
             text = self.read(start, min(BLOCK, end - start))
             found = text.find(b"\n")
@@ -322,7 +322,7 @@ def _elsewhere(noun: str) -> str:
 
 
 def identity(status: os.stat_result) -> tuple[int, int]:
-    """Give what tells a file from every other that exists at the same time."""
+    """Return what tells a file from every other that exists at the same time."""
     return status.st_dev, status.st_ino
 
 

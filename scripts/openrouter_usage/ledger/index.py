@@ -48,15 +48,15 @@ class Position(NamedTuple):
     whole: int
 
     def is_current(self, status: os.stat_result) -> bool:
-        """Tell whether nothing has happened to the file since."""
+        """Check whether nothing has happened to the file since."""
         return self[1:5] == (status.st_size, *_identity(status), status.st_mtime_ns)
 
     def has_grown(self, status: os.stat_result) -> bool:
-        """Tell whether it is the same file, and not cut."""
+        """Check whether it is the same file, and not cut."""
         return self[2:4] == _identity(status) and status.st_size >= self.offset
 
     def still_holds(self, status: os.stat_result, read: Read) -> bool:
-        """Tell whether the file has only grown since: not replaced, not cut, not rewritten in place.
+        """Check whether the file has only grown since: not replaced, not cut, not rewritten in place.
 
         A small file is compared whole, and so is one that was touched without having grown. Of a large one
         that has grown only its beginning and the end of what was read are: a change in its middle that kept
@@ -69,7 +69,7 @@ class Position(NamedTuple):
         return (self.head, self.tail) == _samples(self.offset, read)
 
     def _ends_line(self, status: os.stat_result, read: Read) -> bool:
-        """Tell whether a last line that was counted without its end is still a line of its own."""
+        """Check whether a last line that was counted without its end is still a line of its own."""
         if not self.offset or status.st_size == self.offset:
             return True
         end = read(self.offset - 1, 3)
@@ -180,18 +180,18 @@ class Index:
         return status.st_dev, status.st_ino
 
     def _is_current(self) -> bool:
-        """Tell whether the open index is the one at the path, and its log the one that everybody else writes.
+        """Check whether the open index is the one at the path, and its log the one that everybody else writes.
 
         Whoever closes an index that was deleted takes away the log of the one that was made since.
         """
         return self._opened is not None and (self._opened, self._log) == (self._identity(), self._identity(_LOG))
 
     def exists(self) -> bool:
-        """Tell whether there is an index file."""
+        """Check whether there is an index file."""
         return self._identity() is not None
 
     def connection(self, wait_s: float = READ_TIMEOUT_S) -> sqlite3.Connection:
-        """Give the open index; LedgerError when there can be none, Damaged when it has to be made anew."""
+        """Return the open index; LedgerError when there can be none, Damaged when it has to be made anew."""
         deadline = time.monotonic() + wait_s
         while self._connection is None or not self._is_current():
             self.close()
@@ -274,7 +274,7 @@ class Index:
 
     @contextmanager
     def looked_at(self) -> Iterator[sqlite3.Connection | None]:
-        """Give one unchanging state of the index to read, None when there is none yet."""
+        """Return one unchanging state of the index to read, None when there is none yet."""
         connection = self.connection()
         try:
             self._roll_back(connection)
@@ -299,7 +299,7 @@ class Index:
         return Damaged(text)
 
     def _lacks_log(self) -> bool:
-        """Tell whether the log is new and empty, beside what others remember of the one that was deleted."""
+        """Check whether the log is new and empty, beside what others remember of the one that was deleted."""
         log, memory = (Path(self._name + suffix) for suffix in (_LOG, "-shm"))
         with suppress(OSError):
             return memory.stat().st_size > 0 and not (log.exists() and log.stat().st_size)
@@ -317,7 +317,7 @@ class Index:
             raise LedgerError(f"the index {self._shown} {reason}", hint=_HINT) from None
 
     def read_only(self, *, untouched: bool = False) -> sqlite3.Connection | None:
-        """Give a connection of its own to the last state that was committed; None when it cannot be read."""
+        """Return a connection of its own to the last state that was committed; None when it cannot be read."""
         try:
             connection = open_read_only(self.path, untouched=untouched)
         except (*SQLITE_ERRORS, OSError):

@@ -219,7 +219,7 @@ def _entries_at(starts: list[int], entry_at: EntryAt) -> list[Entry]:
 
 @lru_cache(maxsize=8)  # a single call makes one row for each of its groups
 def _figures(vector: int, sign: int) -> tuple[int, ...]:
-    """Give the columns of a sum, and what they add to the mark of a row before them."""
+    """Return the columns of a sum, and what they add to the mark of a row before them."""
     figures = columns(vector) if sign > 0 else tuple(-value for value in columns(vector))
     return (sum(figures), *figures)
 
@@ -231,7 +231,7 @@ def _quarter_rows(block: Block, sign: int) -> Iterator[Row]:
 
 
 def _sum_rows(block: Block, sign: int) -> Iterator[Row]:
-    """Give the sums of each day, and those of each 32 days, which stand beside the days under negative numbers."""
+    """Return the sums of each day, and those of each 32 days, which stand beside the days under negative numbers."""
     totals: defaultdict[int, int] = defaultdict(int)
     for slot, vector in block.quarters.items():
         totals[slot // DAY_SLOTS] += vector
@@ -247,7 +247,7 @@ def _sum_rows(block: Block, sign: int) -> Iterator[Row]:
 
 
 def span_slot(span: int) -> int:
-    """Give the number under which the sums of 32 days stand, told from a day by its sign."""
+    """Return the number under which the sums of 32 days stand, told from a day by its sign."""
     return -1 - span
 
 
@@ -257,7 +257,7 @@ def _sum_row(slot: int, grouping: str, name: bytes, vector: int, sign: int) -> R
 
 
 def hold_row(hold: Hold) -> Row:
-    """Give a hold as a row of the index, with a mark of what is in it."""
+    """Return a hold as a row of the index, with a mark of what is in it."""
     max_cost = "" if hold.max_cost is None else str(hold.max_cost)
     values = (hold.ts.isoformat(), hold.model, max_cost, hold.generation, hold.session)
     return (hold.id, zlib.crc32(repr((hold.id, *values)).encode()), *values)
@@ -273,7 +273,7 @@ def known_entry(connection: sqlite3.Connection, identity: str, entry_at: EntryAt
 
 
 def _starts(connection: sqlite3.Connection, mark: int) -> list[int]:
-    """Give where the lines begin whose ids have a mark."""
+    """Return where the lines begin whose ids have a mark."""
     found: list[int] = []
     for starts in _STARTS_OF_ID:
         found += [start for (start,) in connection.execute(starts, (mark,))]

@@ -66,7 +66,7 @@ class Committed:
         return sums.spent(self._index, period)
 
     def holds(self) -> list[Hold]:
-        """Give the holds that have not ended."""
+        """Return the holds that have not ended."""
         return sums.open_holds(self._index)
 
     def doubtful(self) -> list[Entry]:
@@ -155,7 +155,7 @@ class Ledger:
         return self.engine.looking(work) if untouched else self.engine.reading(work)
 
     def entries(self, period: Period | None = None) -> Iterator[Entry]:
-        """Give the calls of a period, or all, in the order of the file, each id once."""
+        """Return the calls of a period, or all, in the order of the file, each id once."""
         start, end = (period.start, period.end) if period else (None, None)
         return self.engine.reading(lambda index: sums.counted_entries(self.engine, index, start, end))
 

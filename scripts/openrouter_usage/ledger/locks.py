@@ -22,7 +22,7 @@ from openrouter_usage.text import safe
 
 
 def locked(ledger: Path, files: Iterable[str], waited_s: float, *, noun: str = "ledger") -> LedgerError:
-    """Give the error for a lock that others kept for as long as this program was willing to wait."""
+    """Return the error for a lock that others kept for as long as this program was willing to wait."""
     return LedgerError(
         f"the {noun} {safe(str(ledger), 300)} is locked{_holder(files)} and was not released within {waited_s:.0f} s",
         hint="wait for that program or end it, then try again",

@@ -53,7 +53,7 @@ _COST, _COST_MASK, _BYOK = SHIFT["cost"], _MASK["cost"], SHIFT["byok_cost"]
 
 
 def pack(usage: Usage) -> int:
-    """Give a usage as one number; numbers add up as usages do."""
+    """Return a usage as one number; numbers add up as usages do."""
     vector = units(usage.cost) << _COST | units(usage.byok_cost) << _BYOK
     for name in COUNTS:
         vector |= getattr(usage, name) << SHIFT[name]
@@ -61,12 +61,12 @@ def pack(usage: Usage) -> int:
 
 
 def units(amount: Decimal) -> int:
-    """Give USD in units of 10**-27; every amount of the ledger is a whole number of them."""
+    """Return USD in units of 10**-27; every amount of the ledger is a whole number of them."""
     return int(EXACT.scaleb(amount, FINEST))
 
 
 def columns(vector: int) -> tuple[int, ...]:
-    """Give a sum as the columns of the index."""
+    """Return a sum as the columns of the index."""
     counts = [vector >> shift & mask for shift, mask in _COUNT_LANES]
     return (*counts, *_limbs(vector >> _COST & _COST_MASK), *_limbs(vector >> _BYOK))
 
@@ -77,7 +77,7 @@ def _limbs(amount: int) -> tuple[int, int, int]:
 
 
 def from_columns(values: tuple[int, ...]) -> Usage:
-    """Give the Usage that columns stand for; sums of columns need not be normalised."""
+    """Return the Usage that columns stand for; sums of columns need not be normalised."""
     requests, unknown, estimated, prompt, completion, reasoning, cached, written, *money = values
     cost, byok = _amount(*money[:3]), _amount(*money[3:])
     return Usage(requests, prompt, completion, reasoning, cached, cost, byok, written, unknown, estimated)
@@ -139,7 +139,7 @@ class Hours(dict[bytes, int]):
     """The first quarter of each hour that was met."""
 
     def rows(self, text: bytes) -> list[Row]:
-        """Give a row for each line: the parts of a usual call, or empty ones and the line itself at the end.
+        """Return a row for each line: the parts of a usual call, or empty ones and the line itself at the end.
 
         Empty lines have rows too, and so has the nothing behind the last line's end.
         """
@@ -157,13 +157,13 @@ class Hours(dict[bytes, int]):
 
 
 def is_usual(line: bytes) -> bool:
-    """Tell whether a line, without its end, is surely a call that can be read."""
+    """Check whether a line, without its end, is surely a call that can be read."""
     rows = Hours().rows(line)
     return len(rows) == 1 and bool(rows[0][0])
 
 
 def usual_hold(line: bytes) -> tuple[str, bool] | None:
-    """Give the id of the hold that a line is about, and whether it begins there; None unless that is sure."""
+    """Return the id of the hold that a line is about, and whether it begins there; None unless that is sure."""
     match = _OF_A_HOLD.fullmatch(line)
     try:
         if match is None or not _first_quarter(match[3]):
@@ -323,7 +323,7 @@ class Block:
 
 
 def mark_of(identity: bytes) -> int:
-    """Give the short mark under which an id is found; two ids with one mark are told apart by their lines."""
+    """Return the short mark under which an id is found; two ids with one mark are told apart by their lines."""
     return zlib.crc32(identity)
 
 
@@ -345,7 +345,7 @@ def _stretches(text: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
 
 
 def lines_of(text: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
-    """Give each line that is not empty, with the offset at which it begins."""
+    """Return each line that is not empty, with the offset at which it begins."""
     for line in text.split(b"\n"):
         if line:
             yield offset, line

@@ -131,7 +131,7 @@ def _make_private(path: Path) -> None:
 
 
 def has_tables(connection: sqlite3.Connection) -> bool:
-    """Tell whether the tables are there; Damaged when something else is."""
+    """Check whether the tables are there; Damaged when something else is."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (owner,) = connection.execute("PRAGMA application_id").fetchone()
     if (version, owner) == (VERSION, _OURS):

@@ -35,7 +35,7 @@ def _temporary() -> str:
 
 
 def spool_file(ledger: Path) -> Path:
-    """Give what the names of the files of a ledger begin with."""
+    """Return what the names of the files of a ledger begin with."""
     return Path(spool_folder()) / f"{zlib.crc32(os.fsencode(ledger.absolute())):08x}"
 
 
@@ -73,7 +73,7 @@ def _write(path: Path, lines: bytes) -> None:
 
 
 def waiting(ledger: Path) -> list[Path]:
-    """Give the files whose lines wait for a ledger, oldest first; none when the folder is not surely this user's."""
+    """Return the files whose lines wait for a ledger, oldest first; none when the folder is not surely this user's."""
     try:
         names = os.listdir(spool_folder())
         if not names:
@@ -106,13 +106,13 @@ def _take(path: Path, file: LedgerFile) -> int:
 
 
 def _begun(path: Path) -> int | None:
-    """Give the size the ledger had when these lines were first appended, None when they never were."""
+    """Return the size the ledger had when these lines were first appended, None when they never were."""
     size = path.name.removesuffix(_SUFFIX).partition(_BEGUN)[2]
     return int(size) if size.isdigit() else None
 
 
 def _missing(lines: bytes, found: bytes) -> bytes:
-    """Give the lines of which the ledger does not have all, when it has `found` where they were appended."""
+    """Return the lines of which the ledger does not have all, when it has `found` where they were appended."""
     found = found.removeprefix(b"\n")  # an end for the torn line before them
     done = 0
     while found.startswith(lines[done : lines.find(b"\n", done) + 1], done) and done < len(lines):
@@ -136,7 +136,7 @@ def _begin(path: Path, missing: bytes, lines: bytes, file: LedgerFile) -> Path:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Tell whether nobody else can have put something into a folder: the temporary one is everybody's."""
+    """Check whether nobody else can have put something into a folder: the temporary one is everybody's."""
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode):
         return False

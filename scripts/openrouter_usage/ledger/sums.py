@@ -62,7 +62,7 @@ _FIRST_DAY = date(1970, 1, 1)
 
 
 def _usage(values: tuple[int, ...], name: str = "") -> Usage:
-    """Give the Usage of summed rows; Damaged when their marks are not what their keys and figures come to."""
+    """Return the Usage of summed rows; Damaged when their marks are not what their keys and figures come to."""
     try:
         count, slots, marks, *figures = values
         if marks == sum(figures) + slots + count * mark_of(name.encode()):
@@ -139,7 +139,7 @@ def _offset_s(second: int, zone: tzinfo) -> int:
 
 
 def span_of(connection: sqlite3.Connection, start: datetime, end: datetime) -> tuple[int, int] | None:
-    """Give the offsets of the first and the last line whose quarter of an hour touches a period."""
+    """Return the offsets of the first and the last line whose quarter of an hour touches a period."""
     first, last = connection.execute(
         "SELECT min(first_offset), max(last_offset) FROM quarters WHERE slot >= ? AND slot <= ?",
         (quarter_of(start), quarter_of(end)),
@@ -148,7 +148,7 @@ def span_of(connection: sqlite3.Connection, start: datetime, end: datetime) -> t
 
 
 def known_slots(connection: sqlite3.Connection) -> tuple[int, int] | None:
-    """Give the first quarter of an hour with calls, and the one after the last."""
+    """Return the first quarter of an hour with calls, and the one after the last."""
     first, last = connection.execute(
         "SELECT (SELECT min(slot) FROM quarters), (SELECT max(slot) FROM quarters)"
     ).fetchone()
@@ -156,12 +156,12 @@ def known_slots(connection: sqlite3.Connection) -> tuple[int, int] | None:
 
 
 def open_holds(connection: sqlite3.Connection) -> list[Hold]:
-    """Give the holds that have not ended, oldest first."""
+    """Return the holds that have not ended, oldest first."""
     return [_hold(row) for row in connection.execute("SELECT * FROM holds ORDER BY ts, id")]
 
 
 def open_hold(connection: sqlite3.Connection, hold: str) -> Hold | None:
-    """Give a hold, None when it has ended."""
+    """Return a hold, None when it has ended."""
     row = connection.execute("SELECT * FROM holds WHERE id = ?", (hold,)).fetchone()
     return None if row is None else _hold(row)
 
@@ -225,7 +225,7 @@ def last_slot_from(connection: sqlite3.Connection, first_day: int) -> int | None
 
 
 def unread_lines(connection: sqlite3.Connection) -> list[tuple[int, str, bool]]:
-    """Give the offset of each line that was not understood, why, and whether it is damaged."""
+    """Return the offset of each line that was not understood, why, and whether it is damaged."""
     rows = connection.execute("SELECT start, why, is_damaged FROM unread ORDER BY start")
     return [(start, why, bool(damaged)) for start, why, damaged in rows]
 
@@ -303,7 +303,7 @@ def _by_name(engine: Engine, index: sqlite3.Connection, start: datetime, end: da
 
 
 def _edges(start: datetime, end: datetime, first: int, stop: int) -> list[tuple[datetime, datetime]]:
-    """Give what whole quarters of an hour leave of a period at its ends."""
+    """Return what whole quarters of an hour leave of a period at its ends."""
     if first >= stop:
         return [(start, end)]
     return [(low, high) for low, high in ((start, moment_of(first)), (moment_of(stop), end)) if low < high]
@@ -372,7 +372,7 @@ def _ceiling(moment: datetime, unit: int) -> int:
 def counted_entries(
     engine: Engine, index: sqlite3.Connection, start: datetime | None, end: datetime | None
 ) -> Iterator[Entry]:
-    """Give the calls of a period that count, in the order of the ledger; what is open on one side is None."""
+    """Return the calls of a period that count, in the order of the ledger; what is open on one side is None."""
     known = known_slots(index)
     if known is None:
         return iter(())

@@ -20,7 +20,7 @@ _running = threading.local()
 class Lifeline:
     """Cuts the connection of a request when its time is up.
 
-    A timeout of the socket starts anew with every byte, so a server that drips could hold a reader
+    A timeout of the socket begins again with every byte, so a server that drips could hold a reader
     for ever; only a watchdog outside the read ends that.
     """
 

@@ -18,7 +18,7 @@ LONGEST_EVENT = 16 * 1024 * 1024
 
 
 def events(pieces: Iterable[bytes]) -> Iterator[str]:
-    """Give the data of each event; comments, other fields and blank lines are passed over.
+    """Return the data of each event; comments, other fields and blank lines are passed over.
 
     An event that is not ended by a blank line did not arrive whole, and is not given.
     """
@@ -33,7 +33,7 @@ def events(pieces: Iterable[bytes]) -> Iterator[str]:
 
 
 def lines(pieces: Iterable[bytes]) -> Iterator[str]:
-    """Give the lines of a stream, ended by LF, CRLF or CR; they are cut as bytes, so no character is torn."""
+    """Return the lines of a stream, ended by LF, CRLF or CR; they are cut as bytes, so no character is torn."""
     rest: list[bytes] = []
     size = 0
     after_cr = False
@@ -76,7 +76,7 @@ class Inference:
             opened.release()
 
     def open(self, body: str, *, streamed: bool) -> OpenAnswer:
-        """Send a chat request and give the answer that has begun; errors as with `chat`."""
+        """Send a chat request and return the answer that has begun; errors as with `chat`."""
         deadline = time.monotonic() + self._transport.timeout_s
         request = Request("POST", CHAT, self._key, body=body)
         attempt = 1

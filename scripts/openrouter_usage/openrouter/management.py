@@ -92,7 +92,7 @@ class Management:
 
 
 def key_path(key_hash: str) -> str:
-    """Give the path of a key; BadAnswer for a hash that would lead somewhere else."""
+    """Return the path of a key; BadAnswer for a hash that would lead somewhere else."""
     if not _HASH.fullmatch(key_hash):
         raise BadAnswer(f"OpenRouter names a key by {quoted(key_hash, 100)}, which is no hash: it is left alone")
     return f"/keys/{key_hash}"

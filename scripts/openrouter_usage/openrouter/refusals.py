@@ -81,7 +81,7 @@ def _reset(headers: Mapping[str, Json], served_at: datetime) -> datetime | None:
 
 
 def wait_before_retry(attempt: int, status: int | None, retry_after_s: float | None, jitter: float) -> float | None:
-    """Give the seconds to wait after a failed GET (`status` None: no answer); None means give up.
+    """Return the seconds to wait after a failed GET (`status` None: no answer); None means give up.
 
     `attempt` counts from 1; `jitter` is a random number from 0 to 1 that spreads callers apart.
     """
@@ -93,7 +93,7 @@ def wait_before_retry(attempt: int, status: int | None, retry_after_s: float | N
 
 
 def wait_before_resend(attempt: int, status: int | None, retry_after_s: float | None, jitter: float) -> float | None:
-    """Give the seconds to wait before a call that was surely not billed is sent again; None means give up.
+    """Return the seconds to wait before a call that was surely not billed is sent again; None means give up.
 
     `status` None stands for a connection that was never made; a 402 is retried only because OpenRouter asked for it.
     """
@@ -101,7 +101,7 @@ def wait_before_resend(attempt: int, status: int | None, retry_after_s: float | 
 
 
 def may_be_billed(status: int, is_from_openrouter: bool) -> bool:
-    """Tell whether a call that ended with a status may have cost something.
+    """Check whether a call that ended with a status may have cost something.
 
     A 503 in OpenRouter's own words says that no provider took the call; from anything in between it says nothing.
     """
@@ -131,12 +131,12 @@ def parse_http_date(text: str | None) -> datetime | None:
 _CREDITS = "https://openrouter.ai/settings/credits"
 _KEYS_PAGE = "https://openrouter.ai/settings/keys"
 _MGMT_KEYS_PAGE = "openrouter.ai/settings/management-keys"
-_STARTS_ANEW = {
-    "daily": "it starts anew at midnight UTC",
-    "weekly": "it starts anew on Monday at midnight UTC",
-    "monthly": "it starts anew on the 1st at midnight UTC",
-    "total": "it never starts anew",
-    "lifetime": "it never starts anew",
+_RESETS = {
+    "daily": "it resets at midnight UTC",
+    "weekly": "it resets on Monday at midnight UTC",
+    "monthly": "it resets on the 1st at midnight UTC",
+    "total": "it never resets",
+    "lifetime": "it never resets",
 }
 _WINDOW = re.compile(r"\b(daily|weekly|monthly|total|lifetime)\b", re.IGNORECASE)
 _NO_CALLS = re.compile(r"management keys cannot", re.IGNORECASE)
@@ -159,7 +159,7 @@ _BY_WORDS = (
 
 
 def remedy(status: int, *, message: str, limit_source: str, reason: str, key_name: str) -> str:
-    """Give one line about what to do; general words where OpenRouter says too little."""
+    """Return one line about what to do; general words where OpenRouter says too little."""
     if _NO_CALLS.search(message):
         return f"{key_name or 'the key'} is a management key, which makes no calls: take one from {_KEYS_PAGE}"
     if wants_management_key(message):
@@ -168,7 +168,7 @@ def remedy(status: int, *, message: str, limit_source: str, reason: str, key_nam
         return "this one call is too large for what is left: lower --max-tokens, or shorten the prompt"
     by_words = next((cause for words, cause in _BY_WORDS if words.search(message)), "")
     found = _WINDOW.search(message)
-    when = _STARTS_ANEW[found.group(1).lower()] if found else "`stats.py` tells when it starts anew"
+    when = _RESETS[found.group(1).lower()] if found else "`stats.py` shows when it resets"
     told = _told(_BY_SOURCE.get(limit_source) or by_words, when)
     if told:
         return told
@@ -193,7 +193,7 @@ def _told(cause: str, when: str) -> str:
 
 
 def wants_management_key(message: str) -> bool:
-    """Tell whether OpenRouter says that only a management key may do this."""
+    """Check whether OpenRouter says that only a management key may do this."""
     return "management key" in message.lower()
 
 

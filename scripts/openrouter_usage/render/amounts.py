@@ -38,7 +38,7 @@ def window_source(window: Window) -> str:
 
 
 def limit_left(limit: Limit) -> str:
-    """Write what is left of a limit, when it starts anew, and whether it is exhausted."""
+    """Write what is left of a limit, when it resets, and whether it is exhausted."""
     if limit.amount is None:
         return "none"
     cap, window = format_usd(limit.amount), reset_words(limit)
@@ -70,7 +70,7 @@ def remaining(summary: Summary) -> str:
 
 
 def reset_words(limit: Limit) -> str:
-    """Write how often a limit starts anew, and when next."""
+    """Write how often a limit resets, and when next."""
     if not limit.reset:
         return "never resets"
     name = safe(limit.reset, 20)

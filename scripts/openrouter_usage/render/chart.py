@@ -85,12 +85,12 @@ def bar_name(bar: Bar, now: datetime) -> str:
 
 
 def has_bars_to_come(content: Content) -> bool:
-    """Tell whether the period reaches into the future."""
+    """Check whether the period reaches into the future."""
     return any(is_to_come(bar, content.now) for bar in content.timeline.bars)
 
 
 def credit_columns(content: Content, colours: Colours) -> list[Column]:
-    """Give the bars of credits, stacked by model."""
+    """Return the bars of credits, stacked by model."""
     timeline = content.timeline
     paints = (*colours.models[: len(timeline.names)], colours.other)
     names = (*map(named, timeline.names), others_name(timeline))
@@ -106,7 +106,7 @@ def credit_columns(content: Content, colours: Colours) -> list[Column]:
 
 
 def byok_columns(content: Content, colours: Colours) -> list[Column]:
-    """Give the bars of what was paid to providers directly."""
+    """Return the bars of what was paid to providers directly."""
     columns = []
     for bar in content.timeline.bars:
         amount = bar.total.byok_cost

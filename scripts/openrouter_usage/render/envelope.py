@@ -34,7 +34,7 @@ def summary_as_json(summary: Summary, now: datetime, *, error: OpenRouterUsageEr
 
 
 def summary_data(summary: Summary, now: datetime) -> Json:
-    """Give the data member: amounts in USD, null where unknown."""
+    """Return the data member: amounts in USD, null where unknown."""
     balance = summary.balance
     return {
         "scope": summary.scope,
@@ -72,7 +72,7 @@ def summary_data(summary: Summary, now: datetime) -> Json:
 
 
 def forecast_data(ahead: Forecast) -> dict[str, Json]:
-    """Give what lies ahead, each figure with the words that say how it was made."""
+    """Return what lies ahead, each figure with the words that say how it was made."""
     from openrouter_usage.figures.summary import shown
 
     month_end = ahead.month_end

@@ -34,7 +34,7 @@ def _window(reset: str | None) -> str:
 
 
 def key_data(key: KeyRecord, now: datetime) -> dict[str, Json]:
-    """Give a key as JSON: amounts in USD, null where unknown; a limit of null is no limit."""
+    """Return a key as JSON: amounts in USD, null where unknown; a limit of null is no limit."""
     return {
         "hash": key.hash,
         "name": key.name,

@@ -254,7 +254,7 @@ def _scope(scope: Scope) -> str:
 def _remarks(scope: Scope) -> Iterator[str]:
     unknown = f"; not counted: {plural(scope.unknown_calls, 'call')} of unknown cost" if scope.unknown_calls else ""
     if scope.period:
-        yield tag("div", text(f"starts anew {spoken(scope.period.end)}{unknown}"), class_="muted")
+        yield tag("div", text(f"resets {spoken(scope.period.end)}{unknown}"), class_="muted")
 
 
 def comparison(content: Content) -> str:

@@ -83,7 +83,7 @@ def _usage(usage: Usage) -> dict[str, Json]:
 
 
 def as_csv_rows(report: Report) -> Iterator[tuple[str, ...]]:
-    """Give the groups, what is left of them, the trend, the total, OpenRouter's UTC day, and what is not known."""
+    """Return the groups, what is left of them, the trend, the total, OpenRouter's UTC day, and what is not known."""
     whole = report.period
     for name, usage in report.rows:
         yield _row(report.by, name, period_of_day(report, name) if report.by == "day" else whole, usage)
@@ -229,5 +229,5 @@ def _with_unknown(report: Report, days: tuple[Share, ...], lines: list[str], ind
 
 
 def _length(cost: Decimal, most: Decimal, room: int) -> int:
-    """Give a bar's length: at least one for any cost at all."""
+    """Return a bar's length: at least one for any cost at all."""
     return max(1, int(ratio(multiply(cost, room), most))) if cost and most else 0

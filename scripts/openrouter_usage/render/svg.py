@@ -118,7 +118,7 @@ _ROUND_UP = Context(prec=60, rounding=ROUND_CEILING)
 
 
 def ticks(most: Decimal) -> tuple[Decimal, ...]:
-    """Give amounts for the lines of a chart: in steps of 1, 2 or 5, so that none has to be rounded to be written."""
+    """Return amounts for the lines of a chart: in steps of 1, 2 or 5, so that none has to be rounded to be written."""
     if most <= ZERO:
         return (ZERO,)
     step = max(_step(most), _FINEST_STEP)
@@ -134,7 +134,7 @@ def _step(most: Decimal) -> Decimal:
 
 
 def part_of(amount: Decimal, whole: Decimal) -> float:
-    """Give a part as a number from 0 to 1, for a length; figures are never made of it."""
+    """Return a part as a number from 0 to 1, for a length; figures are never made of it."""
     if whole <= ZERO or amount <= ZERO:
         return 0.0
     return min(1.0, float(_PIXELS.divide(amount, whole)))
@@ -175,12 +175,12 @@ class Space(NamedTuple):
 
 
 def scale_of(columns: Sequence[Column]) -> tuple[Decimal, ...]:
-    """Give the amounts at the lines behind the bars."""
+    """Return the amounts at the lines behind the bars."""
     return ticks(max((column.amount for column in columns), default=ZERO))
 
 
 def axis_width(*charts: Sequence[Column]) -> int:
-    """Give the room that the amounts beside the lines need, in each of the charts that stand one below the other."""
+    """Return the room that the amounts beside the lines need, in each of the charts that stand one below the other."""
     return 10 + _DIGIT * max(len(format_usd(amount)) for columns in charts for amount in scale_of(columns))
 
 
@@ -228,7 +228,7 @@ def _lines(told: str) -> str:
 
 
 def _stacked(column: Column, most: Decimal, space: Space) -> Iterator[tuple[float, float, str]]:
-    """Give where each part of a bar begins from above, how high it is, and its colour; nothing costly is invisible."""
+    """Return the top, the height and the colour of each part of a bar; no part that cost something is invisible."""
     full = space.height * part_of(column.amount, most)
     if column.amount > ZERO and full < _LEAST_HEIGHT:
         yield space.height - _LEAST_HEIGHT, _LEAST_HEIGHT, max(column.stacked)[1]

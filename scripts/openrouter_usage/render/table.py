@@ -36,7 +36,7 @@ _COUNTERS = {"this week": "usage_weekly", "this month": "usage_monthly"}
 
 
 def summary_rows(summary: Summary) -> Iterator[Row]:
-    """Give one row a figure, exact amounts, an empty cell where a figure is unknown or means nothing."""
+    """Return one row a figure, exact amounts, an empty cell where a figure is unknown or means nothing."""
     yield from (_window(window) for window in summary.windows)
     if summary.zone_day:
         yield _window(summary.zone_day)
@@ -144,7 +144,7 @@ def csv_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def cell(value: str) -> str:
-    """Give a cell's text as data: a number as it is, and an apostrophe before what looks like a formula."""
+    """Return a cell's text as data: a number as it is, and an apostrophe before what looks like a formula."""
     shown = _AFTER_SEPARATOR.sub(r"\1'", safe(value, 1_000))
     if value.lstrip().startswith(_FORMULA_SIGNS) and not _is_number(value):
         return "'" + shown

@@ -104,7 +104,7 @@ class Booking:
 
     @property
     def is_kept(self) -> bool:
-        """Tell whether the call is in the ledger, as what it cost or as what is held for it."""
+        """Check whether the call is in the ledger, as what it cost or as what is held for it."""
         return self._ledger is not None and self.unsaved is None and (self.entry is not None or self.hold is not None)
 
     @property

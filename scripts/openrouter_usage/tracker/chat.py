@@ -165,7 +165,7 @@ class Caller:
             raise
 
     def chat(self, plan: Plan, booking: Booking) -> dict[str, Any]:
-        """Send a planned call and give the answer as JSON; the booking is ended whatever happens."""
+        """Send a planned call and return the answer as JSON; the booking is ended whatever happens."""
         # Written before anything is held: a request that cannot be written must not leave a hold behind.
         text = dumps({name: value for name, value in plan.body.items() if name != "stream"})
         booking.open(plan.max_cost)
@@ -194,7 +194,7 @@ class Caller:
         return json.loads(answer.body)  # type: ignore[no-any-return]  # an object, as _parsed has seen
 
     def stream(self, plan: Plan, booking: Booking) -> ChunkStream:
-        """Send a planned call and give the chunks as they come; the booking is ended when the stream is."""
+        """Send a planned call and return the chunks as they come; the booking is ended when the stream is."""
         text = dumps({**plan.body, "stream": True})
         booking.open(plan.max_cost)
         began = time.monotonic()
@@ -266,7 +266,7 @@ def _parsed(answer: Answer) -> Json:
 
 
 def complaint(answer: Json) -> Unreachable | None:
-    """Give the error that an answer of status 200, or a chunk of one, tells at its top or in a choice."""
+    """Return the error that an answer of status 200, or a chunk of one, tells at its top or in a choice."""
     choices = answer.get("choices") if isinstance(answer, dict) else None
     first = choices[0] if isinstance(choices, list) and choices else None
     for place in (answer, first):

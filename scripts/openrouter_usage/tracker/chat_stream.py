@@ -69,11 +69,11 @@ class ChunkStream:
             raise
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Give the stream itself."""
+        """Return the stream itself."""
         return self
 
     def __next__(self) -> dict[str, Any]:
-        """Give the next chunk; SettingsError in a process that was forked off, which would take it from the parent."""
+        """Return the next chunk; SettingsError in a forked process, which would take the chunk from its parent."""
         if self._process != os.getpid():
             raise SettingsError(
                 "this stream belongs to the process that opened it, from which this one was forked",
@@ -151,7 +151,7 @@ class ChunkStream:
         return True
 
     def __enter__(self) -> ChunkStream:
-        """Give the stream itself."""
+        """Return the stream itself."""
         return self
 
     def __exit__(self, *_: object) -> None:

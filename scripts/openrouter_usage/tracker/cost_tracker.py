@@ -225,7 +225,7 @@ class CostTracker:
         tags: Mapping[str, str] | None = None,
         **optional: Any,
     ) -> Entry:
-        """Write one call to the ledger and give it back; the same `generation_id` counts once.
+        """Write one call to the ledger and return it back; the same `generation_id` counts once.
 
         `cost` in USD is a Decimal, a number or its text; None is unknown. `optional` takes the other fields of
         an Entry: cached_tokens, cache_write_tokens, reasoning_tokens, byok_cost, cost_source, cache_discount,
@@ -325,7 +325,7 @@ class CostTracker:
         timeout_s: float = 300.0,
         **params: Any,
     ) -> ChunkStream:
-        """Make a chat call and give the chunks as they come; booked as with `chat`, also when reading stops early."""
+        """Make a chat call and return the chunks as they come; booked as with `chat`, also when reading stops early."""
         wishes = {"max_cost": max_cost, "session": session, "tags": tags, "timeout_s": timeout_s}
         call = self._prepare(messages, model, params, track_usage, **wishes)
         return call.caller.stream(call.plan, call.booking)

@@ -100,7 +100,7 @@ def _tracked(options: Options, function: Callable[..., Any]) -> Callable[..., An
 
 
 def _model_argument(function: Callable[..., Any]) -> Callable[[tuple[Any, ...], dict[str, Any]], str]:
-    """Give a function that reads the argument called `model`, for answers that do not name theirs."""
+    """Return a function that reads the argument called `model`, for answers that do not name theirs."""
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):

@@ -97,7 +97,7 @@ class BudgetEnforcer:
         self.close()
 
     def estimate_cost(self, model: str, prompt_tokens: int, max_tokens: int) -> Decimal:
-        """Give the most that so many tokens cost in USD, from OpenRouter's price list of at most a day's age.
+        """Return the most that so many tokens cost in USD, from OpenRouter's price list of at most a day's age.
 
         Raises Unbounded for a model whose price is unknown or varies, and Unreachable without a price list.
         """
@@ -112,7 +112,7 @@ class BudgetEnforcer:
         self.ledger.committed(lambda books: check(self.caps, asked, books, self._clock()))
 
     def record_cost(self, generation_id: str) -> Decimal:
-        """Look up what a call cost, write it to the ledger once, and give it in USD.
+        """Look up what a call cost, write it to the ledger once and return it in USD.
 
         Raises NotFound while OpenRouter does not know it: an unknown cost is never taken for zero.
         """
@@ -158,7 +158,7 @@ class HeldCall:
         self._look_up = look_up
 
     def settle(self, answer: object) -> object:
-        """End the hold with what the answer says it cost, and give the answer back.
+        """End the hold with what the answer says it cost and return the answer back.
 
         Takes what `track_cost` understands. An answer of unknown cost, or of one that is not proven to be OpenRouter's
         word, is looked up, and counts with all that was held when OpenRouter does not know it either.

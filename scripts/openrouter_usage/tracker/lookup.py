@@ -63,7 +63,7 @@ def patiently(
 
 
 def open_client(settings: Settings, api_key: str | None, *, timeout_s: float) -> OpenRouter:
-    """Give a client with the key of the caller, or the one that the settings found."""
+    """Return a client with the key of the caller, or the one that the settings found."""
     key = ApiKey.checked(api_key, "api_key", "the caller") if api_key else settings.require_key()
     return connect(settings, timeout_s=timeout_s)(key)
 
@@ -146,7 +146,7 @@ def check_credits(api_key: str | None = None) -> dict[str, Json]:
 
 
 def get_key_balance(api_key: str | None = None, base_url: str | None = None) -> dict[str, Json]:
-    """Give label, limit, usage, limit_remaining (USD, exact; a limit of None is no limit) and is_free_tier of a key.
+    """Return label, limit, usage, limit_remaining (USD, exact; a limit of None is no limit) and is_free_tier of a key.
 
     Asks GET /key; never raises: when there is no answer, the dictionary has `error` and `message` instead.
     """

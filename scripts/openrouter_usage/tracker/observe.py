@@ -87,7 +87,7 @@ def generation_of(value: object) -> str:
 
 
 def content_of(response: Any) -> bytes | None:
-    """Give the body of a response that has been read; None for one that has not, which stays so."""
+    """Return the body of a response that has been read; None for one that has not, which stays so."""
     if getattr(response, "_content", None) is False:
         return None  # `requests` would read it now
     try:
@@ -98,7 +98,7 @@ def content_of(response: Any) -> bytes | None:
 
 
 def may_have_cost(response: Any) -> bool:
-    """Tell whether a response without usage can have cost something; a refusal cannot."""
+    """Check whether a response without usage can have cost something; a refusal cannot."""
     status = status_of(response)
     return status is not None and (status < 400 or may_be_billed(status, is_from_openrouter=False))
 
@@ -449,7 +449,7 @@ def _put_together(pieces: list[Seen]) -> list[Seen]:
 
 
 def adds_nothing(value: object, known: CallUsage | None) -> bool:
-    """Tell whether a chunk is just one more of a call that is known, as all but the first and last of them are."""
+    """Check whether a chunk is just one more of a call that is known, as all but the first and last of them are."""
     if known is None or not known.id or not known.model:
         return False
     identity, choices = look(value, "id"), look(value, "choices")
@@ -483,7 +483,7 @@ def _is_count(value: object) -> bool:
 
 
 def _shape(value: object) -> dict[str, Json]:
-    """Give what is read of an answer as the JSON it came from; what is absent or null is left out."""
+    """Return what is read of an answer as the JSON it came from; what is absent or null is left out."""
     data = _picked(value, (*_NAMES, *_FIGURES))
     usage = look(value, "usage")
     if usage is not None:
@@ -554,5 +554,5 @@ def _is_piece(data: Mapping[str, Json]) -> bool:
 
 
 def stands_apart(value: object) -> bool:
-    """Tell whether a value is never looked into: this library records its own calls, and a mock is just anything."""
+    """Check whether a value is never looked into: this library records its own calls, and a mock is just anything."""
     return type(value).__module__.startswith(_APART)

@@ -156,7 +156,7 @@ class AwaitedManager(Manager):
 
 
 def proxy_of(stream: Any, watch: Callable[[], Watch]) -> Proxy | None:
-    """Give a proxy for an iterator, None for anything else; files and database cursors are none here."""
+    """Return a proxy for an iterator, None for anything else; files and database cursors are none here."""
     kind = type(stream)
     if any(hasattr(kind, name) for name in ("readline", "fetchone")):
         return None
@@ -405,7 +405,7 @@ class _Steps:
 
 
 def yielded(call: TrackedCall, watch: Watch, value: Any) -> Any:
-    """Give back what a generator yields: a piece of a stream, or something that has its answers later."""
+    """Return what a generator yields: a piece of a stream, or something that has its answers later."""
     stood_in = None if isinstance(value, PLAIN) else guarded(lambda: _stand_in(call, value), None)
     if stood_in is None:
         watch.take(value)
@@ -433,7 +433,7 @@ def relay(call: TrackedCall, generator: Generator[Any, Any, Any]) -> Generator[A
 def relay_async(
     begin: Callable[..., TrackedCall], function: Callable[..., AsyncGenerator[Any, Any]]
 ) -> Callable[..., AsyncGenerator[Any, Any]]:
-    """Give an async generator function that passes on everything `function` yields and is sent."""
+    """Return an async generator function that passes on everything `function` yields and is sent."""
 
     async def relayed(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         call = begin(*args, **kwargs)

@@ -51,7 +51,7 @@ _LOCKING = (
 
 
 def shared_ledger() -> Ledger:
-    """Give this process's ledger as the settings name it now, opened at its first use; SettingsError without one."""
+    """Return this process's ledger as the settings name it now, opened at its first use; SettingsError without one."""
     load_books()
     from openrouter_usage.home.settings import ledger_file
     from openrouter_usage.ledger.ledger import Ledger
@@ -115,7 +115,7 @@ def warn(text: str) -> None:
 
 
 def is_locking() -> bool:
-    """Tell whether this code runs in the middle of a ledger's or a session's own, as a finalizer may."""
+    """Check whether this code runs in the middle of a ledger's or a session's own, as a finalizer may."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and not str(frame.f_globals.get("__name__")).startswith(_LOCKING):
         frame = frame.f_back
@@ -270,7 +270,7 @@ class TrackedCall:
         self._write(entry)
 
     def _has_within(self, entry: Entry) -> bool:
-        """Tell whether an answer without an id is one that came from within; each is taken for one only once."""
+        """Check whether an answer without an id is one that came from within; each is taken for one only once."""
         for known in list(self._within):
             same = known.prompt_tokens == entry.prompt_tokens and known.completion_tokens == entry.completion_tokens
             if same and (entry.cost is None or entry.cost == known.cost):

@@ -24,7 +24,7 @@ class Route(NamedTuple):
 
 
 def route(task: str) -> Route:
-    """Give the model for a task; SettingsError when no table has one.
+    """Return the model for a task; SettingsError when no table has one.
 
     The user's table is `"routing"` in settings.json: a model's name for each task.
     """

@@ -171,7 +171,7 @@ def current_session() -> str:
 
 
 def open_sessions() -> tuple[CostSession, ...]:
-    """Give the sessions that are open here, so that a call can be counted where it was begun."""
+    """Return the sessions that are open here, so that a call can be counted where it was begun."""
     return _open.get()
 
 

@@ -179,7 +179,7 @@ def _as_json(outcome: Outcome, standing: Spending, rules: Rules, now: datetime) 
 
 
 def _error(outcome: Outcome, standing: Spending) -> OpenRouterUsageError | None:
-    """Give why no alert, or less than all, was told, other than that all is well."""
+    """Return why no alert, or less than all, was told, other than that all is well."""
     return outcome.error or (None if outcome.told else standing.unasked)
 
 
@@ -198,7 +198,7 @@ def _complain(options: Namespace, outcome: Outcome, standing: Spending) -> None:
 
 
 def _given(options: Namespace, settings: Settings) -> dict[str, Json]:
-    """Give what is to be remembered, by name: amounts, and the one place to deliver to."""
+    """Return what is to be remembered, by name: amounts, and the one place to deliver to."""
     given: dict[str, Json] = {
         name: plain(getattr(options, name)) for name in Rules._fields if getattr(options, name) is not None
     }
@@ -234,7 +234,7 @@ def _is_pagerduty(address: BaseUrl) -> bool:
 
 
 def _target(kept: dict[str, Json], settings: Settings, *, is_given: bool) -> Target:
-    """Give where alerts go: what was just given, else OPENROUTER_ALERT_WEBHOOK, else what is remembered."""
+    """Return where alerts go: what was just given, else OPENROUTER_ALERT_WEBHOOK, else what is remembered."""
     named_by_environment = os.environ.get("OPENROUTER_ALERT_WEBHOOK", "").strip()
     if named_by_environment and not is_given:
         return Target("webhook", _checked_url("webhook", named_by_environment, settings))

@@ -86,7 +86,7 @@ def _as_text(caps: Caps, found: list[Scope], holds: list[Hold], notes: list[str]
         used = share(add(scope.spent, scope.held), scope.cap)
         lines.append(
             f"{scope.name}: {format_usd(scope.spent)} spent + {format_usd(scope.held)} held of {format_usd(scope.cap)} "
-            f"({used}), {_left(scope)}, starts anew {spoken(scope.period.end)}"
+            f"({used}), {_left(scope)}, resets {spoken(scope.period.end)}"
         )
         if scope.unknown_calls:
             lines.append(f"  not counted: {plural(scope.unknown_calls, 'call')} of unknown cost")
@@ -101,7 +101,7 @@ def _as_text(caps: Caps, found: list[Scope], holds: list[Hold], notes: list[str]
 
 
 def _used_percent(scope: Scope) -> Decimal | None:
-    """Give how much of a cap is spent or held, to a tenth of a percent; None of no cap at all, and per request."""
+    """Return how much of a cap is spent or held, to a tenth of a percent; None of no cap at all, and per request."""
     if scope.period is None or not scope.cap:
         return None
     return rounded(ratio(multiply(add(scope.spent, scope.held), 100), scope.cap), Decimal("0.1"))

@@ -85,7 +85,7 @@ def _amount(value: Json) -> str:
 
 
 def usage_data(entry: Entry | None) -> Json:
-    """Give what a call used, for JSON; null when it is not known yet."""
+    """Return what a call used, for JSON; null when it is not known yet."""
     if entry is None:
         return None
     return {
@@ -198,7 +198,7 @@ class Said:
     finish: str = ""
 
     def add(self, answer: Mapping[str, Any]) -> str:
-        """Take the text and the finish reason of an answer or a chunk, defensively, and give the text."""
+        """Take the text and the finish reason of an answer or a chunk, defensively and return the text."""
         choices = answer.get("choices")
         first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
         said = first.get("message") or first.get("delta") or {}

@@ -75,7 +75,7 @@ def run(options: Namespace) -> int:
 
 
 def _own_label(options: Namespace) -> str:
-    """Give the masked label of the inference key, by which it is found among the account's keys."""
+    """Return the masked label of the inference key, by which it is found among the account's keys."""
     settings = load_settings()
     key = settings.credentials.api_key
     if key is None:

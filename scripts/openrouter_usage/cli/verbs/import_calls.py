@@ -99,5 +99,5 @@ def _without_known(ledger: Ledger, entries: Iterable[Entry]) -> Iterator[Entry]:
 
 
 def _content(entry: Entry) -> Entry:
-    """Give all of a call that an export tells."""
+    """Return all of a call that an export tells."""
     return replace(entry, hold="")

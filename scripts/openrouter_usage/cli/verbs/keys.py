@@ -51,7 +51,7 @@ def describe(parser: Parser) -> None:
         "--limit", type=checked(lambda text: cap(text, "--limit")), metavar="USD", help="most it may spend"
     )
     parser.add_argument("--unlimited", action="store_true", help="no limit at all")
-    parser.add_argument("--limit-reset", choices=(*_RESETS, "never"), help="when the limit starts anew, in UTC")
+    parser.add_argument("--limit-reset", choices=(*_RESETS, "never"), help="when the limit resets, in UTC")
     parser.add_argument(
         "--expires", metavar="DATE", type=checked(read_day), help="create: the first UTC day it is void"
     )

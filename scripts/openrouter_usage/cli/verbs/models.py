@@ -105,7 +105,7 @@ def _price(model: Model) -> Decimal | None:
 
 
 def _is_free(model: Model) -> bool:
-    """Tell whether a model costs nothing under any condition."""
+    """Check whether a model costs nothing under any condition."""
     highest = [price for _, prices in model.prices.conditions for price in prices]
     return model.prices.request == 0 and all(price == 0 for price in highest)
 

@@ -307,7 +307,7 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
 
 
 def _span(options: Namespace, now: datetime) -> tuple[date, date]:
-    """Give the first and the last day that the options pick."""
+    """Return the first and the last day that the options pick."""
     running = today(now).first_day
     if options.days and (options.since or options.until):
         raise SettingsError("--days and --since/--until name two spans", hint="give one of them", code="usage")

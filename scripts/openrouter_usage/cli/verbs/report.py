@@ -85,7 +85,7 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
 
 
 def _faces(face: str) -> Callable[[Content], str]:
-    """Give what draws; only its own module is loaded."""
+    """Return what draws; only its own module is loaded."""
     if face == "svg":
         from openrouter_usage.render import chart
 
@@ -144,7 +144,7 @@ def _days_of(period: Period, zone: tzinfo) -> str:
 
 
 def _drawn(ledger: Ledger, options: Namespace, asked: Period, now: datetime) -> Period:
-    """Give the part of an open period that has something in it: from the first call, or up to today."""
+    """Return the part of an open period that has something in it: from the first call, or up to today."""
     if options.window or bool(options.since) == bool(options.until):
         return asked
     zone = options.tz or UTC

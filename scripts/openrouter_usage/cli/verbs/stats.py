@@ -96,7 +96,7 @@ def refuse_two_periods(options: Namespace) -> None:
 
 
 def asked_period(options: Namespace, now: datetime, zone: tzinfo) -> Period | None:
-    """Give the period that the options pick; None for all time."""
+    """Return the period that the options pick; None for all time."""
     return _WINDOWS[options.window](now, zone) if options.window else span(options)
 
 
@@ -148,7 +148,7 @@ def _beside(ledger: Ledger, window: str, now: datetime) -> Beside:
 
 
 def held(holds: tuple[Hold, ...]) -> Decimal | None:
-    """Give the most that open holds may still cost; None when that is not known."""
+    """Return the most that open holds may still cost; None when that is not known."""
     amounts = [hold.max_cost for hold in holds if hold.max_cost is not None]
     return total(amounts) if len(amounts) == len(holds) else None
 

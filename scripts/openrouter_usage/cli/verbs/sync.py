@@ -167,7 +167,7 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
 
 
 def _account(told: str, named: str | None) -> str:
-    """Give the account of the key, by OpenRouter's word, or by the user's where OpenRouter has none."""
+    """Return the account of the key, by OpenRouter's word, or by the user's where OpenRouter has none."""
     if told and named and told != named:
         raise SettingsError(
             f"the management key is of the account {told}, not of {named}",

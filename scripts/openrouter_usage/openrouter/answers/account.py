@@ -32,7 +32,7 @@ class Credits(NamedTuple):
 
     @property
     def is_blank(self) -> bool:
-        """Tell whether this is the 0/0 that an inference key is given for an account that has credits."""
+        """Check whether this is the 0/0 that an inference key is given for an account that has credits."""
         return not self.purchased and not self.used
 
 
@@ -108,7 +108,7 @@ def _row(row: Fields) -> ActivityRow:
 
 
 def _day(row: Fields) -> date:
-    """Give a row's day: the documented 2026-08-31 and the observed 2026-08-31 00:00:00 both."""
+    """Return a row's day: the documented 2026-08-31 and the observed 2026-08-31 00:00:00 both."""
     try:
         return parse_day(row.text("date"))
     except InvalidValue as error:
@@ -196,7 +196,7 @@ class Gap(NamedTuple):
 
     @property
     def passing(self) -> bool:
-        """Tell whether another try, later, may succeed."""
+        """Check whether another try, later, may succeed."""
         return self.exit_code == 5 and self.code not in ("not_found", "bad_answer", left_out.CODE)
 
 
@@ -221,7 +221,7 @@ class Parts(NamedTuple):
 
     @property
     def is_empty(self) -> bool:
-        """Tell whether nothing at all was answered."""
+        """Check whether nothing at all was answered."""
         return all(
             part is None or isinstance(part, Gap) for part in (self.key, self.credits, self.activity, self.today)
         )

@@ -96,7 +96,7 @@ def _name(row: Fields, dimension: str) -> str:
 
 
 def _day(row: Fields) -> date | None:
-    """Give a row's day from its time column, whose name ends with the granularity."""
+    """Return a row's day from its time column, whose name ends with the granularity."""
     for column in row:
         if column.startswith(_TIME_COLUMNS):
             try:

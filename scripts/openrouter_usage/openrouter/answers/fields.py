@@ -30,34 +30,34 @@ class Fields:
         self.where = where
 
     def __contains__(self, name: str) -> bool:
-        """Tell whether the field is there and not null."""
+        """Check whether the field is there and not null."""
         return self._values.get(name) is not None
 
     def __iter__(self) -> Iterator[str]:
-        """Give the names of all fields."""
+        """Return the names of all fields."""
         return iter(self._values)
 
     def names(self, name: str) -> bool:
-        """Tell whether the field is there, null or not."""
+        """Check whether the field is there, null or not."""
         return name in self._values
 
     def get(self, name: str) -> Json:
-        """Give the raw value, None when absent."""
+        """Return the raw value, None when absent."""
         return self._values.get(name)
 
     def within(self, name: str) -> Fields:
-        """Give a field that is itself an object."""
+        """Return a field that is itself an object."""
         return Fields(self._values.get(name), f"{self.where} ({name})")
 
     def each(self, name: str) -> Iterator[Fields]:
-        """Give the objects of a field that is a list."""
+        """Return the objects of a field that is a list."""
         values = self._values.get(name)
         if not isinstance(values, list):
             raise self.wrong(name, "a list was expected")
         return (Fields(value, f"{self.where} ({name})") for value in values)
 
     def usd(self, name: str) -> Decimal:
-        """Give a required amount."""
+        """Return a required amount."""
         amount = self.optional_usd(name)
         if amount is None:
             raise self.wrong(name, "an amount was expected")
@@ -71,7 +71,7 @@ class Fields:
         return amount
 
     def optional_usd(self, name: str) -> Decimal | None:
-        """Give an amount, None when it is absent or null: unknown, never zero."""
+        """Return an amount, None when it is absent or null: unknown, never zero."""
         value = self._values.get(name)
         try:
             return None if value is None else usd(value)
@@ -79,7 +79,7 @@ class Fields:
             raise self.wrong(name, str(error)) from None
 
     def count(self, name: str) -> int:
-        """Give a whole number, 0 when absent; counts may come as strings."""
+        """Return a whole number, 0 when absent; counts may come as strings."""
         return self.optional_count(name) or 0
 
     def optional_count(self, name: str) -> int | None:
@@ -98,23 +98,23 @@ class Fields:
         raise self.wrong(name, "a whole number was expected")
 
     def text(self, name: str) -> str:
-        """Give a text, "" when it is absent or something else."""
+        """Return a text, "" when it is absent or something else."""
         value = self._values.get(name)
         return value if isinstance(value, str) else ""
 
     def flag(self, name: str) -> bool:
-        """Tell whether a field is the JSON value true."""
+        """Check whether a field is the JSON value true."""
         return self._values.get(name) is True
 
     def moment(self, name: str) -> datetime | None:
-        """Give a moment in UTC, None when absent or unreadable."""
+        """Return a moment in UTC, None when absent or unreadable."""
         try:
             return parse_moment(self.text(name)) if self.text(name) else None
         except InvalidValue:
             return None
 
     def wrong(self, name: str, why: str) -> BadAnswer:
-        """Give the error that says which field of which answer is wrong, and why."""
+        """Return the error that says which field of which answer is wrong, and why."""
         return BadAnswer(f"OpenRouter's answer to {self.where} is not understood: field {safe(name)}: {why}")
 
 

@@ -70,7 +70,7 @@ class CallUsage:
         )
 
     def entry(self, now: datetime, *, requested: str = "", session: str = "", hold: str = "") -> Entry:
-        """Give the call as a ledger entry made at `now`."""
+        """Return the call as a ledger entry made at `now`."""
         return Entry(
             ts=now,
             model=self.model or _name(requested) or UNKNOWN_MODEL,
@@ -141,7 +141,7 @@ def _details(usage: Fields, *names: str) -> Fields:
 
 
 def _count(fields: Fields, *names: str) -> int | None:
-    """Give the first of the figures that is there; None when it is no count that a ledger can hold."""
+    """Return the first of the figures that is there; None when it is no count that a ledger can hold."""
     name = next((name for name in names if name in fields), "")
     try:
         count = fields.optional_count(name)
@@ -151,7 +151,7 @@ def _count(fields: Fields, *names: str) -> int | None:
 
 
 def _amount(fields: Fields, name: str) -> Decimal | None:
-    """Give an amount; None when it is no amount that a ledger can hold: unknown, and it can be looked up."""
+    """Return an amount; None when it is no amount that a ledger can hold: unknown, and it can be looked up."""
     try:
         amount = fields.optional_usd(name)
     except BadAnswer:
@@ -216,7 +216,7 @@ class Generation:
     left_out: tuple[LeftOut, ...] = ()
 
     def entry(self, now: datetime, *, session: str = "", hold: str = "", requested: str = "") -> Entry:
-        """Give the call as a ledger entry of the time at which OpenRouter made it."""
+        """Return the call as a ledger entry of the time at which OpenRouter made it."""
         return Entry(
             ts=self.created_at or now,
             model=self.model or requested or UNKNOWN_MODEL,
@@ -310,7 +310,7 @@ def _told(data: Fields, name: str) -> str:
 
 
 def _made(data: Fields) -> datetime | None:
-    """Give the moment of the call; None when it is absent, or one in which no call can have been made."""
+    """Return the moment of the call; None when it is absent, or one in which no call can have been made."""
     try:
         moment = data.moment("created_at")
         return believable(moment) if moment else None

@@ -174,7 +174,7 @@ def _limit(data: Fields, left_out: list[LeftOut]) -> Limit | None:
 
 
 def _budget(data: Fields) -> Limit | None:
-    """Give the budget that blocks first; a shape not understood is left out, as a new field may change."""
+    """Return the budget that blocks first; a shape not understood is left out, as a new field may change."""
     try:
         budget = data.within("effective_budget")
         amount, remaining = budget.usd("limit_usd"), budget.usd("remaining_usd")

@@ -46,5 +46,5 @@ def told(left_out: Sequence[LeftOut], noun: str) -> str:
 
 
 def days_of(left_out: Iterable[LeftOut]) -> Iterator[date | None]:
-    """Give the days that are not whole without what was left out; None where such a day is not known."""
+    """Return the days that are not whole without what was left out; None where such a day is not known."""
     return (one.day for one in left_out)

@@ -38,7 +38,7 @@ class Prices(NamedTuple):
     conditions: tuple[tuple[int, Highest], ...]
 
     def highest(self, prompt_tokens: int) -> Highest:
-        """Give the highest prices of all conditions (length, hour, cache writes) that so long a prompt can meet."""
+        """Return the highest prices of all conditions (length, hour, cache writes) that so long a prompt can meet."""
         return [highest for above, highest in self.conditions if above < prompt_tokens or above < 0][-1]
 
 
@@ -101,7 +101,7 @@ def _model(data: Fields) -> Model:
 
 
 def _writes_text(data: Fields) -> bool:
-    """Tell whether a model answers in text; one that does not say so is taken for one that does."""
+    """Check whether a model answers in text; one that does not say so is taken for one that does."""
     if not isinstance(data.get("architecture"), dict):
         return True
     outputs = data.within("architecture").get("output_modalities")
@@ -130,7 +130,7 @@ def _prices(pricing: Fields) -> Prices:
 
 
 def _undiscounted(discount: Json) -> Decimal:
-    """Give what a discount leaves of a price; all of it where the discount is not understood."""
+    """Return what a discount leaves of a price; all of it where the discount is not understood."""
     try:
         share = usd(discount)
     except InvalidValue:
@@ -139,7 +139,7 @@ def _undiscounted(discount: Json) -> Decimal:
 
 
 def _condition(override: Json) -> tuple[int, dict[str, Json]]:
-    """Give the prompt length above which other prices hold, -1 for every length, and those prices."""
+    """Return the prompt length above which other prices hold, -1 for every length, and those prices."""
     if not isinstance(override, dict):
         return -1, {}
     above = override.get("min_prompt_tokens")
