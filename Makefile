@@ -38,7 +38,9 @@ demo: $(VENV)/.run ## show the summary of an invented account; no key needed
 	@"$(PY)" -m tests.demo $(ARGS)
 
 # Twice as many workers as processors: many tests wait for a server that is slow on purpose.
+# Compiled first, as many of the programs that the tests start may write nothing.
 test: $(VENV)/.dev ## run the tests; ARGS="tests/test_docs.py" for some of them
+	@"$(PY)" -m compileall -q scripts
 	@"$(PY)" -m pytest -n "$$("$(PY)" -c 'import os; print(min(8, 2 * (os.cpu_count() or 1)))')" $(ARGS)
 
 check: lint types test ## what CI runs: lint, types and tests

@@ -32,10 +32,12 @@ def test_the_same_seed_makes_the_same_mutants_of_each_module_its_share() -> None
 def test_every_mutant_is_a_module_of_its_own(module: str) -> None:
     own = [mutant for mutant in EVERY if mutant.module == module]
     original = (ROOT / own[0].path).read_text(encoding="utf-8")
-    for mutant in own:
+    plain = ast.unparse(ast.parse(original)) + "\n"
+    # Each is a parse of the whole module, so some from everywhere in it.
+    for mutant in own[:: max(1, len(own) // 12)]:
         source = mutant.source(original)
         compile(source, mutant.path, "exec")
-        assert source != ast.unparse(ast.parse(original)) + "\n", mutant
+        assert source != plain, mutant
 
 
 def test_what_is_excused_is_still_there() -> None:

@@ -44,11 +44,11 @@ def main() -> int:
             "OPENROUTER_MGMT_KEY": DEMO_MGMT_KEY,
             **({"REQUESTS_CA_BUNDLE": str(sandbox.ca_file)} if sandbox.ca_file else {}),
         }
-        furnish(Path(home), sandbox, variables)
-        print(f"# a local OpenRouter at {sandbox.url}, and a home with 60 days of invented calls.")
-        print("# Paste this into a new terminal, and try the programs there; ^C here ends it and deletes the home.")
-        print(*lines(variables), sep="\n", flush=True)
         try:
+            furnish(Path(home), sandbox, variables)
+            print(f"# a local OpenRouter at {sandbox.url}, and a home with 60 days of invented calls.")
+            print("# Paste this into a new terminal, and try the programs there; ^C here ends it and deletes the home.")
+            print(*lines(variables), sep="\n", flush=True)
             threading.Event().wait()
         except KeyboardInterrupt:
             return 0
