@@ -34,7 +34,7 @@ HOUSE = "scripts/openrouter_usage"
 TARGETS = {
     "figures/pricing": ("test_pricing", "test_model_names", "test_what_if", "test_fallback"),
     "figures/limits": ("test_budget",),
-    "tracker/booking": ("test_session", "test_streams", "test_query", "test_tracker", "test_known_better", "test_calls"),
+    "tracker/booking": ("test_booking", "test_session", "test_streams", "test_query", "test_tracker", "test_known_better", "test_calls"),
     "ledger/sums": ("test_sums", "test_cli_stats", "test_ledger_truth"),
     "ledger/scan": ("test_index_blocks", "test_sums", "test_ledger_truth"),
     "entry": ("test_entry", "test_report", "test_sums", "test_index_blocks", "test_tracker"),
@@ -42,19 +42,96 @@ TARGETS = {
 }
 # What nobody can tell from the original: module, line and change, with the reason.
 EQUIVALENT: dict[tuple[str, str, str], str] = {
-    ("money", "if amount.adjusted() > 9 or amount.copy_abs() > LARGEST_USD:", "9  ->  10"): (
-        "what has eleven digits is above the largest amount, which is compared next"
+    ("money", "is_huge = isinstance(value, int) and value.bit_length() > 64", "64  ->  65"): (
+        "so large a number is refused afterwards, in the same words; it is only not made a Decimal for it"
     ),
     (
         "money",
-        'text = format(amount, "f") if isinstance(digits.exponent, int) and digits.exponent > -200 else ""',
-        "isinstance(digits.exponent, int) and digits.exponent > -200  ->  isinstance(digits.exponent, int)",
-    ): "it saves the time to write out millions of zeros, which are refused afterwards",
+        "is_huge = isinstance(value, int) and value.bit_length() > 64",
+        "value.bit_length() > 64  ->  value.bit_length() >= 64",
+    ): "so large a number is refused afterwards, in the same words; it is only not made a Decimal for it",
+    ("money", "return _believable(LARGEST_USD + 1 if is_huge else Decimal(value))", "1  ->  2"): (
+        "either is more than is believed"
+    ),
+    ("money", '_CENT, _MICRO = Decimal("0.01"), Decimal("0.000001")', "Decimal('0.01')  ->  Decimal('0.02')"): (
+        "an amount is rounded by the exponent of this alone"
+    ),
+    ("money", "if size >= 1:", "size >= 1  ->  size > 1"): "one dollar is written $1.00 either way",
     ("figures/pricing", '_FINEST_AMOUNT = Decimal("1E-18")', "Decimal('1E-18')  ->  Decimal('2E-18')"): (
         "an amount is rounded by the exponent of this alone"
     ),
+    ("figures/pricing", "_UP = Context(prec=60, rounding=ROUND_UP)", "60  ->  61"): (
+        "a quotient has one digit more, and is rounded up to 18 decimals afterwards"
+    ),
+    ("figures/pricing", "_WIDE = Context(prec=200, traps=[Inexact])", "200  ->  201"): "no product has so many digits",
+    (
+        "figures/pricing",
+        "finer = int(cost.as_tuple().exponent) < int(_FINEST_AMOUNT.as_tuple().exponent)",
+        "int(cost.as_tuple().exponent) < int(_FINEST_AMOUNT.as_tuple().exponent)  ->  "
+        "int(cost.as_tuple().exponent) <= int(_FINEST_AMOUNT.as_tuple().exponent)",
+    ): "an amount with exactly so many decimals is rounded to itself",
+    (
+        "figures/pricing",
+        "tokens = 0 if asks_for_length(body) or spare <= 0 else int(_WIDE.divide_int(spare, bound.per_token))",
+        "spare <= 0  ->  spare < 0",
+    ): "nothing pays for no token, and where a token costs nothing the call has fitted before",
+    (
+        "ledger/sums",
+        "first_day, end_day = -(-first // DAY_SLOTS), stop // DAY_SLOTS",
+        "-first // DAY_SLOTS  ->  -first * DAY_SLOTS",
+    ): "no day is whole then, and each is read from its lines, which gives the same more slowly",
+    ("ledger/sums", "if first_day >= end_day:", "first_day >= end_day  ->  first_day > end_day"): (
+        "where no day is whole, the quarters before it and behind it are all that there are"
+    ),
+    ("ledger/sums", "if first >= stop:", "first >= stop  ->  first > stop"): (
+        "where no quarter is whole, the edges before it and behind it are all that there is"
+    ),
+    (
+        "ledger/sums",
+        "return [(low, high) for low, high in ((start, moment_of(first)), (moment_of(stop), end)) if low < high]",
+        "low < high  ->  low <= high",
+    ): "an edge of no length has no calls, read or not",
+    (
+        "ledger/sums",
+        "span = span_of(index, moment_of(first), moment_of(end - 1)) if first < end else None",
+        "end - 1  ->  end + 1",
+    ): "what is read of other quarters is not counted",
+    (
+        "ledger/sums",
+        "span = span_of(index, moment_of(first), moment_of(end - 1)) if first < end else None",
+        "first < end  ->  first <= end",
+    ): "what is read of other quarters is not counted",
+    ("ledger/scan", "MOST_CALLS = 2**22", "2 ** 22  ->  2 * 22"): "the same sums, written in smaller parts",
+    ("ledger/scan", "MOST_CALLS = 2**22", "22  ->  23"): "so many would fit as well",
+    ("ledger/scan", '_WIDTHS = {"requests": 30, "cost": 150, "byok_cost": 150}', "150  ->  151"): (
+        "a lane may be wider than its figures need"
+    ),
+    ("ledger/scan", '_WIDTHS = {"requests": 30, "cost": 150, "byok_cost": 150}', "30  ->  31"): (
+        "a lane may be wider than its figures need"
+    ),
+    ("ledger/scan", "_place = 0", "0  ->  1"): "every lane begins one bit higher, where it is read too",
+    ("ledger/scan", "_place += _WIDTHS.get(_name, 63)", "63  ->  64"): "one bit between two lanes stays empty",
     ("ledger/sums", "if start >= end:", "start >= end  ->  start > end"): (
         "a period of no length has no calls, asked for or not"
+    ),
+    ("ledger/sums", "if first_span >= end_span:", "first_span >= end_span  ->  first_span > end_span"): (
+        "where no span is whole, the days before it and behind it are all that there are"
+    ),
+    **{
+        (
+            "ledger/sums",
+            "if first % DAY_SLOTS or end % DAY_SLOTS or shift % DAY_SLOTS:",
+            f"{name} % DAY_SLOTS  ->  {name} * DAY_SLOTS",
+        ): "the quarters of whole days come to what the rows of these days say, which are only read faster"
+        for name in ("first", "end", "shift")
+    },
+    (
+        "ledger/sums",
+        "while low + DAY_SLOTS < end and _shift(low + DAY_SLOTS, zone) == shift:",
+        "low + DAY_SLOTS < end  ->  low + DAY_SLOTS <= end",
+    ): "a stretch that is as long as it can be ends there either way",
+    ("ledger/sums", "last_offset_s = _offset_s(high * QUARTER_S - 1, zone)", "1  ->  2"): (
+        "no clock is changed in the last second of a quarter of an hour"
     ),
     ("ledger/sums", "while high - low > 1:", "1  ->  2"): (
         "the search ends a quarter too late, and that quarter is read call by call, which gives the same"

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openrouter_usage.entry import NOTHING, Caps, Entry, Hold, Usage
-from openrouter_usage.errors import BudgetExceeded, SettingsError
-from openrouter_usage.figures.limits import LONGEST_CALL, check, counted_at, scopes
+from openrouter_usage.errors import BudgetExceeded, SettingsError, UnbelievableBill
+from openrouter_usage.figures.limits import LONGEST_CALL, Scope, check, counted_at, dated_ahead_from, scopes
 from openrouter_usage.home.settings import VARIABLES, load_caps
 from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.period import Period, month, today
@@ -34,8 +34,13 @@ CAPS = {"daily": Caps(daily=Decimal(1)), "monthly": Caps(monthly=Decimal(1))}
 class Books:
     """Settled calls and open holds, as given."""
 
-    def __init__(self, spent: list[tuple[datetime, Decimal | None]] | None = None, held: list[Hold] | None = None):
-        self._spent, self._held = spent or [], held or []
+    def __init__(
+        self,
+        spent: list[tuple[datetime, Decimal | None]] | None = None,
+        held: list[Hold] | None = None,
+        doubtful: list[Entry] | None = None,
+    ):
+        self._spent, self._held, self._doubtful = spent or [], held or [], doubtful or []
 
     def spent(self, period: Period) -> Usage:
         entries = [Entry(ts, "a/model", cost=cost) for ts, cost in self._spent if period.start <= ts < period.end]
@@ -45,7 +50,7 @@ class Books:
         return self._held
 
     def doubtful(self) -> list[Entry]:
-        return []
+        return self._doubtful
 
 
 def held(amount: str | None, ts: datetime = NOON) -> Hold:
@@ -114,6 +119,51 @@ def test_a_refusal_for_the_size_of_one_call_names_no_window():
         check(Caps(per_request=CENT), Decimal("0.02"), Books([(NOON, Decimal(9))]), NOON)
     assert refused.value.resets_at is None
     assert refused.value.message == "the per-request budget of $0.01 does not allow this call: $0.02 asked"
+
+
+@pytest.mark.parametrize("scope", ["per_request", "daily", "monthly"])
+@pytest.mark.parametrize("asked", [ZERO, CENT])
+def test_under_any_cap_an_unbelievable_bill_refuses_every_call(scope, asked):
+    """What is spent is not known then, not even for a call that is free."""
+    books = Books(doubtful=[Entry(NOON, "a/model", id=f"gen-{number}", told="-1") for number in (1, 2)])
+    with pytest.raises(UnbelievableBill, match="gen-1") as refused:
+        check(Caps(**{scope: Decimal(10)}), asked, books, NOON)
+    assert "settle --id gen-1" in f"{refused.value.message} {refused.value.hint}"
+    assert refused.value.args == UnbelievableBill("gen-1", "-1", 2).args
+    check(Caps(), asked, books, NOON)
+
+
+def test_each_cap_is_told_with_what_counts_against_it():
+    books = Books([(NOON, Decimal(2)), (NOON - 3 * DAY, CENT)], [held("0.5"), held(None)])
+    caps = Caps(Decimal("0.25"), Decimal(5), Decimal(9))
+    each, daily, monthly = scopes(caps, books, NOON)
+    assert each == Scope("per-request", Decimal("0.25"), None, ZERO, ZERO, 0, 0, 0, ZERO)
+    assert daily == Scope("daily", Decimal(5), today(NOON), Decimal(2), Decimal("0.5"), 2, 0, 0, ZERO)
+    assert monthly == Scope("monthly", Decimal(9), month(NOON), Decimal("2.01"), Decimal("0.5"), 2, 0, 0, ZERO)
+    assert (each.left, daily.left, monthly.left) == (Decimal("0.25"), Decimal("2.5"), Decimal("6.49"))
+    assert [scope.name for scope in scopes(Caps(monthly=CENT), books, NOON)] == ["monthly"]
+    assert [scope.name for scope in scopes(Caps(daily=CENT), books, NOON)] == ["daily"]
+    assert list(scopes(Caps(), books, NOON)) == []
+    assert Scope("daily", CENT, None, ZERO, ZERO, 0, 0).ahead_calls == 0
+
+
+MIDNIGHT = datetime(2026, 11, 23, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    ("now", "midnight"),
+    [(NOON, MIDNIGHT), (MIDNIGHT - HOUR - timedelta(microseconds=1), MIDNIGHT), (MIDNIGHT - HOUR, MIDNIGHT + DAY)],
+)
+def test_a_call_is_dated_ahead_from_the_next_midnight_on(now, midnight):
+    """Two clocks may differ by an hour."""
+    assert dated_ahead_from(now) == midnight
+    second = timedelta(seconds=1)
+    books = Books(
+        [(midnight, CENT), (midnight - second, Decimal(1)), (midnight + 40 * DAY, None)],
+        [held("0.5", midnight), held("0.25", midnight - second), held(None, midnight + DAY)],
+    )
+    for scope in scopes(Caps(daily=Decimal(9), monthly=Decimal(9)), books, now):
+        assert (scope.ahead_calls, scope.ahead) == (4, Decimal("0.51"))
 
 
 # -- what counts ---------------------------------------------------------------------------------------------------

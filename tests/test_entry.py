@@ -101,9 +101,96 @@ REFUSED = [
     ("prompt_tokens", True), ("prompt_tokens", -1), ("prompt_tokens", 1.5), ("prompt_tokens", "100"),
     ("prompt_tokens", 10**12 + 1), ("prompt_tokens", Decimal("1E+99999")), ("prompt_tokens", float("nan")),
     ("prompt_tokens", Decimal("sNaN")), ("latency_ms", -5), ("cost_source", "guessed"), ("cost_source", ["billed"]),
-    ("tags", "a=b"), ("tags", {"a": 1}), ("tags", {1: "a"}), ("tags", {"a": "b" * 201}),
-    ("tags", {str(number): "" for number in range(33)}),
+    ("tags", "a=b"), ("tags", ["a"]), ("tags", {"a": 1}), ("tags", {1: "a"}), ("tags", {"a": "b" * 201}),
+    ("tags", {str(number): "" for number in range(33)}), ("tags", {"b" * 201: "a"}),
+    ("ts", f"2026-11-22T10:30:00.{'0' * 20}Z"), ("ts", datetime(1999, 12, 31, 23, 59, 59, tzinfo=timezone.utc)),
+    ("ts", datetime(2200, 1, 1, tzinfo=timezone.utc)), ("ts", "2000-01-01T00:00:00+00:01"),
+    ("ts", datetime(2200, 1, 1, 1, tzinfo=timezone(timedelta(hours=-1)))),
+    *((name, "x" * 1_001) for name in ("id", "provider", "session", "finish_reason", "hold", "told")),
+    *((name, 5) for name in ("id", "provider", "session", "finish_reason", "hold", "told")),
+    *((name, wrong) for name in ("completion_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens", "latency_ms")
+      for wrong in (-1, True, 10**12 + 1, 0.5, -0.5, -1.0, 1e12 + 1, Decimal(10**12) + 1, Decimal("Infinity"))),
+    *((name, wrong) for name in ("cost", "byok_cost") for wrong in ("-0.000001", "1000000.000001")),
+    *(("cache_discount", wrong) for wrong in (-1_000_001, "-1000000.000001", "1000000.000001", "much")),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kept"),
+    [
+        ("ts", f"2026-11-22T10:30:00.{'0' * 19}Z", datetime(2026, 11, 22, 10, 30, tzinfo=timezone.utc)),
+        ("ts", "2000-01-01T00:00:00Z", datetime(2000, 1, 1, tzinfo=timezone.utc)),
+        ("ts", datetime(2000, 1, 1, tzinfo=timezone.utc), datetime(2000, 1, 1, tzinfo=timezone.utc)),
+        ("ts", "2199-12-31T23:59:59Z", datetime(2199, 12, 31, 23, 59, 59, tzinfo=timezone.utc)),
+        *((name, value, value) for name in ("prompt_tokens", "completion_tokens", "cached_tokens", "cache_write_tokens",
+                                            "reasoning_tokens", "latency_ms") for value in (0, 1, 10**12)),
+        *(("prompt_tokens", value, int(value)) for value in (0.0, 1.0, 1e12, Decimal("0.0"), Decimal("1E+12"))),
+        *((name, value, value) for name in ("cost", "byok_cost") for value in (Decimal(0), Decimal(10**6))),
+        *(("cache_discount", value, value) for value in (Decimal(0), Decimal(10**6), Decimal(-(10**6)))),
+        *((name, "x" * 1_000, "x" * 1_000) for name in ("model", "id", "provider", "session", "finish_reason", "hold", "told")),
+        ("tags", {"n" * 200: "t" * 200}, (("n" * 200, "t" * 200),)),
+        ("tags", {f"{number:02}": "" for number in range(32)}, tuple((f"{number:02}", "") for number in range(32))),
+        ("tags", None, ()), ("cost_source", "billed", "billed"), ("cost_source", "unknown", ""), ("cost_source", None, ""),
+        ("streamed", True, True), ("streamed", False, False), ("streamed", None, None), ("streamed", "yes", None),
+        ("seen", True, True), ("seen", False, False), ("seen", 1, False), ("id", None, ""), ("cost", None, None),
+    ],
+    ids=lambda value: str(value)[:20],
+)  # fmt: skip
+def test_what_an_entry_can_just_be(name: str, value: object, kept: object) -> None:
+    """The last value before the limits is taken as it is, and survives its line."""
+    entry = checked_entry({"ts": NOON, "model": "m", name: value})
+    assert getattr(entry, name) == kept and type(getattr(entry, name)) is type(kept)
+    assert read_line(write_line(entry)[:-1]) == entry
+
+
+def test_a_line_says_what_is_known_and_nothing_else() -> None:
+    """What is unknown or empty has no field; a count of 0 and a cost of 0 have one."""
+    assert json.loads(write_line(Entry(NOON, "m"))) == {
+        "ts": "2026-11-22T12:00:00Z", "model": "m", "prompt_tokens": 0, "completion_tokens": 0
+    }  # fmt: skip
+    full = Entry(NOON, "m", cost=Decimal(0), streamed=False, cached_tokens=0, byok_cost=Decimal(0), told="-1", seen=True)
+    more = {"cost": 0, "streamed": False, "cached_tokens": 0, "byok_cost": 0, "told": "-1", "seen": True}
+    assert json.loads(write_line(full)).items() >= more.items()
+    assert "seen" not in json.loads(write_line(Entry(NOON, "m", told="-1")))
+    assert json.loads(write_line(Hold("h", NOON, "m", Decimal(0)))) == {
+        "kind": "hold", "hold": "h", "ts": "2026-11-22T12:00:00Z", "model": "m", "max_cost": 0
+    }  # fmt: skip
+    named = json.loads(write_line(Hold("h", NOON, "m", None, generation="gen-1", session="s")))
+    assert (named["generation"], named["session"]) == ("gen-1", "s") and "max_cost" not in named
+
+
+@pytest.mark.parametrize(
+    ("cost", "source", "is_certain"),
+    [(None, "", False), (Decimal(1), "estimated", False), (Decimal(0), "", True), (Decimal(1), "late", True)],
+)
+@pytest.mark.parametrize("identity", ["gen-1", "chatcmpl-1", ""])
+def test_only_a_generation_of_uncertain_cost_is_unsettled(
+    cost: Decimal | None, source: str, is_certain: bool, identity: str
+) -> None:
+    """OpenRouter can be asked about its own ids alone."""
+    entry = Entry(NOON, "m", cost=cost, cost_source=source, id=identity)
+    assert entry.is_certain is is_certain
+    assert entry.is_unsettled is (not is_certain and identity == "gen-1")
+
+
+@pytest.mark.parametrize(
+    ("told", "seen", "is_doubtful"), [("", False, False), ("", True, False), ("-1", False, True), ("-1", True, False)]
+)
+def test_a_bill_is_doubtful_until_somebody_has_looked(told: str, seen: bool, is_doubtful: bool) -> None:
+    """A call whose bill can be believed never was doubtful."""
+    assert Entry(NOON, "m", told=told, seen=seen).is_doubtful is is_doubtful
+
+
+def test_the_record_of_a_call_has_the_fields_of_the_guides() -> None:
+    """Ten fields, the tokens added up, and the time in UTC wherever the caller is."""
+    at = NOON.astimezone(timezone(timedelta(hours=9)))
+    entry = Entry(at, "m", 3, 2, Decimal("0.5"), "gen-1", cache_discount=Decimal(-1), provider="P", latency_ms=7)
+    assert entry.to_dict() == {
+        "generation_id": "gen-1", "model": "m", "timestamp": "2026-11-22T12:00:00+00:00", "prompt_tokens": 3,
+        "completion_tokens": 2, "total_tokens": 5, "cost_usd": Decimal("0.5"), "cache_discount": Decimal(-1),
+        "provider": "P", "latency_ms": 7,
+    }  # fmt: skip
+    assert Entry(NOON, "m", tags=(("a", "1"), ("b", "2"))).tag_label == "a=1 b=2"
 
 
 @pytest.mark.parametrize(("name", "value"), REFUSED, ids=[f"{name}-{n}" for n, (name, _) in enumerate(REFUSED)])

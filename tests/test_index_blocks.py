@@ -184,3 +184,43 @@ def test_the_largest_figures_do_not_run_over() -> None:
     assert total.prompt_tokens == total.cache_write_tokens == 10**12 * MOST_CALLS
     assert total.cost == total.byok_cost == Decimal(10**6) * MOST_CALLS
     assert max(columns(pack(largest) * MOST_CALLS)) < 2**63
+
+
+def test_so_many_calls_as_the_index_promises_fit_into_its_columns() -> None:
+    """SQLite adds integers of 64 bits: ninety million of the largest amounts, each limb at its fullest."""
+    for amount in (Decimal(10**6), Decimal("999999.999999999999999999999999999"), Decimal("0.000000000000000099999999999")):
+        usage = checked_entry({"ts": "2026-11-22", "model": "m", "cost": amount, "byok_cost": amount}).usage
+        assert max(columns(pack(usage))) * 90_000_000 < 2**63
+    assert columns(pack(Usage())) == (0,) * len(COLUMNS)
+    assert from_columns((0,) * len(COLUMNS)) == Usage() == NOTHING
+
+
+def test_each_figure_has_a_column_of_its_own() -> None:
+    """Counts first, then the two sums of money, the highest part before the lowest."""
+    usage = Usage(1, 4, 5, 6, 7, Decimal("2"), Decimal("3E-27"), 8, 2, 3)
+    assert dict(zip(COLUMNS, columns(pack(usage)), strict=True)) == {
+        "requests": 1, "unknown": 2, "estimated": 3, "prompt_tokens": 4, "completion_tokens": 5, "reasoning_tokens": 6,
+        "cached_tokens": 7, "cache_write_tokens": 8, "cost_high": 200_000, "cost_mid": 0, "cost_low": 0,
+        "byok_high": 0, "byok_mid": 0, "byok_low": 3,
+    }  # fmt: skip
+    assert str(from_columns(columns(pack(Usage(1, cost=Decimal("0.0025")))))[5]) == "0.0025"
+
+
+@given(USAGES, USAGES)
+def test_what_was_added_can_be_taken_out_again(one: Usage, other: Usage) -> None:
+    """Of every figure, so that a call that turns out to be counted already is counted once."""
+    assert one + other - other == one
+    assert one + other - one == other
+    assert one - one == NOTHING
+    assert one + NOTHING == one - NOTHING == one
+    assert (one + other).total_tokens == one.total_tokens + other.total_tokens
+
+
+def test_usages_add_up_figure_by_figure() -> None:
+    """No figure is added to another one."""
+    one = Usage(1, 2, 3, 4, 5, Decimal(6), Decimal(7), 8, 9, 10)
+    assert one + one == Usage(2, 4, 6, 8, 10, Decimal(12), Decimal(14), 16, 18, 20)
+    assert one + one + one - one == Usage(2, 4, 6, 8, 10, Decimal(12), Decimal(14), 16, 18, 20)
+    assert NOTHING - one == Usage(-1, -2, -3, -4, -5, Decimal(-6), Decimal(-7), -8, -9, -10)
+    assert one.total_tokens == 5
+    assert Usage() == Usage(0, 0, 0, 0, 0, Decimal(0), Decimal(0), 0, 0, 0)

@@ -29,6 +29,7 @@ WIDE = st.builds(
 def test_an_amount_comes_in_as_it_was_written(amount: Decimal) -> None:
     for written in (amount, str(amount), f"{amount:f}", f"{amount:E}", f" {amount} "):
         assert usd(written) == amount
+    assert str(usd(amount)) == str(usd(str(amount))) == (str(amount) if amount else "0")
     assert Fraction(usd(str(amount))) == Fraction(amount)
 
 
@@ -45,7 +46,9 @@ def test_a_float_is_the_shortest_decimal_that_prints_it(value: float) -> None:
         ("1E+2", "100"), ("3E-7", "0.0000003"), (7, "7"), ("1e9", "1000000000"), (-(10**9), "-1000000000"),
         (Decimal("1E-27"), "0.000000000000000000000000001"), ("0" * 70 + "1", "1"), (0.1, "0.1"),
         (Decimal("1.5000000000000000000000000000000000"), "1.5"), (Decimal("0E-99999"), "0"),
-        (Decimal("0E+99999"), "0"),
+        (Decimal("0E+99999"), "0"), ("0" * 79 + "1", "1"), (f" {'0' * 77}1 ", "1"),
+        (Decimal(f"1.{'0' * 199}"), "1"), (Decimal("2E+2"), "200"), ("-1000000000", "-1000000000"),
+        (Decimal(f"0.{'0' * 26}10"), f"0.{'0' * 26}1"), (Decimal(f"-1.{'1' * 27}00"), f"-1.{'1' * 27}"),
     ],
 )  # fmt: skip
 def test_what_is_an_amount(value: Any, amount: str) -> None:
@@ -59,7 +62,8 @@ def test_what_is_an_amount(value: Any, amount: str) -> None:
         "1 2", "0x10", "1e", "e5", "--1", "٣", "１", "1\n2", "1e99999", "1e9999", "1" * 81, "1e10", 10**10, 10**4000,
         -(10**10), "1000000000.01", 1e300, float("nan"), float("inf"), Decimal("NaN"), Decimal("sNaN"),
         Decimal("Infinity"), Decimal("1E+999999"), Decimal("1E-28"), Decimal("1E-999999"), "1e-28",
-        Decimal("1000000000.0000000000000000001"), object,
+        Decimal("1000000000.0000000000000000001"), object, "0" * 80 + "1", f" {'0' * 78}1 ", f"1.{'0' * 79}", -(10**9) - 1,
+        10**9 + 1, 2**64, "-1000000000.000000000000000000000000001", Decimal(f"1.{'0' * 200}"), Decimal(f"1.{'0' * 27}1"),
     ],
     ids=lambda value: repr(value)[:30],
 )  # fmt: skip
@@ -141,6 +145,28 @@ def test_a_share_is_0_or_100_only_when_that_is_true(part: int, rest: int) -> Non
         assert 99 < exact < 100
     else:
         assert abs(int(text.removesuffix("%")) - exact) <= Fraction(1, 2)
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "decimals", "shown"),
+    [
+        ("1", "100", 0, "1%"), ("0.999", "100", 0, "<1%"), ("99", "100", 0, "99%"), ("99.001", "100", 0, ">99%"),
+        ("100", "100", 0, "100%"), ("100.001", "100", 0, ">100%"), ("100.999", "100", 0, ">100%"),
+        ("101", "100", 0, "101%"), ("101.4", "100", 0, "101%"), ("0", "3", 0, "0%"), ("0.5", "1", 0, "50%"),
+        ("0.1", "100", 1, "0.1%"), ("0.0999", "100", 1, "<0.1%"), ("99.9", "100", 1, "99.9%"),
+        ("99.95", "100", 1, ">99.9%"), ("1", "1", 1, "100.0%"), ("1000.5", "1000", 1, ">100%"),
+        ("1001", "1000", 1, "100.1%"), ("2", "3", 1, "66.7%"), ("0.125", "1", 0, "13%"), ("-30", "100", 0, "-30%"),
+        ("-0.5", "100", 0, "<1%"), ("-1", "100", 0, "-1%"),
+    ],
+)  # fmt: skip
+def test_a_share_is_rounded_but_never_to_what_it_is_not(part: str, whole: str, decimals: int, shown: str) -> None:
+    assert share(Decimal(part), Decimal(whole), decimals) == shown
+
+
+def test_quotients_and_products_have_sixty_digits() -> None:
+    assert str(ratio(Decimal(2), 3)) == f"0.{'6' * 59}7"
+    assert str(multiply(Decimal("6" * 60), Decimal("1.1"))) == f"7{'3' * 59}"
+    assert str(multiply(Decimal("6" * 59 + "5"), Decimal("1.1"))) == f"7{'3' * 58}2"
 
 
 def test_a_share_of_nothing_is_no_number() -> None:

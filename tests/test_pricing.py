@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal, getcontext, localcontext
-from itertools import permutations
+from fractions import Fraction
+from itertools import count, permutations
+from math import ceil, gcd
 from typing import Any
 
 import pytest
@@ -13,16 +15,22 @@ import requests
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from openrouter_usage.entry import Usage
 from openrouter_usage.errors import InvalidValue, OpenRouterUsageError, Unreachable
 from openrouter_usage.figures import pricing as asked
 from openrouter_usage.figures.pricing import (
+    NoSuchModel,
     PriceList,
     Unbounded,
     estimate,
     fitted,
     limited,
+    list_cost,
+    no_such_model,
+    per_million,
     price_capped,
     price_list,
+    repriced,
     worst_case,
 )
 from openrouter_usage.jobs import price_list as kept_prices
@@ -143,6 +151,205 @@ def test_a_call_is_fitted_into_what_it_may_cost_or_refused(served, model, said, 
 def test_several_answers_are_fitted_together(answers):
     worst = fitted(body(n=answers), PRICES, Decimal("0.01"))
     assert worst.cost <= Decimal("0.01") < worst_case(body(n=answers, max_tokens=worst.max_tokens + 1), PRICES).cost
+
+
+# -- to the last digit -----------------------------------------------------------------------------------------------
+
+CHEAP = {"prompt": "0.000002", "completion": "0.00001"}
+# What a model costs, what the caller admits per million tokens, and the prices in USD per million that then count.
+COUNTED: dict[str, tuple[dict[str, Any] | None, dict[str, Any], tuple[Any, Any, Any]]] = {
+    "listed": (CHEAP, {}, (2, 10, 0)),
+    "with a price of a request": (CHEAP | {"request": "0.01"}, {}, (2, 10, "0.01")),
+    "written to a cache": (CHEAP | {"input_cache_write": "0.000003"}, {}, (3, 10, 0)),
+    "written to a cache for an hour": (CHEAP | {"input_cache_write_1h": "0.000004"}, {}, (4, 10, 0)),
+    "thought about": (CHEAP | {"internal_reasoning": "0.00002"}, {}, (2, 20, 0)),
+    "admitted above the list": (CHEAP, {"prompt": 4, "completion": "12.5", "request": "0.5"}, (4, "12.5", "0.5")),
+    "admitted below the list": (CHEAP, {"prompt": "0.5", "completion": 0}, ("0.5", 0, 0)),
+    "admitted as free": (CHEAP, {"prompt": 0, "completion": 0, "request": 0}, (0, 0, 0)),
+    "admitted, written to a cache": (CHEAP | {"input_cache_write": "0.000003"}, {"prompt": 4}, (6, 10, 0)),
+    "admitted, thought about": (CHEAP | {"internal_reasoning": "0.00002"}, {"completion": 3}, (2, 6, 0)),
+    "admitted, a cache of unknown price": (CHEAP | {"input_cache_write": "-1"}, {"prompt": 4}, (8, 10, 0)),
+    "admitted for a free model": ({"prompt": "0", "completion": "0"}, {"prompt": 4, "completion": 5}, (8, 5, 0)),
+    "admitted, and only the cache costs": (
+        {"prompt": "0", "completion": "0", "input_cache_write": "0.000003"}, {"prompt": 1}, (3, 0, 0)
+    ),
+    "admitted, and the cache costs less": (
+        {"prompt": "0", "completion": "0", "input_cache_write": "0.000003"}, {"prompt": 2}, (4, 0, 0)
+    ),
+    "admitted where the list varies": ({"prompt": "-1", "completion": "-1"}, {"prompt": 4, "completion": 5}, (8, 5, 0)),
+    "admitted for any model": (None, {"prompt": 4, "completion": 5, "request": "0.1"}, (8, 5, "0.1")),
+}  # fmt: skip
+
+
+def only(pricing: dict[str, Any] | None) -> PriceList:
+    """A price list of one model, or of none."""
+    data = [] if pricing is None else [{"id": "a/model", "canonical_slug": "a/model-1", "pricing": pricing}]
+    return price_list(read_models({"data": data}), NOON)
+
+
+@pytest.mark.parametrize("answers", [1, 3])
+@pytest.mark.parametrize("name", COUNTED)
+def test_a_worst_case_is_its_tokens_at_their_prices_exactly(name, answers):
+    pricing, own, (prompt, completion, per_request) = COUNTED[name]
+    request = body("a/model", n=answers, max_tokens=1_000, provider={"max_price": own})
+    worst = worst_case(request, only(pricing))
+    tokens = worst.prompt_tokens * Decimal(prompt) + 1_000 * Decimal(completion)
+    assert worst.cost == answers * (tokens / 1_000_000 + Decimal(per_request))
+    assert worst.max_price == {
+        part: Decimal(str(own[part])) if part in own else listed
+        for part, listed in (
+            ("prompt", per_million(Decimal((pricing or {}).get("prompt", 0)))),
+            ("completion", per_million(Decimal((pricing or {}).get("completion", 0)))),
+            ("request", Decimal((pricing or {}).get("request", 0))),
+        )
+    }
+
+
+@pytest.mark.parametrize("missing", ["prompt", "completion", "request"])
+def test_of_a_model_that_is_not_listed_every_price_has_to_be_admitted(missing):
+    own = {"prompt": 1, "completion": 2, "request": 3}
+    own.pop(missing)
+    with pytest.raises(Unbounded) as refused:
+        worst_case(body("no/such", provider={"max_price": own}), only(CHEAP))
+    if missing == "request":
+        assert "the request price of no/such is not known" in refused.value.message
+        assert refused.value.exit_code == 3
+    else:
+        assert isinstance(refused.value, NoSuchModel) and refused.value.exit_code == 2
+
+
+def test_a_bound_that_is_a_little_above_a_step_of_a_ledger_is_the_next_step():
+    """The price admitted, times what a cache costs, is above the step by less than 60 digits can say."""
+    tokens = asked.most_prompt_tokens(body("a/model"))
+    assert gcd(tokens, 10) == 1  # there is no such price for other numbers of tokens
+    base = next(number for number in count(10**23) if gcd(number, 10 * tokens) == 1)
+    steps = base * 10**15
+    cached, own = next(
+        (cached, own)
+        for cached in count(base + 1)
+        if gcd(cached * tokens, steps) == 1 and 10**34 < (own := pow(cached * tokens, -1, steps)) < 10**36
+    )
+    amounts = [format(Decimal(number).scaleb(-27, EXACT), "f") for number in (base, cached, own)]
+    prices = only({"prompt": amounts[0], "completion": "0", "input_cache_write": amounts[1]})
+    worst = worst_case(body("a/model", provider={"max_price": {"prompt": amounts[2]}}), prices)
+    exactly = Fraction(own, 10**33) * Fraction(cached, base) * tokens
+    assert 0 < exactly * 10**18 - int(exactly * 10**18) < Fraction(1, 10**38)
+    assert worst.prompt_tokens == tokens
+    assert Fraction(worst.cost) * 10**18 == ceil(exactly * 10**18)
+
+
+@pytest.mark.parametrize(("dollars", "fits"), [("10000", True), ("10000.01", False)])
+def test_a_call_may_cost_a_million_and_not_more(dollars, fits):
+    own = {"prompt": 0, "completion": dollars, "request": 0}
+    request = body("a/model", max_tokens=100_000_000, provider={"max_price": own})
+    if fits:
+        assert worst_case(request, only(CHEAP)).cost == 1_000_000
+    else:
+        with pytest.raises(Unbounded, match="can cost more than"):
+            worst_case(request, only(CHEAP))
+
+
+@pytest.mark.parametrize("answers", [1, 3])
+@pytest.mark.parametrize("tokens", [1, 2, 1_000])
+def test_an_answer_is_as_long_as_its_money_lasts_to_the_last_token(answers, tokens):
+    exact = worst_case(body("a/model", n=answers, max_tokens=tokens), only(CHEAP)).cost
+    assert fitted(body("a/model", n=answers), only(CHEAP), exact).max_tokens == tokens
+    below = exact - Decimal("1E-18")
+    if tokens > 1:
+        assert fitted(body("a/model", n=answers), only(CHEAP), below).max_tokens == tokens - 1
+    else:
+        with pytest.raises(Unbounded, match="allowed for it"):
+            fitted(body("a/model", n=answers), only(CHEAP), below)
+
+
+def test_a_length_that_was_asked_for_fits_exactly_or_is_refused():
+    for name in ("max_tokens", "max_completion_tokens"):
+        request = body("a/model", **{name: 900})
+        worst = worst_case(request, only(CHEAP))
+        assert fitted(request, only(CHEAP), worst.cost) == worst
+        with pytest.raises(Unbounded):
+            fitted(request, only(CHEAP), worst.cost - Decimal("1E-18"))
+
+
+def test_an_answer_that_costs_nothing_does_not_pay_for_its_prompt():
+    request = body("a/model", provider={"max_price": {"completion": 0}})
+    worst = worst_case(request, only(CHEAP))
+    assert fitted(request, only(CHEAP), worst.cost) == worst
+    for less in (worst.cost - Decimal("1E-18"), Decimal(0)):
+        with pytest.raises(Unbounded):
+            fitted(request, only(CHEAP), less)
+
+
+def test_an_answer_is_fitted_beside_a_price_that_no_decimal_can_write():
+    """A cache that costs ten thirds of the plain price: neither the bound nor what it leaves can be written exactly."""
+    prices = only({"prompt": "0.000003", "completion": "0.00001", "input_cache_write": "0.00001"})
+    request = body("a/model", provider={"max_price": {"prompt": 1}})
+    for most in ("0.0050007", "0.0111", "0.00040109"):
+        worst = fitted(request, prices, Decimal(most))
+        prompt = Fraction(10, 3) * worst.prompt_tokens / 10**6
+        assert worst.max_tokens == min(1024, int((Fraction(most) - prompt) * 10**5))
+        assert 0 <= Fraction(worst.cost) - prompt - Fraction(worst.max_tokens, 10**5) <= Fraction(1, 10**18)
+
+
+@pytest.mark.parametrize("answers", [1, 3])
+@pytest.mark.parametrize("most", ["0.01", "0.0123456789", "7"])
+def test_capped_prices_use_up_what_is_allowed_and_an_answer_costs_five_times_a_prompt(most, answers):
+    request = body("any/model:online", n=answers, max_tokens=700)
+    worst = price_capped(request, Decimal(most))
+    tokens = asked.most_prompt_tokens(request)
+    price = Fraction(most) * 10**6 / (answers * (2 * tokens + 5 * 700))
+    prompt = Decimal(int(price * 10**6)).scaleb(-6)
+    assert worst == (Decimal(most), tokens, 700, {"prompt": prompt, "completion": 5 * prompt, "request": 0})
+
+
+@pytest.mark.parametrize(("own", "admitted"), [(0, 0), ("0.000001", "0.000001"), (10**6, None)])
+def test_of_the_callers_price_and_the_capped_one_the_lower_counts(own, admitted):
+    capped = price_capped(body("any/model"), Decimal(1)).max_price
+    for part in ("prompt", "completion"):
+        lower = price_capped(body("any/model", provider={"max_price": {part: own}}), Decimal(1)).max_price
+        assert lower == {**capped, part: capped[part] if admitted is None else Decimal(admitted)}
+
+
+def test_a_cap_that_is_used_up_exactly_is_not_a_millionth_lower():
+    tokens = asked.most_prompt_tokens(body("any/model"))
+    most = Decimal(3 * (2 * tokens + 5 * 1_000)).scaleb(-12)
+    assert price_capped(body("any/model", max_tokens=1_000), most).max_price["prompt"] == Decimal("0.000003")
+
+
+VARYING = [CHEAP | {name: "-1"} for name in ("prompt", "completion", "request")]
+
+
+def test_an_estimate_and_a_listed_cost_are_exact():
+    pricing = CHEAP | {"request": "0.01", "input_cache_write": "0.000003", "input_cache_read": "0.000001"}
+    model = only(pricing).find("a/model")
+    assert model
+    assert estimate(model, "a/model", 100, 10) == Decimal("0.0104")
+    assert list_cost(model, 100, 10) == Decimal("0.0103")
+    assert list_cost(model, 100, 10, requests=3) == Decimal("0.0303")
+    usage = Usage(3, 100, 10, cached_tokens=50, cache_write_tokens=20)
+    assert repriced(model, usage) == Decimal("0.03027")
+    assert repriced(model, usage._replace(cached_tokens=300)) == Decimal("0.0302")
+    assert repriced(model, usage._replace(cache_write_tokens=300)) == Decimal("0.0303")
+    uncached = only(CHEAP).find("a/model")
+    assert uncached and repriced(uncached, usage) == Decimal("0.0003")
+    free_cache = only(CHEAP | {"input_cache_write": "0", "input_cache_read": "0"}).find("a/model")
+    assert free_cache and repriced(free_cache, usage) == Decimal("0.00016")
+
+
+@pytest.mark.parametrize("pricing", VARYING, ids=json.dumps)
+def test_a_price_that_varies_is_estimated_by_nobody(pricing):
+    model = only(pricing).find("a/model")
+    assert model
+    with pytest.raises(Unbounded, match="the price of a/model varies"):
+        estimate(model, "a/model", 100, 10)
+    assert list_cost(model, 100, 10) is None
+    assert repriced(model, Usage(1, 100, 10)) is None
+
+
+def test_a_model_that_is_not_listed_has_no_price():
+    with pytest.raises(Unbounded, match="the price of no/such is not known"):
+        estimate(None, "no/such", 100, 10)
+    assert list_cost(None, 100, 10) is None
 
 
 # -- what the request carries ----------------------------------------------------------------------------------------
@@ -295,12 +502,92 @@ def test_what_costs_nothing_extra_is_not_refused(fields):
     "fields",
     [{"max_tokens": 0}, {"max_tokens": -1}, {"max_tokens": 1.5}, {"max_tokens": "5"}, {"max_tokens": True}, {"n": 0},
      {"max_tokens": 10**9}, {"messages": []}, {"messages": None}, {"model": ""}, {"model": None, "models": []},
+     {"messages": "Hello?"}, {"messages": {"role": "user", "content": "Hello?"}}, {"model": 5, "models": [None, 7, ""]},
+     {"model": None, "models": "a/model"}, {"n": True}, {"best_of": 0}, {"n": 100_000_001}, {"max_completion_tokens": 0},
+     {"max_tokens": 100_000_001}, {"max_completion_tokens": 100_000_001},
+     {"provider": {"max_price": {"completion": -1, "prompt": 1}}}, {"provider": {"max_price": {"request": "-0.000001"}}},
      {"provider": {"max_price": {"prompt": -1}}}, {"provider": {"max_price": {"prompt": "cheap"}}}],
     ids=json.dumps,
 )  # fmt: skip
 def test_what_is_no_request_is_refused(fields):
     with pytest.raises(InvalidValue):
         worst_case({**body(), **fields}, PRICES)
+
+
+def test_what_a_request_asks_for_is_read_exactly():
+    names = {"model": "a/b", "models": ["c/d", 5, None, "", ["e/f"], "g/h"]}
+    assert asked.models_asked(names) == ["a/b", "c/d", "g/h"]
+    assert asked.models_asked({"models": ["c/d"]}) == ["c/d"]
+    assert asked.models_asked({"model": "a/b", "models": "c/d"}) == ["a/b"]
+    assert asked.most_answer_tokens({}) == asked.most_answer_tokens({"max_tokens": None}) == 1_024
+    assert asked.most_answer_tokens({"max_tokens": 1}) == 1
+    assert asked.most_answer_tokens({"max_completion_tokens": 100_000_000}) == 100_000_000
+    assert asked.most_answer_tokens({"max_tokens": 7, "max_completion_tokens": 5}) == 7
+    counts: list[tuple[dict[str, Any], int]] = [
+        ({}, 1), ({"n": None}, 1), ({"n": 1}, 1), ({"n": 3}, 3), ({"best_of": 4}, 4), ({"n": 2, "best_of": 3}, 3),
+        ({"n": 3, "best_of": 2}, 3),
+    ]  # fmt: skip
+    assert [asked.number_of_answers(request) for request, _ in counts] == [wanted for _, wanted in counts]
+    for request, asks in (({}, False), ({"max_tokens": 1}, True), ({"max_completion_tokens": 1}, True)):
+        assert asked.asks_for_length(request) is asks
+    admitted = {"prompt": 1, "completion": "2.5", "request": "0.5", "image": 7}
+    per_token = {"prompt": Decimal("0.000001"), "completion": Decimal("0.0000025"), "request": Decimal("0.5")}
+    assert asked.own_max_price({"provider": {"max_price": admitted}}) == per_token
+    assert asked.own_max_price({"provider": {"max_price": {"prompt": 0, "completion": None}}}) == {"prompt": 0}
+    for provider in (None, "OpenAI", {}, {"max_price": None}, {"max_price": [1]}):
+        assert asked.own_max_price({"provider": provider}) == {}
+
+
+def test_a_prompt_counts_as_its_bytes_a_template_and_what_providers_write_around_tools():
+    said = {"messages": []}
+    assert asked.most_prompt_tokens(said) == len('{"messages": []}') + 64
+    steering = {"model": "a/b", "models": [], "max_tokens": 1, "max_completion_tokens": 1, "provider": {}, "n": 2,
+                "stream": True, "usage": {}}  # fmt: skip
+    assert asked.most_prompt_tokens({**said, **steering}) == asked.most_prompt_tokens(said)
+    assert asked.most_prompt_tokens({**said, "temperature": 1}) == asked.most_prompt_tokens(said) + len(', "temperature": 1')
+    for name in ("tools", "functions", "response_format"):
+        for value, around in (([], 0), ([1], 2_048)):
+            written = len(f', "{name}": {json.dumps(value)}')
+            assert asked.most_prompt_tokens({**said, name: value}) == asked.most_prompt_tokens(said) + written + around
+    both = {"tools": [1], "response_format": {"a": 1}}
+    assert asked.most_prompt_tokens({**said, **both}) == len(json.dumps({**said, **both})) + 64 + 2_048
+
+
+TEXTS = [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"messages": TEXTS}, {"messages": [*HELLO, "odd"]}, {"messages": [{"role": "assistant", "content": None}]},
+     {"modalities": []}, {"provider": "OpenAI"}, {"provider": None}, {"tools": "odd"}, {"service_tier": "flex"},
+     {"service_tier": "auto"}, {"service_tier": "standard"}, {"tools": TOOLS}],
+    ids=json.dumps,
+)  # fmt: skip
+def test_what_is_text_alone_can_be_bounded(fields):
+    assert worst_case(body("a/model", **fields), only(CHEAP)).cost > 0
+
+
+IMAGE_PART = {"type": "image_url", "image_url": {"url": "https://example.com/x.png"}}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, IMAGE_PART]}]},
+     {"messages": [{"role": "user", "content": ["odd"]}]}, {"tools": ["web_search"]}, {"tools": [*TOOLS, {"type": "x"}]},
+     {"messages": [{"role": "user", "content": "a", "audio": {"id": "x"}}]},
+     {"messages": [{"role": "user", "content": "a", "files": ["x"]}]}, {"image_config": {"size": 1}}],
+    ids=json.dumps,
+)  # fmt: skip
+def test_one_part_that_is_no_text_makes_a_request_unbounded(fields):
+    with pytest.raises(Unbounded):
+        worst_case(body("a/model", **fields), only(CHEAP))
+
+
+def test_prices_are_capped_whatever_chooses_the_model_but_only_for_text():
+    assert price_capped(body("@preset/mine", models=["a/b:online"]), Decimal(1)).cost == 1
+    for fields in ({"messages": IMAGE}, {"preset": "mine"}, {"tools": [{"type": "openrouter:web_search"}]}):
+        with pytest.raises(Unbounded):
+            price_capped(body("a/b", **fields), Decimal(1))
 
 
 # -- prices and where they come from ---------------------------------------------------------------------------------
@@ -356,6 +643,63 @@ def test_two_models_of_one_dated_slug_count_with_the_dearer_one():
     for listed in (models, models[::-1]):
         assert worst_case(body("a/m-1"), prices_of(listed)).cost > 0
         assert worst_case(body("a/m:free"), prices_of(listed)).cost == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "dearer"),
+    [("0.000001", "0.000002", "second"), ("0.000002", "0.000001", "first"), ("0.000001", "-1", "first"),
+     ("-1", "0.000001", "second"), ("0.000001", "0.000001", "first"), ("-1", "-1", "first")],
+)  # fmt: skip
+def test_a_dated_slug_leads_to_the_dearer_of_its_models(first, second, dearer):
+    """One whose price varies is asked for by its own name; of equally dear ones the first is taken."""
+    models = [Model(f"a/{name}", name, price, "0.00001", permaslug="a/m-1") for name, price in
+              (("first", first), ("second", second))]  # fmt: skip
+    found = prices_of(models).models
+    assert found["a/m-1"].id == f"a/{dearer}"
+    assert set(found) == {"a/m-1", "a/first", "a/second"}
+
+
+def test_a_model_without_a_dated_slug_has_its_id_alone():
+    prices = price_list(read_models({"data": [{"id": "a/model", "pricing": CHEAP}, 7]}), NOON)
+    assert set(prices.models) == {"a/model"}
+    assert prices.left_out == 1 and PriceList({}, NOON).left_out == 0
+
+
+def named(*names: str) -> PriceList:
+    return prices_of([Model(name, name, "0.000001", "0.00001") for name in names])
+
+
+SIMILAR = [f"vendor/a-model-{number}" for number in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize(
+    ("listed", "name", "meant"),
+    [
+        (["a/model"], "b", ""),
+        (["a/model"], "x/quite-another", ""),
+        (["vendor/model"], "vendor/modle", "did you mean vendor/model?"),
+        (["vendor/model"], "openrouter/vendor/modle", "did you mean vendor/model?"),
+        (["vendor-b/nice", "vendor-a/nice", "a/other"], "nice", "did you mean vendor-a/nice or vendor-b/nice?"),
+        (["d/q", "c/q", "b/q", "a/q"], "q", "did you mean a/q or b/q or c/q?"),
+        # similar as it stands: then no vendor is looked for
+        (["vendor/model"], "vendor.model", "did you mean vendor/model?"),
+        (["openrouter/vendor/q"], "vendor/q", ""),
+    ],
+)
+def test_a_name_is_met_with_what_looks_like_it_or_ends_like_it(listed, name, meant):
+    assert named(*listed).suggestion(name) == meant
+    assert no_such_model(name, named(*listed)).hint == (meant or "cost_tracker.py models WORD finds one")
+
+
+def test_three_names_are_suggested_at_most():
+    assert named(*SIMILAR).suggestion("vendor/a-model-5").count("vendor/a-model-") == 3
+
+
+def test_a_model_is_found_by_its_id_its_slug_and_its_variants():
+    prices = prices_of([Model("a/m", "M", "0.000001", "0.00001", permaslug="a/m-20260101")])
+    names = ["a/m", "a/m-20260101", "a/m:floor", "a/m:nitro", "a/m:exacto", "openrouter/a/m", "openrouter/a/m-20260101"]
+    assert {(found := prices.find(name)) and found.id for name in names} == {"a/m"}
+    assert prices.find("a/m:free") is prices.find("a/n") is prices.find("") is None
 
 
 class Asked:

@@ -285,17 +285,14 @@ def record_values(record: Entry | Hold | Release) -> dict[str, Json]:
         value = getattr(record, name)
         if name == "tags":
             value = dict(value)
-        if name in _ALWAYS or (value not in (None, "", {}) and not (name == "seen" and value is False)):
+        elif name == "seen":
+            value = value or None
+        if value not in (None, "", {}):
             values[name] = value
-    if record.cost is None:
-        del values["cost"]
-    if not record.id:
-        values.pop("id", None)
     return values
 
 
 _ENTRY_FIELDS = tuple(field.name for field in fields(Entry))[1:]
-_ALWAYS = ("model", "prompt_tokens", "completion_tokens", "cost")
 
 
 def _utc(moment: datetime) -> str:
@@ -348,7 +345,7 @@ def _tokens(values: Mapping[str, object], name: str) -> int:
 def _whole(value: Decimal | float) -> int | None:
     """Return 1500 for 1500.0, which is what tools write that know of no whole numbers."""
     is_finite = value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
-    return int(value) if is_finite and -1 < value <= LARGEST_TOKENS and value == int(value) else None
+    return int(value) if is_finite and 0 <= value <= LARGEST_TOKENS and value == int(value) else None
 
 
 def _name(values: Mapping[str, object], name: str) -> str:

@@ -32,9 +32,9 @@ def usd(value: object) -> Decimal:
         raise InvalidValue(f"an amount in USD is a number, not {type(value).__name__}")
     if isinstance(value, (str, float)):
         value = _parse(repr(value) if isinstance(value, float) else value)
-    if isinstance(value, int) and value.bit_length() > 64:
-        raise InvalidValue("an amount of more than a billion USD is not believed")
-    return _believable(Decimal(value))
+    # Seconds would go by before a number of a million digits were a Decimal.
+    is_huge = isinstance(value, int) and value.bit_length() > 64
+    return _believable(LARGEST_USD + 1 if is_huge else Decimal(value))
 
 
 def _parse(text: str) -> Decimal:
@@ -48,17 +48,16 @@ def _believable(amount: Decimal) -> Decimal:
         raise InvalidValue("an amount in USD is a finite number")
     if not amount:
         return ZERO
-    if amount.adjusted() > 9 or amount.copy_abs() > LARGEST_USD:
+    if amount.copy_abs() > LARGEST_USD:
         raise InvalidValue("an amount of more than a billion USD is not believed")
-    exponent = amount.as_tuple().exponent
-    if isinstance(exponent, int) and exponent < FINEST_EXPONENT:
+    if int(amount.as_tuple().exponent) < FINEST_EXPONENT:
         amount = _without_trailing_zeros(amount)
     return amount
 
 
 def _without_trailing_zeros(amount: Decimal) -> Decimal:
-    digits = amount.as_tuple()
-    text = format(amount, "f") if isinstance(digits.exponent, int) and digits.exponent > -200 else ""
+    # What has millions of decimals is not written out.
+    text = format(amount, "f") if int(amount.as_tuple().exponent) > -200 else ""
     whole, _, fraction = text.partition(".")
     fraction = fraction.rstrip("0")
     if not text or len(fraction) > -FINEST_EXPONENT:
@@ -126,8 +125,10 @@ def share(part: Decimal, whole: Decimal, decimals: int = 0) -> str:
     if part and percent.copy_abs() < least:
         return f"<{least}%"
     nearly = subtract(Decimal(100), least)
-    if part != whole and nearly < percent < 100:
+    if nearly < percent < 100:
         return f">{nearly}%"
+    if 100 < percent < add(Decimal(100), least):
+        return ">100%"
     return f"{rounded(percent, least):f}%"
 
 

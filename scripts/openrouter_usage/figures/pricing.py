@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from decimal import ROUND_DOWN, ROUND_UP, Context, Decimal
+from decimal import ROUND_UP, Context, Decimal, Inexact
 from typing import NamedTuple
 
 from openrouter_usage.entry import LARGEST_COST, Usage
@@ -144,10 +144,11 @@ def _is_text(message: Mapping[str, Json]) -> bool:
 # -- What a call can cost at most, and how the request has to be written so that it cannot cost more; pure.
 
 _MILLION = Decimal(1_000_000)
-_FINEST_PRICE = Decimal("0.000001")
 # A ledger's amounts have 27 decimals at most; what has more is rounded up to fewer.
 _FINEST_AMOUNT = Decimal("1E-18")
-_DOWN, _UP = Context(prec=60, rounding=ROUND_DOWN), Context(prec=60, rounding=ROUND_UP)
+_UP = Context(prec=60, rounding=ROUND_UP)
+# A quotient of 60 digits times a price, tokens and answers: a bound is exact until it is rounded up to an amount.
+_WIDE = Context(prec=200, traps=[Inexact])
 # Of a model whose prices nobody knows: what an answer's token, and one written to a cache, may cost at most.
 _ANSWER_TO_PROMPT = 5
 _CACHE_WRITE_TO_PROMPT = 2
@@ -227,9 +228,10 @@ def estimate(model: Model | None, name: str, prompt_tokens: int, max_tokens: int
 
 def list_cost(model: Model | None, prompt_tokens: int, completion_tokens: int, *, requests: int = 1) -> Decimal | None:
     """Return what so many tokens cost in USD at listed prices; None when a price is unknown or varies."""
-    if model is None or None in (model.prices.prompt, model.prices.completion, model.prices.request):
+    known = _known_prices(model) if model else None
+    if known is None:
         return None
-    prompt, completion, request = (price or ZERO for price in model.prices[:3])
+    prompt, completion, request = known
     return _cost(prompt_tokens, prompt, completion_tokens, completion, EXACT.multiply(request, Decimal(requests)))
 
 
@@ -241,13 +243,24 @@ def repriced(model: Model, usage: Usage) -> Decimal | None:
     read = min(usage.cached_tokens, usage.prompt_tokens)
     written = min(usage.cache_write_tokens, usage.prompt_tokens - read)
     plain_tokens = usage.prompt_tokens - read - written
-    cost = list_cost(model, plain_tokens, usage.completion_tokens, requests=usage.requests)
-    if cost is None:
+    known = _known_prices(model)
+    if known is None:
         return None
+    prompt, completion, request = known
+    cost = _cost(
+        plain_tokens, prompt, usage.completion_tokens, completion, EXACT.multiply(request, Decimal(usage.requests))
+    )
     for count, price in ((read, model.prices.cache_read), (written, model.prices.cache_write)):
-        each = model.prices.prompt if price is None else price
-        cost = EXACT.add(cost, EXACT.multiply(each or ZERO, Decimal(count)))
+        cost = EXACT.add(cost, EXACT.multiply(prompt if price is None else price, Decimal(count)))
     return cost
+
+
+def _known_prices(model: Model) -> tuple[Decimal, Decimal, Decimal] | None:
+    """Return the prices of a prompt's token, an answer's, and a request; None when one is unknown or varies."""
+    prompt, completion, request = model.prices[:3]
+    if prompt is None or completion is None or request is None:
+        return None
+    return prompt, completion, request
 
 
 def per_million(price: Decimal) -> Decimal:
@@ -271,7 +284,7 @@ class _Bound(NamedTuple):
     max_price: dict[str, Json]
 
     def with_answer(self, max_tokens: int) -> WorstCase:
-        cost = _UP.add(self.fixed, _UP.multiply(self.per_token, Decimal(max_tokens)))
+        cost = _WIDE.add(self.fixed, _WIDE.multiply(self.per_token, Decimal(max_tokens)))
         if cost > LARGEST_COST:
             raise unbounded(f"it can cost more than ${LARGEST_COST:,}")
         finer = int(cost.as_tuple().exponent) < int(_FINEST_AMOUNT.as_tuple().exponent)
@@ -294,10 +307,10 @@ def _bound(body: Mapping[str, Json], prices: PriceList) -> _Bound:
             raise no_such_model(name, prices)
         for part, price in _listed(model, name, tokens, own).items():
             highest[part] = max(price, highest.get(part, ZERO))
-    fixed = _UP.add(_UP.multiply(highest["prompt"], Decimal(tokens)), highest["request"])
+    fixed = _WIDE.add(_WIDE.multiply(highest["prompt"], Decimal(tokens)), highest["request"])
     cap: dict[str, Json] = {part: per_million(highest[f"plain_{part}"]) for part in ("prompt", "completion")}
     # Some providers write several answers by as many calls, and count the prompt in each.
-    fixed, per_token = _UP.multiply(answers, fixed), _UP.multiply(answers, highest["completion"])
+    fixed, per_token = _WIDE.multiply(answers, fixed), _WIDE.multiply(answers, highest["completion"])
     return _Bound(fixed, per_token, tokens, cap | {"request": highest["request"]})
 
 
@@ -312,7 +325,7 @@ def _listed(model: Model | None, name: str, tokens: int, own: Mapping[str, Decim
             base: Decimal | None = getattr(model.prices, part) if model else None
             times = _UP.divide(highest, base) if base and highest is not None else Decimal(usual)
             floor = ZERO if base else highest or ZERO
-            plain_price, highest = own[part], max(_UP.multiply(own[part], max(times, Decimal(1))), floor)
+            plain_price, highest = own[part], max(_WIDE.multiply(own[part], times), floor)
         found |= {part: highest, f"plain_{part}": plain_price}
     found["request"] = own.get("request", model.prices.request if model else None)
     missing = [part for part, price in found.items() if price is None]
@@ -336,8 +349,8 @@ def fitted(body: Mapping[str, Json], prices: PriceList, most: Decimal) -> WorstC
     worst = bound.with_answer(most_answer_tokens(body))
     if worst.cost <= most:
         return worst
-    spare = EXACT.subtract(most, bound.fixed)
-    tokens = 0 if asks_for_length(body) or spare <= 0 else int(_DOWN.divide_int(spare, bound.per_token))
+    spare = _WIDE.subtract(most, bound.fixed)
+    tokens = 0 if asks_for_length(body) or spare <= 0 else int(_WIDE.divide_int(spare, bound.per_token))
     if tokens < 1:
         raise Unbounded(
             f"the call can cost ${plain(worst.cost)}, more than the ${plain(most)} allowed for it",
@@ -355,9 +368,10 @@ def price_capped(body: Mapping[str, Json], most: Decimal) -> WorstCase:
     refuse_unbounded(body, but_models=True)
     prompt_tokens, max_tokens, own = most_prompt_tokens(body), most_answer_tokens(body), own_max_price(body)
     units = number_of_answers(body) * (_CACHE_WRITE_TO_PROMPT * prompt_tokens + _ANSWER_TO_PROMPT * max_tokens)
-    price = _DOWN.divide(EXACT.multiply(most, _MILLION), Decimal(units)).quantize(_FINEST_PRICE, context=_DOWN)
+    # In whole millionths of a USD for a million tokens, which leave no room for rounding up.
+    price = EXACT.divide_int(EXACT.multiply(most, _MILLION * _MILLION), Decimal(units)).scaleb(-6, EXACT)
     cap = {"prompt": price, "completion": EXACT.multiply(price, Decimal(_ANSWER_TO_PROMPT)), "request": ZERO}
     admitted: dict[str, Json] = {
-        part: min(price, _UP.multiply(own[part], _MILLION)) if part in own else price for part, price in cap.items()
+        part: min(price, per_million(own[part])) if part in own else price for part, price in cap.items()
     }
     return WorstCase(most, prompt_tokens, max_tokens, admitted)

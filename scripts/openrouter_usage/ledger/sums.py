@@ -119,7 +119,8 @@ def stretches(first: int, end: int, zone: tzinfo) -> Iterator[tuple[int, int, in
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if _shift(middle, zone) == shift else (low, middle)
-        whole = high if _offset_s(high * QUARTER_S - 1, zone) == shift * QUARTER_S else high - 1
+        last_offset_s = _offset_s(high * QUARTER_S - 1, zone)
+        whole = high if last_offset_s == shift * QUARTER_S else high - 1
         if first < whole:
             yield first, whole, shift
         if whole < high:
@@ -135,7 +136,8 @@ def _shift(slot: int, zone: tzinfo) -> int:
 
 
 def _offset_s(second: int, zone: tzinfo) -> int:
-    return int((datetime.fromtimestamp(second, zone).utcoffset() or timedelta()).total_seconds())
+    # What the clock of the zone shows, read as if it were UTC.
+    return int(datetime.fromtimestamp(second, zone).replace(tzinfo=UTC).timestamp()) - second
 
 
 def span_of(connection: sqlite3.Connection, start: datetime, end: datetime) -> tuple[int, int] | None:
@@ -274,7 +276,7 @@ def _by_day(engine: Engine, index: sqlite3.Connection, start: datetime, end: dat
     def name_of(entry: Entry) -> str:
         return entry.ts.astimezone(zone).date().isoformat()
 
-    first, stop = _ceiling(start, 1), _floor(end, 1)
+    first, stop = _ceiling(start), _floor(end)
     groups: Groups = {}
     for low, high, shift in stretches(first, stop, zone):
         if shift is not None:
@@ -289,7 +291,7 @@ def _by_day(engine: Engine, index: sqlite3.Connection, start: datetime, end: dat
 def _by_name(engine: Engine, index: sqlite3.Connection, start: datetime, end: datetime, by: str) -> Groups:
     """Sum whole days from the index, quarters of an hour quickly from their lines, and the rest call by call."""
     groups: Groups = {}
-    first, stop = _ceiling(start, 1), _floor(end, 1)
+    first, stop = _ceiling(start), _floor(end)
     for low_at, high_at in _edges(start, end, first, stop):
         _add(groups, _read(engine, index, low_at, high_at, _NAMES[by]))
     first_day, end_day = -(-first // DAY_SLOTS), stop // DAY_SLOTS
@@ -335,12 +337,12 @@ def _read_quarters(engine: Engine, index: sqlite3.Connection, first: int, end: i
             if at in completed:
                 block.count(whole_entry(index, at, entry, engine.entry_at), at)
     groups: Groups = {}
-    for part, sign in ((block, 1), (surplus, -1)):
+    for part, joined in ((block, Usage.__add__), (surplus, Usage.__sub__)):
         named = {name.decode(): from_columns(columns(vector)) for name, vector in part.wanted(by).items()}
         if by == "tag":
             named = _with_untagged(named, from_columns(columns(sum(part.wanted("model").values()))))
         for name, usage in named.items():
-            groups[name] = groups.get(name, NOTHING) + usage if sign > 0 else groups.get(name, NOTHING) - usage
+            groups[name] = joined(groups.get(name, NOTHING), usage)
     return {name: usage for name, usage in groups.items() if usage.requests}
 
 
@@ -361,12 +363,12 @@ def moment_of(slot: int) -> datetime:
     return _EPOCH + timedelta(seconds=slot * QUARTER_S)
 
 
-def _floor(moment: datetime, unit: int) -> int:
-    return (moment - _EPOCH) // timedelta(seconds=QUARTER_S * unit)
+def _floor(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(seconds=QUARTER_S)
 
 
-def _ceiling(moment: datetime, unit: int) -> int:
-    return -((_EPOCH - moment) // timedelta(seconds=QUARTER_S * unit))
+def _ceiling(moment: datetime) -> int:
+    return -((_EPOCH - moment) // timedelta(seconds=QUARTER_S))
 
 
 def counted_entries(
@@ -414,5 +416,5 @@ def spent(index: sqlite3.Connection, period: Period) -> Usage:
     if known is None:
         return NOTHING
     # A budget's window is open at its end, and nearly all of those years have no calls.
-    first = max(_floor(period.start, DAY_SLOTS), known[0] // DAY_SLOTS)
-    return sum_of_days(index, first, min(_floor(period.end, DAY_SLOTS), -(-known[1] // DAY_SLOTS)))
+    first = max(_floor(period.start), known[0]) // DAY_SLOTS
+    return sum_of_days(index, first, min(_floor(period.end) // DAY_SLOTS, -(-known[1] // DAY_SLOTS)))
