@@ -26,6 +26,7 @@ if __name__ == "__main__":
     leave(run("cost_tracker.py", main))
 
 from openrouter_usage.errors import BudgetExceeded, OpenRouterUsageError
+from openrouter_usage.gateway.embedded import Gateway
 from openrouter_usage.jobs.price_list import estimate_cost
 from openrouter_usage.tracker.cost_tracker import CostRecord, CostTracker, to_json
 from openrouter_usage.tracker.decorator import track_cost
@@ -44,6 +45,7 @@ __all__ = [
     "CostRecord",
     "CostSession",
     "CostTracker",
+    "Gateway",
     "OpenRouterCostTracker",
     "OpenRouterUsageError",
     "check_credits",

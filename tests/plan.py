@@ -22,18 +22,16 @@ FOLDERS: dict[str, set[str]] = {
     "figures": {ROOT, "openrouter.answers"},
     "jobs": {ROOT, "home", "openrouter.answers", "openrouter", "ledger", "figures"},
     "tracker": {ROOT, "home", "openrouter.answers", "openrouter", "ledger", "figures", "jobs"},
+    "gateway": {ROOT, "home", "openrouter.answers", "openrouter", "ledger", "figures", "jobs", "tracker"},
     "render": {ROOT, "openrouter.answers", "figures"},
-    "cli": {ROOT, "home", "openrouter.answers", "openrouter", "ledger", "figures", "jobs", "tracker", "render"},
-    "cli.verbs": {
-        *{ROOT, "home", "openrouter.answers", "openrouter", "ledger", "figures", "jobs", "tracker", "render"},
-        "cli",
-    },
 }
+FOLDERS["cli"] = {*FOLDERS}
+FOLDERS["cli.verbs"] = {*FOLDERS}
 # Folders, and rooms of the root, that open nothing, ask nobody and own no clock.
 PURE = {"openrouter.answers", "figures", "render", "errors", "money", "period", "text", "redaction", "entry"}
 # A name that stands in several folders is one feature, whose parts they are.
 SAME_NAME = {
-    "account_days", "alert", "archive", "clean", "cost_tracker", "doctor", "keys", "management", "models", "reconcile",
+    "account_days", "alert", "archive", "booking", "clean", "cost_tracker", "doctor", "gateway", "keys", "management", "models", "reconcile",
     "report", "summary", "sync",
 }  # fmt: skip
 

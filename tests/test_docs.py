@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from openrouter_usage.cli import cost_tracker as tracker
-from openrouter_usage.cli import summary
+from openrouter_usage.cli import gateway, summary
 from openrouter_usage.entry import Entry, Hold, Release, read_line, write_line
 from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.figures.exchange import COLUMNS as EXPORT_COLUMNS
@@ -31,7 +31,7 @@ from tests.sandbox import DEMO_KEY, DEMO_MGMT_KEY, Sandbox, demo_account
 from tests.write_docs import END, PRINTS_THE_SAME, begin, printed_help, wanted, with_help
 
 ROOT = Path(__file__).resolve().parent.parent
-PROGRAMS = ("stats.py", "cost_tracker.py")
+PROGRAMS = ("stats.py", "cost_tracker.py", "gateway.py")
 NAMED = ("README.md", "SKILL.md", "AGENTS.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
 TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in NAMED} | {
     f"references/{path.name}": path.read_text(encoding="utf-8") for path in (ROOT / "references").glob("*.md")
@@ -39,7 +39,7 @@ TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in NAMED} | {
 README, SKILL, JSON_TEXT = TEXTS["README.md"], TEXTS["SKILL.md"], TEXTS["references/json.md"]
 STATS_TEXT, TRACKER_TEXT = TEXTS["references/stats.md"], TEXTS["references/cost_tracker.md"]
 FILES_TEXT = TEXTS["references/files.md"]
-PARSERS = {"stats.py": summary.parser(), **{verb: tracker.verb_parser(verb) for verb in tracker.VERBS}}
+PARSERS = {"stats.py": summary.parser(), "gateway.py": gateway.parser(), **{verb: tracker.verb_parser(verb) for verb in tracker.VERBS}}
 FLAGS = {
     name: {flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")}
     for name, parser in PARSERS.items()
@@ -85,7 +85,7 @@ def test_a_help_that_has_changed_is_noticed(page, commands):
 
 
 def test_every_program_and_every_verb_has_its_help_in_one_page():
-    commands = ["stats.py", "cost_tracker.py", *(f"cost_tracker.py {verb}" for verb in tracker.VERBS)]
+    commands = ["stats.py", "gateway.py", "cost_tracker.py", *(f"cost_tracker.py {verb}" for verb in tracker.VERBS)]
     assert sorted(command for page in wanted().values() for command in page) == sorted(commands)
     assert [command for command in commands if "".join(TEXTS.values()).count(begin(command)) != 1] == []
 
@@ -153,14 +153,17 @@ def test_an_option_only_one_side_knows_is_noticed(text, problem):
     assert problem in docs.wrong_flags({"a.md": text}, {"--json", "--days"}, "stats.py")
 
 
-@pytest.mark.parametrize(("program", "read"), [("stats.py", parse), ("cost_tracker.py", parse_verb)])
+READERS = {"stats.py": parse, "cost_tracker.py": parse_verb, "gateway.py": lambda words: _parsed("gateway.py", words)}
+
+
+@pytest.mark.parametrize(("program", "read"), READERS.items())
 def test_every_command_in_a_document_is_one_the_program_takes(program, read):
     assert docs.wrong_commands(TEXTS, read, program) == []
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_every_example_in_a_help_is_one_the_program_takes(program):
-    read = {"stats.py": parse, "cost_tracker.py": parse_verb}[program]
+    read = READERS[program]
     shown = {name: parser.epilog.partition("examples:\n")[2] for name, parser in PARSERS.items()}
     examples = {
         name: f"```sh\n{re.split(r'(?m)^$', text)[0]}\n```\n".replace("cost_tracker.py", "x/cost_tracker.py")

@@ -22,7 +22,7 @@ def wanted() -> dict[str, list[str]]:
     sys.path.insert(0, str(ROOT / "scripts"))
     from openrouter_usage.cli.cost_tracker import PROGRAM, VERBS
 
-    return {"stats.md": ["stats.py"], "cost_tracker.md": [PROGRAM, *(f"{PROGRAM} {verb}" for verb in VERBS)]}
+    return {"stats.md": ["stats.py"], "gateway.md": ["gateway.py"], "cost_tracker.md": [PROGRAM, *(f"{PROGRAM} {verb}" for verb in VERBS)]}
 
 
 def printed_help(command: str) -> str:

@@ -205,6 +205,7 @@ class Hold:
     max_cost: Decimal | None
     generation: str = ""
     session: str = ""
+    tags: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,10 +266,10 @@ def checked_entry(values: Mapping[str, object]) -> Entry:
 def checked_hold(values: Mapping[str, object]) -> Hold:
     """Make a Hold of named values; InvalidValue names the wrong one."""
     amount = _amount(values, "max_cost")
-    names = (_name(values, name) for name in ("generation", "session"))
-    return Hold(
-        _name(values, "hold") or _missing("hold"), _moment(values.get("ts")), _name(values, "model"), amount, *names
-    )
+    generation, session = (_name(values, name) for name in ("generation", "session"))
+    moment, tags = _moment(values.get("ts")), _tags(values.get("tags"))
+    identity, model = _name(values, "hold") or _missing("hold"), _name(values, "model")
+    return Hold(identity, moment, model, amount, generation, session, tags)
 
 
 def record_values(record: Entry | Hold | Release) -> dict[str, Json]:
@@ -278,7 +279,8 @@ def record_values(record: Entry | Hold | Release) -> dict[str, Json]:
     if isinstance(record, Hold):
         values: dict[str, Json] = {"kind": "hold", "hold": record.id, "ts": _utc(record.ts), "model": record.model}
         extra: dict[str, Json] = {"generation": record.generation or None, "session": record.session or None}
-        extra = {"max_cost": record.max_cost, **extra}
+        # The tags of the call, for whoever settles it when the process that made it is gone.
+        extra = {"max_cost": record.max_cost, **extra, "tags": dict(record.tags) or None}
         return values | {name: value for name, value in extra.items() if value is not None}
     values = {"ts": _utc(record.ts)}
     for name in _ENTRY_FIELDS:

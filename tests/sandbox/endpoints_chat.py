@@ -23,6 +23,18 @@ def post_chat(call: Call) -> Answer:
     return Answer(completion(order), headers=order.headers())
 
 
+def post_completions(call: Call) -> Answer:
+    """A completion of the older kind, whole or as a stream, whose only id may be that of its header."""
+    order = orders.take(call, "completions")
+    if order.body.get("stream"):
+        return Answer(pieces=ChatStream(order).pieces(), headers=order.headers(), content_type="text/event-stream")
+    order.finish()
+    generation = order.generation
+    choice = {"text": order.text(), "index": 0, "finish_reason": generation.finish_reason, "logprobs": None}
+    payload = {"id": generation.id, "object": "text_completion", "model": generation.model, "choices": [choice]}
+    return Answer(order.reply.with_usage(payload, usage_shapes.of_chat(order)), headers=order.headers())
+
+
 def completion(order: Order) -> dict[str, Any]:
     """The whole answer; an error may stand in the place of it although the status is 200."""
     error = order.reply.error

@@ -14,12 +14,13 @@ from .answer import Answer, ApiError
 from .call import Call
 from .order import Order
 
+JOBS: dict[str, Order] = {}
 VECTOR = (0.25, -0.5, 0.125, 0.75)
 
 
 def _finished(call: Call, api_type: str) -> Order:
     if call.body().get("stream"):
-        raise ApiError(400, "This sandbox streams chat completions and messages only")
+        raise ApiError(400, "This sandbox does not stream this endpoint")
     order = orders.take(call, api_type)
     call.wire.sleep(order.reply.delay_s)
     order.finish()
@@ -28,7 +29,39 @@ def _finished(call: Call, api_type: str) -> Order:
 
 def post_responses(call: Call) -> Answer:
     """An answer in the shape of OpenAI's Responses API."""
+    if call.body().get("stream"):
+        order = orders.take(call, "completions")
+        return Answer(pieces=_response_events(order), headers=order.headers(), content_type="text/event-stream")
     order = _finished(call, "completions")
+    return _answer(order, _response(order, "completed"), usage_shapes.of_responses(order))
+
+
+def _response_events(order: Order) -> Iterator[bytes]:
+    """The events of a streamed response: only the last one has the usage, and it is within the response."""
+    try:
+        item = {"id": "msg_1", "type": "message", "role": "assistant", "status": "in_progress", "content": []}
+        begun = {**_response(order, "in_progress"), "output": [], "usage": None}
+        yield _event("response.created", {"response": begun, "sequence_number": 0})
+        yield b": OPENROUTER PROCESSING\n\n"
+        yield _event("response.output_item.added", {"output_index": 0, "item": item, "sequence_number": 1})
+        part = {"type": "output_text", "text": "", "annotations": []}
+        place = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+        yield _event("response.content_part.added", {**place, "part": part, "sequence_number": 2})
+        for number, word in enumerate(order.text().split(" ")):
+            order.call.wire.wait(order.reply.stream.token_delay_s)
+            if order.reply.stream.cut_after == number:
+                order.call.wire.reset()
+            delta = {**place, "delta": f"{word} ", "logprobs": [], "sequence_number": 3 + number}
+            yield _event("response.output_text.delta", delta)
+        order.finish()
+        whole = order.reply.with_usage(_response(order, "completed"), usage_shapes.of_responses(order))
+        yield _event("response.completed", {"response": whole, "sequence_number": 99})
+    finally:
+        if not order.generation.finished:
+            order.abandon(Decimal(0))
+
+
+def _response(order: Order, status: str) -> dict[str, Any]:
     generation = order.generation
     text = {"type": "output_text", "text": order.text(), "annotations": [], "logprobs": []}
     message = {"type": "message", "id": f"msg_{generation.id}", "role": "assistant", "status": "completed",
@@ -36,21 +69,21 @@ def post_responses(call: Call) -> Answer:
     at = int(generation.created_at.timestamp())
     nulls = ("error", "incomplete_details", "instructions", "metadata", "max_output_tokens", "temperature", "top_p",
              "frequency_penalty", "presence_penalty", "previous_response_id", "reasoning", "user")  # fmt: skip
-    payload = {
+    return {
         **dict.fromkeys(nulls),
-        "id": generation.id,
+        # Nobody promises that this is the id of the generation, which stands in the header.
+        "id": f"resp_{generation.id[4:]}" if order.body.get("stream") else generation.id,
         "object": "response",
         "created_at": at,
         "completed_at": at,
         "model": generation.model,
-        "status": "completed",
+        "status": status,
         "output": [message],
         "parallel_tool_calls": True,
         "tool_choice": "auto",
         "tools": [],
         "service_tier": generation.service_tier,
     }
-    return _answer(order, payload, usage_shapes.of_responses(order))
 
 
 def post_messages(call: Call) -> Answer:
@@ -86,7 +119,10 @@ def _message_events(order: Order) -> Iterator[bytes]:
         }  # fmt: skip
         yield _event("message_start", {"message": message})
         yield _event("content_block_start", {"index": 0, "content_block": {"type": "text", "text": ""}})
-        for word in order.text().split(" "):
+        for number, word in enumerate(order.text().split(" ")):
+            order.call.wire.wait(order.reply.stream.token_delay_s)
+            if order.reply.stream.cut_after == number:
+                order.call.wire.reset()
             yield _event("content_block_delta", {"index": 0, "delta": {"type": "text_delta", "text": f"{word} "}})
         yield _event("content_block_stop", {"index": 0})
         order.finish()
@@ -106,6 +142,69 @@ def post_speech(call: Call) -> Answer:
     """Sound, which says nothing of its cost: only the header names the generation."""
     order = _finished(call, "audio")
     return Answer(body=b"ID3" + bytes(range(256)), headers=order.headers(), content_type="audio/mpeg")
+
+
+def post_count_tokens(call: Call) -> Answer:
+    """What a prompt comes to, for nothing."""
+    call.key()
+    return Answer({"input_tokens": orders.tokens_of(call.body())})
+
+
+def post_rerank(call: Call) -> Answer:
+    """The documents in the order of their relevance."""
+    order = _finished(call, "rerank")
+    count = len(order.body.get("documents") or [])
+    results = [{"index": index, "relevance_score": 1 / (1 + index)} for index in range(count)]
+    payload = {"id": order.generation.id, "model": order.generation.model, "results": results}
+    return _answer(order, payload, usage_shapes.of_rerank(order))
+
+
+def post_images(call: Call) -> Answer:
+    """A picture; as a stream, parts of it first."""
+    if not call.body().get("stream"):
+        order = _finished(call, "images")
+        data = [{"b64_json": base64.b64encode(b"picture").decode()}]
+        payload = {"created": 1, "id": order.generation.id, "data": data}
+        return _answer(order, payload, usage_shapes.of_images(order))
+    order = orders.take(call, "images")
+    return Answer(pieces=_image_events(order), headers=order.headers(), content_type="text/event-stream")
+
+
+def _image_events(order: Order) -> Iterator[bytes]:
+    try:
+        picture = base64.b64encode(b"picture" * 20_000).decode()
+        yield _event("image_generation.partial_image", {"partial_image_index": 0, "b64_json": picture})
+        order.finish()
+        done = order.reply.with_usage({"b64_json": picture}, usage_shapes.of_images(order))
+        yield _event("image_generation.completed", done)
+    finally:
+        if not order.generation.finished:
+            order.abandon(Decimal(0))
+
+
+def post_transcription(call: Call) -> Answer:
+    """What was said; the answer has no id."""
+    order = _finished(call, "audio")
+    return _answer(order, {"text": order.text()}, usage_shapes.of_transcription(order))
+
+
+def post_video(call: Call) -> Answer:
+    """A job, whose id is none of a generation, and whose cost only the poll tells."""
+    order = orders.take(call, "videos")
+    job = f"job-{order.generation.id[4:]}"
+    JOBS[job] = order
+    return Answer({"id": job, "polling_url": f"/api/v1/videos/{job}", "status": "pending"}, 202)
+
+
+def get_video(call: Call) -> Answer:
+    """The job, which is done when it is asked for."""
+    call.key()
+    order = JOBS.get(call.parts["job"])
+    if order is None:
+        raise ApiError(404, "Not Found")
+    order.finish()
+    usage = {"cost": order.charged.cost, "is_byok": False}
+    return Answer({"id": call.parts["job"], "status": "completed", "unsigned_urls": [], "usage": usage})
 
 
 def post_embeddings(call: Call) -> Answer:

@@ -18,7 +18,7 @@ from .catalogue import Model
 from .generation import Generation
 from .reply import Reply
 
-PROMPT_FIELDS = ("messages", "prompt", "input", "system", "instructions")
+PROMPT_FIELDS = ("messages", "prompt", "input", "system", "instructions", "query", "documents", "input_audio")
 CENT_MILLIARD = Decimal("1E-12")
 
 
@@ -164,7 +164,7 @@ def _full_charge(call: Call, body: dict[str, Any], reply: Reply, model: Model, g
     tokens = math.ceil(len(reply.text.encode()) / 4) if reply.completion_tokens is None else reply.completion_tokens
     if most is not None and reply.obeys_max_tokens:
         tokens = min(tokens, most)
-    if generation.api_type == "embeddings":
+    if generation.api_type in ("embeddings", "rerank"):
         tokens = 0
     listed, prompt_part = billing.list_price(
         model, reply, generation.prompt_tokens, tokens, call.account.now(), generation.service_tier

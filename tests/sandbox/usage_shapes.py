@@ -93,6 +93,30 @@ def of_messages(order: Order) -> dict[str, Any]:
     }
 
 
+def of_rerank(order: Order) -> dict[str, Any]:
+    """As on `/rerank`: searches, and no tokens of an answer."""
+    prompt, _ = _tokens(order)
+    return {"search_units": 1, "total_tokens": prompt, **_money(order, "prompt", "completions")}
+
+
+def of_images(order: Order) -> dict[str, Any]:
+    """As on `/images`."""
+    prompt, completion = _tokens(order)
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        **_money(order, "prompt", "completions"),
+    }
+
+
+def of_transcription(order: Order) -> dict[str, Any]:
+    """As on `/audio/transcriptions`: the only usage without `is_byok` and `cost_details`."""
+    prompt, completion = _tokens(order)
+    return {"cost": order.charged.cost, "seconds": 1.5, "input_tokens": prompt, "output_tokens": completion,
+            "total_tokens": prompt + completion}  # fmt: skip
+
+
 def of_embeddings(order: Order) -> dict[str, Any]:
     """As on `/embeddings`: no completion."""
     prompt, _ = _tokens(order)

@@ -20,6 +20,7 @@ VERBS = {
     "query": "look up what one call was billed",
     "call": "make a chat call and write down what it cost",
     "budget": "set, show or clear what calls may cost at most",
+    "gateway": "tokens, settings and state of the gateway that books every program's calls",
     "settle": "find out what unsettled calls cost",
     "reconcile": "compare the ledger with the account's bill",
     "credits": "what is used and left, and how long it will last",

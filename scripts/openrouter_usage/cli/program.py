@@ -332,6 +332,16 @@ def checked(read: Any) -> Any:
 INTERRUPTED = 130
 BUG = 1
 _PACKAGES = {"requests", "dotenv", "urllib3", "certifi", "idna", "charset_normalizer"}
+_PACKAGES_OF_GATEWAY = {
+    "aiohttp",
+    "multidict",
+    "yarl",
+    "aiosignal",
+    "frozenlist",
+    "aiohappyeyeballs",
+    "attr",
+    "propcache",
+}
 Program = Callable[[Sequence[str]], int]
 
 
@@ -350,7 +360,7 @@ def _ended(name: str, program: Program, argv: Sequence[str]) -> int:
     except OpenRouterUsageError as error:
         return _failed(name, argv, error)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _PACKAGES:
+        if (error.name or "").partition(".")[0] not in _PACKAGES | _PACKAGES_OF_GATEWAY:
             return _bug(name, argv)
         return _failed(name, argv, _missing_package(error.name or ""))
     except KeyboardInterrupt:
@@ -411,7 +421,8 @@ def _wants_json(argv: Sequence[str]) -> bool:
 
 def _missing_package(package: str) -> SettingsError:
     folder = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-    requirements = os.path.join(folder, "requirements.txt")
+    is_gateways = package.partition(".")[0] in _PACKAGES_OF_GATEWAY
+    requirements = os.path.join(folder, "requirements-gateway.txt" if is_gateways else "requirements.txt")
     script = os.path.abspath(sys.argv[0])
     return SettingsError(
         f"the Python package {package.partition('.')[0]} is missing",

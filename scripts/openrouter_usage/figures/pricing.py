@@ -105,10 +105,9 @@ def own_max_price(body: Mapping[str, Json]) -> dict[str, Decimal]:
 
 def refuse_unbounded(body: Mapping[str, Json], *, but_models: bool = False) -> None:
     """Raise Unbounded for what costs money beside tokens, or more for a token than the price list says."""
-    _refuse_fields(body)
-    for name in () if but_models else models_asked(body):
-        if name.endswith(":online") or name.startswith("@preset/"):
-            raise unbounded(f"{named(name)} may search the web or choose models by itself")
+    refuse_extras(body)
+    if not but_models:
+        refuse_choosing_models(body)
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise InvalidValue("a request has messages")
@@ -117,7 +116,15 @@ def refuse_unbounded(body: Mapping[str, Json], *, but_models: bool = False) -> N
             raise unbounded("images, sound and files cost what only their provider knows")
 
 
-def _refuse_fields(body: Mapping[str, Json]) -> None:
+def refuse_choosing_models(body: Mapping[str, Json]) -> None:
+    """Raise Unbounded for a model that searches the web, or chooses others."""
+    for name in models_asked(body):
+        if name.endswith(":online") or name.startswith("@preset/"):
+            raise unbounded(f"{named(name)} may search the web or choose models by itself")
+
+
+def refuse_extras(body: Mapping[str, Json]) -> None:
+    """Raise Unbounded for fields beside the messages that cost money beside tokens; the shapes share them."""
     for name in _EXTRAS:
         if body.get(name):
             raise unbounded(f"{name} costs extra that no price list tells")
@@ -299,7 +306,19 @@ def worst_case(body: Mapping[str, Json], prices: PriceList) -> WorstCase:
 
 def _bound(body: Mapping[str, Json], prices: PriceList) -> _Bound:
     refuse_unbounded(body)
-    tokens, answers, own = most_prompt_tokens(body), Decimal(number_of_answers(body)), own_max_price(body)
+    return _bound_of(body, prices, most_prompt_tokens(body))
+
+
+def bound(body: Mapping[str, Json], prices: PriceList, *, prompt_tokens: int, max_tokens: int) -> WorstCase:
+    """Bound a request of any shape, whose tokens the caller has counted, and which costs nothing but tokens.
+
+    `body` names the models, and may have `provider` and `n`. Raises Unbounded as `worst_case` does.
+    """
+    return _bound_of(body, prices, prompt_tokens).with_answer(max_tokens)
+
+
+def _bound_of(body: Mapping[str, Json], prices: PriceList, tokens: int) -> _Bound:
+    answers, own = Decimal(number_of_answers(body)), own_max_price(body)
     highest: dict[str, Decimal] = {}
     for name in models_asked(body):
         model = prices.find(name)

@@ -162,7 +162,15 @@ def is_to_come(bar: Bar, now: datetime) -> bool:
 
 DEFAULT_TOP = 20
 MOST_BARS = 31
-_NAMELESS = {"session": "(no session)", "provider": "(unknown provider)", "tag": "(no tags)"}
+_NAMELESS = {
+    "session": "(no session)",
+    "provider": "(unknown provider)",
+    "tag": "(no tags)",
+    "client": "(no client)",
+    "agent": "(no agent)",
+    "project": "(no project)",
+    "app": "(no app)",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,7 @@ class Engine:
         self._tail = Tail(self.file, notice, progress)
         self._inside: sqlite3.Connection | None = None
         self._written = self._is_rewritten = self._has_given_up = False
+        self._batch: list[bytes] | None = None
         watch(self)
         # Where it is part of a cycle, the connection could be collected before anything that might close it.
         weakref.finalize(self, self._index.close).atexit = False
@@ -157,8 +158,30 @@ class Engine:
 
     def write(self, lines: bytes, *, durable: bool) -> None:
         """Append lines, from within work that holds the lock."""
+        if self._batch is not None:
+            self._batch.append(lines)
+            return
         self.file.append(lines, durable=durable)
         self._written = True
+
+    def together(self, work: Work[T]) -> T:
+        """Do work of several verbs under one lock: all their lines are one append and one sync to the disk.
+
+        LedgerError when they cannot be written: then none of them is in the file.
+        """
+
+        def run(index: sqlite3.Connection) -> T:
+            batch: list[bytes] = []
+            self._batch = batch  # anew each time: with a damaged index the work is done twice
+            try:
+                done = work(index)
+            finally:
+                self._batch = None
+            if batch:
+                self.write(b"".join(batch), durable=True)
+            return done
+
+        return self.locked(run)
 
     def rewritten(self) -> None:
         """Tell, from within work, that the file was replaced: the index is made anew from what is there now."""

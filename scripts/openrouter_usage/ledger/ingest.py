@@ -13,6 +13,7 @@ from openrouter_usage.entry import Entry, Hold, read_line
 from openrouter_usage.ledger.merge import merged
 from openrouter_usage.ledger.scan import BY_NAME, DAY_SLOTS, MOST_CALLS, Block, columns, mark_of, read_block
 from openrouter_usage.ledger.schema import Damaged
+from openrouter_usage.money import dumps as exact_json
 
 EntryAt = Callable[[int], Entry | None]
 SPAN_DAYS = 32
@@ -122,7 +123,7 @@ class Ingest:
         found = [read_line(line) for line in holds.values() if line is not None]
         self._connection.executemany("DELETE FROM holds WHERE id = ?", [(hold,) for hold in holds])
         self._connection.executemany(
-            "INSERT OR REPLACE INTO holds VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO holds VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [hold_row(hold) for hold in found if isinstance(hold, Hold)],
         )
 
@@ -259,7 +260,8 @@ def _sum_row(slot: int, grouping: str, name: bytes, vector: int, sign: int) -> R
 def hold_row(hold: Hold) -> Row:
     """Return a hold as a row of the index, with a mark of what is in it."""
     max_cost = "" if hold.max_cost is None else str(hold.max_cost)
-    values = (hold.ts.isoformat(), hold.model, max_cost, hold.generation, hold.session)
+    tags = exact_json(dict(hold.tags)) if hold.tags else ""
+    values = (hold.ts.isoformat(), hold.model, max_cost, hold.generation, hold.session, tags)
     return (hold.id, zlib.crc32(repr((hold.id, *values)).encode()), *values)
 
 

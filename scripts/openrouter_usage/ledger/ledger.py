@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from openrouter_usage.entry import Entry, Hold, Release, Unread, UnreadLine, Usage, read_line, write_line
 from openrouter_usage.errors import InvalidValue
@@ -21,6 +21,8 @@ from openrouter_usage.ledger.ingest import EntryAt, known_entry, whole_entry
 from openrouter_usage.ledger.merge import completing, merged
 from openrouter_usage.ledger.scan import DAY_SLOTS, is_usual, quarter_of
 from openrouter_usage.period import FOREVER, UTC, Period
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,10 @@ class Committed:
         """Sum the settled calls of whole UTC days."""
         return sums.spent(self._index, period)
 
+    def spent_with_tag(self, name: str, value: str, period: Period) -> Usage:
+        """Sum the settled calls of whole UTC days that have one tag."""
+        return sums.spent_with_tag(self._index, name, value, period)
+
     def holds(self) -> list[Hold]:
         """Return the holds that have not ended."""
         return sums.open_holds(self._index)
@@ -72,6 +78,55 @@ class Committed:
     def doubtful(self) -> list[Entry]:
         """Return the calls with an unbelievable bill that nobody has looked at."""
         return _unsettled(self._index, self._entry_at, only_doubtful=True)
+
+
+class _Shared(Committed):
+    """The same while several verbs write together: what they have written so far counts, and is read only once."""
+
+    def __init__(self, index: sqlite3.Connection, entry_at: EntryAt) -> None:
+        super().__init__(index, entry_at)
+        self._open: dict[str, Hold] | None = None
+        self._sums: dict[object, Usage] = {}
+        self._doubtful: list[Entry] | None = None
+        self._settled: list[Entry] = []
+
+    def _kept(self, key: object, read: Callable[[], Usage]) -> Usage:
+        if key not in self._sums:
+            self._sums[key] = read()
+        return self._sums[key]
+
+    def spent(self, period: Period) -> Usage:
+        known = self._kept(period, lambda: sums.spent(self._index, period))
+        return sum((each.usage for each in self._settled if period.start <= each.ts < period.end), known)
+
+    def spent_with_tag(self, name: str, value: str, period: Period) -> Usage:
+        read = super().spent_with_tag
+        known = self._kept((name, value, period), lambda: read(name, value, period))
+        tagged = [each for each in self._settled if (name, value) in each.tags]
+        return sum((each.usage for each in tagged if period.start <= each.ts < period.end), known)
+
+    def holds(self) -> list[Hold]:
+        return list(self._holds.values())
+
+    @property
+    def _holds(self) -> dict[str, Hold]:
+        if self._open is None:
+            self._open = {hold.id: hold for hold in sums.open_holds(self._index)}
+        return self._open
+
+    def doubtful(self) -> list[Entry]:
+        if self._doubtful is None:
+            self._doubtful = super().doubtful()
+        return [*self._doubtful, *(each for each in self._settled if each.is_doubtful)]
+
+    def holding(self, hold: Hold) -> None:
+        """Count a hold that was just written."""
+        self._holds[hold.id] = hold
+
+    def ending(self, hold: str, entry: Entry | None) -> None:
+        """Count a hold as ended, and the call as spent."""
+        self._holds.pop(hold, None)
+        self._settled += [entry] if entry else []
 
 
 class Ledger:
@@ -91,6 +146,7 @@ class Ledger:
         """
         self.path = path
         self.engine = Engine(path, lock_timeout_s=lock_timeout_s, notice=notice, progress=progress)
+        self._shared: _Shared | None = None
 
     def close(self) -> None:
         """Close the files; the next verb opens them again."""
@@ -172,7 +228,7 @@ class Ledger:
 
     def committed(self, look: Callable[[Committed], None]) -> None:
         """Show what is spent and held, as of one moment."""
-        self.engine.reading(lambda index: look(Committed(index, self.engine.entry_at)))
+        self.engine.reading(lambda index: look(self._shared or Committed(index, self.engine.entry_at)))
 
     def health(self, *, untouched: bool = False) -> Health:
         """Tell about lines that are not counted, duplicates, and holds that have not ended.
@@ -198,12 +254,29 @@ class Ledger:
 
         return self.engine.looking(work) if untouched else self.engine.reading(work)
 
+    def together(self, work: Callable[[], T]) -> T:
+        """Let the verbs that `work` calls write at once: one lock, one append, one sync to the disk.
+
+        Each of them sees what those before it wrote. LedgerError when the lines cannot be written: then none is.
+        """
+
+        def run(index: sqlite3.Connection) -> T:
+            self._shared = _Shared(index, self.engine.entry_at)
+            try:
+                return work()
+            finally:
+                self._shared = None
+
+        return self.engine.together(run)
+
     def hold(self, hold: Hold, check: Callable[[Committed], None]) -> None:
         """Set money aside if `check` does not raise; the look and the hold are one step for everybody else."""
 
         def work(index: sqlite3.Connection) -> None:
-            check(Committed(index, self.engine.entry_at))
+            check(self._shared or Committed(index, self.engine.entry_at))
             self.engine.write(_line(hold), durable=True)
+            if self._shared:
+                self._shared.holding(hold)
 
         self.engine.locked(work)
 
@@ -221,6 +294,8 @@ class Ledger:
                 return False
             # The hold of a call that is booked already ends with this line, whatever else is in it.
             self.engine.write(_line(line or replace(known or entry, hold=entry.hold)), durable=True)
+            if self._shared and known is None:  # what completes a booked call frees its hold a moment later
+                self._shared.ending(entry.hold, entry)
             return True
 
         return self.engine.locked(work)
@@ -232,6 +307,8 @@ class Ledger:
             if sums.open_hold(index, hold) is None:
                 return False
             self.engine.write(_line(Release(hold, now)), durable=True)
+            if self._shared:
+                self._shared.ending(hold, None)
             return True
 
         return self.engine.locked(work)

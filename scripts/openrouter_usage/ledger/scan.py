@@ -130,6 +130,7 @@ _OF_A_HOLD = re.compile(
     + _optional(
         (b"model", b'"' + _TEXT + b'"'), (b"max_cost", rb"(?:0|[1-9]\d{0,5})(?:\.\d{1,27})?"),
         (b"generation", b'"' + _TEXT + b'"'), (b"session", b'"' + _TEXT + b'"'),
+        (b"tags", rb"\{" + _TAG + b"(?:, ?" + _TAG + rb"){0,31}\}"),
     )
     + rb"\}"
 )  # fmt: skip

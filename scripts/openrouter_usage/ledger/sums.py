@@ -31,7 +31,7 @@ from openrouter_usage.ledger.scan import (
     read_block,
 )
 from openrouter_usage.ledger.schema import Damaged
-from openrouter_usage.money import usd
+from openrouter_usage.money import loads, usd
 from openrouter_usage.period import UTC, Period, parse_moment
 
 # -- Asks the index for sums: by name or by day, over whole days of UTC or of any time zone.
@@ -169,11 +169,13 @@ def open_hold(connection: sqlite3.Connection, hold: str) -> Hold | None:
 
 
 def _hold(row: tuple[object, ...]) -> Hold:
-    identity, _, ts, model, max_cost, generation, session = map(str, row)
+    identity, _, ts, model, max_cost, generation, session, tags = map(str, row)
     try:
         at = parse_moment(ts).astimezone(UTC)
-        hold = Hold(identity, at, model, usd(max_cost) if max_cost else None, generation, session)
-    except InvalidValue:
+        named = loads(tags) if tags else {}
+        pairs = tuple(sorted((name, str(value)) for name, value in named.items())) if isinstance(named, dict) else ()
+        hold = Hold(identity, at, model, usd(max_cost) if max_cost else None, generation, session, pairs)
+    except (InvalidValue, ValueError):
         raise Damaged("its holds are damaged") from None
     if hold_row(hold) != row:
         raise Damaged("its holds are damaged")
@@ -242,7 +244,9 @@ _NAMES: dict[str, NameOf] = {
     "provider": lambda entry: entry.provider,
     "tag": lambda entry: entry.tag_label,
 }
-GROUPINGS = ("model", "day", "session", "provider", "tag")
+# Tags by which the gateway says who made a call; each is a grouping of its own.
+TAG_GROUPINGS = ("client", "agent", "project", "app")
+GROUPINGS = ("model", "day", "session", "provider", "tag", *TAG_GROUPINGS)
 Groups = dict[str, Usage]
 
 
@@ -259,6 +263,12 @@ class Totals:
 
 def totals(engine: Engine, index: sqlite3.Connection, period: Period | None, by: str, zone: tzinfo) -> Totals:
     """Sum a period, None for all time, by one grouping; days are those of a time zone."""
+    if by in TAG_GROUPINGS:
+        found = totals(engine, index, period, "tag", zone)
+        named: Groups = {}
+        for label, usage in found.groups.items():
+            _add(named, {value_of_tag(label, by): usage})
+        return Totals(found.total, named)
     known = known_slots(index)
     if known is None:
         return Totals(NOTHING, {})
@@ -412,9 +422,27 @@ def _counted(
 
 def spent(index: sqlite3.Connection, period: Period) -> Usage:
     """Sum a period of whole UTC days, as every budget's is."""
+    days = _known_days(index, period)
+    return sum_of_days(index, *days) if days else NOTHING
+
+
+def spent_with_tag(index: sqlite3.Connection, name: str, value: str, period: Period) -> Usage:
+    """Sum the calls of whole UTC days that have one tag."""
+    days = _known_days(index, period)
+    groups = sums_by_name(index, "tag", *days) if days else {}
+    return sum((usage for label, usage in groups.items() if value_of_tag(label, name) == value), NOTHING)
+
+
+def value_of_tag(label: str, name: str) -> str:
+    """Return the value of one tag in the label of all tags of a call, "" without it; one with blanks is cut there."""
+    begin = f" {label}".find(f" {name}=")
+    return label[begin + len(name) + 1 :].partition(" ")[0] if begin >= 0 else ""
+
+
+def _known_days(index: sqlite3.Connection, period: Period) -> tuple[int, int] | None:
     known = known_slots(index)
     if known is None:
-        return NOTHING
+        return None
     # A budget's window is open at its end, and nearly all of those years have no calls.
     first = max(_floor(period.start), known[0]) // DAY_SLOTS
-    return sum_of_days(index, first, min(_floor(period.end) // DAY_SLOTS, -(-known[1] // DAY_SLOTS)))
+    return first, min(_floor(period.end) // DAY_SLOTS, -(-known[1] // DAY_SLOTS))

@@ -22,32 +22,58 @@ def events(pieces: Iterable[bytes]) -> Iterator[str]:
 
     An event that is not ended by a blank line did not arrive whole, and is not given.
     """
-    data: list[str] = []
-    for line in lines(pieces):
-        if not line:
-            if data:
-                yield "\n".join(data)
-            data = []
-        elif line.startswith("data:"):
-            data.append(line[5:].removeprefix(" "))
+    reader = EventReader()
+    for piece in pieces:
+        yield from reader.feed(piece)
 
 
 def lines(pieces: Iterable[bytes]) -> Iterator[str]:
-    """Return the lines of a stream, ended by LF, CRLF or CR; they are cut as bytes, so no character is torn."""
-    rest: list[bytes] = []
-    size = 0
-    after_cr = False
+    """Give the lines of a stream."""
+    reader = EventReader()
     for piece in pieces:
+        yield from reader.lines(piece)
+
+
+class EventReader:
+    """Reads the events of one stream from its pieces as they come, for whoever cannot wait for the next one."""
+
+    def __init__(self) -> None:
+        """Begin before the first piece."""
+        self._rest: list[bytes] = []
+        self._size = 0
+        self._after_cr = False
+        self._data: list[str] = []
+        self._data_size = 0
+
+    def feed(self, piece: bytes) -> Iterator[str]:
+        """Give the data of each event that a piece completes; BadAnswer for one of more than 16 MiB."""
+        for line in self.lines(piece):
+            if not line:
+                if self._data:
+                    yield "\n".join(self._data)
+                self._data, self._data_size = [], 0
+            elif line.startswith("data:"):
+                self._data.append(line[5:].removeprefix(" "))
+                self._data_size += len(line)
+                if self._data_size > LONGEST_EVENT:
+                    raise BadAnswer("the stream has an event of more than 16 MiB")
+
+    def lines(self, piece: bytes) -> Iterator[str]:
+        """Give the lines that a piece completes, ended by LF, CRLF or CR; cut as bytes, so no character is torn."""
         # An LF right after a CR is the second half of a CRLF that was cut in two.
-        text = piece[1:] if after_cr and piece.startswith(b"\n") else piece
-        after_cr = piece.endswith(b"\r") or (after_cr and not piece)
+        text = piece[1:] if self._after_cr and piece.startswith(b"\n") else piece
+        self._after_cr = piece.endswith(b"\r") or (self._after_cr and not piece)
         *whole, last = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
         for line in whole:
-            yield b"".join([*rest, line]).decode("utf-8", "replace").removeprefix("\ufeff")
-            rest, size = [], 0
-        rest.append(last)
-        size += len(last)
-        if size > LONGEST_EVENT:
+            if self._rest:
+                self._rest.append(line)
+                line = b"".join(self._rest)  # noqa: PLW2901  # the whole of it
+                self._rest, self._size = [], 0
+            yield line.decode("utf-8", "replace").removeprefix("\ufeff")
+        if last:
+            self._rest.append(last)
+            self._size += len(last)
+        if self._size > LONGEST_EVENT:
             raise BadAnswer("the stream has a line of more than 16 MiB")
 
 

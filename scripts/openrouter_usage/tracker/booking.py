@@ -34,7 +34,7 @@ from openrouter_usage.figures.limits import check, counted_at, dated_ahead_from
 from openrouter_usage.home.settings import load_settings
 from openrouter_usage.jobs.summary import connect
 from openrouter_usage.ledger import spool
-from openrouter_usage.ledger.ledger import Ledger
+from openrouter_usage.ledger.ledger import Committed, Ledger
 from openrouter_usage.money import ZERO, format_usd
 from openrouter_usage.openrouter.answers.generation import CallUsage, Generation
 from openrouter_usage.period import FOREVER, Period
@@ -79,19 +79,28 @@ class Booking:
         self.unsaved: bytes | None = None
         self.kept_in: Path | None = None
 
-    def open(self, max_cost: Decimal | None) -> None:
-        """Set `max_cost` USD aside; BudgetExceeded when it does not fit, LedgerError when it cannot be written."""
+    def open(self, max_cost: Decimal | None, *, also: Callable[[Committed], None] | None = None) -> None:
+        """Set `max_cost` USD aside; BudgetExceeded when it does not fit, LedgerError when it cannot be written.
+
+        `also` is one more check, made in the same step.
+        """
         if self._ledger is None:
             return
-        hold = Hold(uuid.uuid4().hex, self._began, self._model, max_cost, session=self._session)
+        hold = Hold(uuid.uuid4().hex, self._began, self._model, max_cost, session=self._session, tags=self._tags)
+
+        def fits(books: Committed) -> None:
+            check(self._caps, max_cost or ZERO, books, self._began)
+            if also is not None:
+                also(books)
+
         try:
             # A hold that nobody can read again would hold nothing.
             hold = checked_hold(record_values(hold))
-            self._ledger.hold(hold, lambda books: check(self._caps, max_cost or ZERO, books, self._began))
+            self._ledger.hold(hold, fits)
         except (LedgerError, InvalidValue) as error:
-            if self._caps.any:
+            if self._caps.any or also is not None:
                 raise
-            logger.warning("the call is made without an entry beforehand: %s", error.message)
+            self.warn_of_no_hold(error)
             return
         except Refused:
             raise
@@ -101,6 +110,14 @@ class Booking:
             self.release()
             raise
         self.hold = hold
+
+    def warn_of_no_hold(self, error: OpenRouterUsageError) -> None:
+        """Say that nothing in the ledger tells of the call while it is made."""
+        logger.warning("the call is made without an entry beforehand: %s", error.message)
+
+    def warn_of_no_name(self, error: OpenRouterUsageError) -> None:
+        """Say that the ledger does not know which generation the call is."""
+        logger.warning("a generation is not written down: %s", error.message)
 
     @property
     def is_kept(self) -> bool:
@@ -183,14 +200,19 @@ class Booking:
         try:
             written = self._ledger.settle(entry) if self.hold else self._ledger.append(entry, durable=True)
         except LedgerError as error:
-            # The call is made and paid; its line waits in another place until the ledger can take it.
-            self.unsaved = write_line(entry)
-            self.kept_in = spool.save(self._ledger.path, self.unsaved)
-            logger.warning("a call is not in the ledger yet: %s: %s", error.message, self.unsaved.decode().strip())
+            self.keep_for_later(error)
             written = True
         if written:
             count_in_sessions(entry, self._sessions)
         return entry
+
+    def keep_for_later(self, error: LedgerError) -> None:
+        """Keep the line of a call that is made and paid in another place, until the ledger can take it."""
+        if self.entry is None or self._ledger is None:
+            return
+        self.unsaved = write_line(self.entry)
+        self.kept_in = spool.save(self._ledger.path, self.unsaved)
+        logger.warning("a call is not in the ledger yet: %s: %s", error.message, self.unsaved.decode().strip())
 
     def release(self) -> None:
         """End the hold of a call for which nothing can have been billed."""
@@ -304,7 +326,7 @@ def _settle_hold(ledger: Ledger, hold: Hold, ask: Ask, now: datetime) -> tuple[E
         # All that was held counts on, and nothing more is sent under a budget until a person has looked.
         source = "" if hold.max_cost is None else "estimated"
         entry = Entry(hold.ts, hold.model, cost=hold.max_cost, id=hold.generation, cost_source=source)
-        ledger.settle(replace(entry, session=hold.session, hold=hold.id, told=error.told))
+        ledger.settle(replace(entry, session=hold.session, tags=hold.tags, hold=hold.id, told=error.told))
         return None, _LOOK
     except OpenRouterUsageError as error:
         return None, error.message
@@ -359,7 +381,8 @@ def settle_one(
 
 
 def _held_entry(generation: Generation, hold: Hold, now: datetime) -> Entry:
-    entry = generation.entry(now, session=hold.session, hold=hold.id, requested=hold.model)
+    found = generation.entry(now, session=hold.session, hold=hold.id, requested=hold.model)
+    entry = replace(found, tags=hold.tags)
     if hold.ts >= dated_ahead_from(now):
         return entry  # the clock was wrong when it was held: OpenRouter knows better
     return replace(entry, ts=counted_at(hold, entry.ts if generation.created_at else hold.ts))

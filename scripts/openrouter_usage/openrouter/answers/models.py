@@ -57,11 +57,13 @@ class Model(NamedTuple):
     supports: tuple[str, ...]
     writes_text: bool = True
     alias_of: str = ""
+    # What an image in a prompt costs beside its tokens, in USD; None varies.
+    image_price: Decimal | None = Decimal(0)
 
 
 _PROMPT_PRICES = ("prompt", "input_cache_write", "input_cache_write_1h")
 _ANSWER_PRICES = ("completion", "internal_reasoning")
-_PRICED = (*_PROMPT_PRICES, *_ANSWER_PRICES, "request", "input_cache_read", "overrides", "discount")
+_PRICED = (*_PROMPT_PRICES, *_ANSWER_PRICES, "request", "input_cache_read", "overrides", "discount", "image")
 
 
 def read_models(answer: Json) -> Rows[Model]:
@@ -96,6 +98,7 @@ def _model(data: Fields) -> Model:
         longest_answer=top.optional_count("max_completion_tokens"),
         writes_text=_writes_text(data),
         supports=tuple(str(name) for name in supports) if isinstance(supports, list) else (),
+        image_price=_price(data.within("pricing").get("image")) if "image" in data.within("pricing") else Decimal(0),
         alias_of=data.within("alias_target").text("slug") if isinstance(data.get("alias_target"), dict) else "",
     )
 

@@ -1,0 +1,189 @@
+"""The gateway of gateway.py: tokens for its clients, their settings, whether one runs, and service files.
+
+`key add` prints a token once and keeps nothing but its hash; only `key add` and `key remove` write anything.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from datetime import datetime
+from pathlib import Path
+
+from openrouter_usage.cli.opening import open_ledger
+from openrouter_usage.cli.program import Parser, checked, write
+from openrouter_usage.entry import Caps
+from openrouter_usage.errors import OpenRouterUsageError, Refused, SettingsError
+from openrouter_usage.files import read_own
+from openrouter_usage.gateway import keys, setup
+from openrouter_usage.home.settings import VARIABLES, cap
+from openrouter_usage.money import ZERO, Json, format_usd, loads, total, usd
+from openrouter_usage.period import UTC, iso
+from openrouter_usage.render.envelope import envelope
+from openrouter_usage.text import named, plural, safe
+
+PROGRAM = "cost_tracker.py gateway"
+EXAMPLES = """examples:
+  cost_tracker.py gateway key add laptop --tag project=site --daily 5
+  cost_tracker.py gateway key list
+  cost_tracker.py gateway key remove laptop --yes
+  cost_tracker.py gateway setup claude-code
+  cost_tracker.py gateway status
+  cost_tracker.py gateway unit systemd
+"""
+
+
+def describe(parser: Parser) -> None:
+    """Add the arguments of this verb."""
+    parser.add_argument("action", choices=("key", "setup", "status", "unit"), help="what to do")
+    parser.add_argument("what", nargs="?", metavar="WHAT", help="add, list or remove; a client; systemd or launchd")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="of the key to add or remove")
+    parser.add_argument("--tag", action="append", default=[], metavar="K=V", help="key add: a tag of its calls")
+    for name, unit in (("daily", "a UTC day"), ("monthly", "a UTC month"), ("per_request", "one call")):
+        parser.add_argument(
+            "--" + name.replace("_", "-"),
+            type=checked(lambda text: cap(text, "the budget")),
+            metavar="USD",
+            help=f"key add: most for {unit}",
+        )
+    parser.add_argument(
+        "--max-cost",
+        type=checked(lambda text: cap(text, "--max-cost")),
+        metavar="USD",
+        help="key add: what is held under a budget for a call that nobody can bound",
+    )
+    parser.add_argument("--yes", action="store_true", help="key remove: really remove it")
+
+
+def run(options: Namespace, *, now: datetime | None = None) -> int:
+    """Do what was asked, and print it."""
+    now = now or datetime.now(UTC)
+    action = {"key": _key, "setup": _setup, "status": _status, "unit": _unit}[options.action]
+    text, data = action(options, now)
+    write(envelope("gateway", now, data) if options.json else text)
+    return 0
+
+
+def _one_of(options: Namespace, names: tuple[str, ...]) -> str:
+    if options.what not in names:
+        raise SettingsError(f"gateway {options.action} takes one of: {', '.join(names)}", code="usage",
+                            hint=f"gateway {options.action} {names[0]}")  # fmt: skip
+    return str(options.what)
+
+
+def _key(options: Namespace, now: datetime) -> tuple[str, dict[str, Json]]:
+    what = _one_of(options, ("add", "list", "remove"))
+    if what == "list":
+        found = keys.load_keys()
+        rows: list[Json] = [
+            {
+                "name": key.name,
+                "created": key.created,
+                "tags": dict(key.tags),
+                **{f"{name}_usd": amount for name, amount in key.caps._asdict().items()},
+                "max_cost_usd": key.max_cost,
+            }
+            for key in found
+        ]
+        lines = [_listed(key) for key in found] or ["No gateway keys: gateway key add NAME makes one."]
+        return "\n".join(lines) + "\n", {"keys": rows}
+    if not options.name:
+        raise SettingsError("a gateway key has a name", hint=f"gateway key {what} laptop", code="usage")
+    if what == "remove":
+        if not options.yes:
+            raise SettingsError(
+                f"the key {named(options.name)} is only removed with --yes",
+                hint="its client is refused then",
+                code="usage",
+            )
+        keys.remove_key(options.name)
+        return f"The gateway key {named(options.name)} is removed: its token is refused from now on.\n", {
+            "removed": options.name
+        }
+    tags = dict(_tag(text) for text in options.tag)
+    caps = Caps(**{name: getattr(options, name) for name in VARIABLES})
+    token = keys.add_key(options.name, tags, caps, options.max_cost, iso(now))
+    told = "This token is shown once; only the gateway on this machine knows it, and it is worth nothing elsewhere."
+    return f"{token}\n\n{told}\n", {"name": options.name, "token": token}
+
+
+def _tag(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name or not value:
+        raise SettingsError("a tag is written name=value", hint="--tag project=site", code="usage")
+    return name, value
+
+
+def _listed(key: keys.GatewayKey) -> str:
+    parts = [f"{name}={value}" for name, value in key.tags]
+    parts += [f"{name} {format_usd(amount)}" for name, amount in key.caps._asdict().items() if amount is not None]
+    parts += [f"max-cost {format_usd(key.max_cost)}"] if key.max_cost is not None else []
+    return f"• {safe(key.name)} ({safe(key.created[:10])}){': ' if parts else ''}{safe(', '.join(parts), 300)}"
+
+
+def _setup(options: Namespace, now: datetime) -> tuple[str, dict[str, Json]]:
+    client = _one_of(options, setup.NAMES)
+    text = setup.settings_for(client, _url())
+    note = "" if client == "cursor" else f"# {setup.TOKEN} is what `cost_tracker.py gateway key add {client}` prints; "
+    note += "" if client == "cursor" else "with gateway.py --no-keys it is your OpenRouter key\n"
+    return note + text, {"client": client, "settings": text}
+
+
+def _url() -> str:
+    """Return the address of the gateway that runs, or the usual one."""
+    told = _asked()
+    return str(told["url"]) if told and told.get("url") else "http://127.0.0.1:8788"
+
+
+def _unit(options: Namespace, now: datetime) -> tuple[str, dict[str, Json]]:
+    kind = _one_of(options, ("systemd", "launchd"))
+    script = str(Path(sys.argv[0]).resolve().with_name("gateway.py"))
+    make = setup.systemd_unit if kind == "systemd" else setup.launchd_unit
+    text = make(os.path.abspath(sys.executable), script)
+    return text, {"kind": kind, "unit": text}
+
+
+def _status(options: Namespace, now: datetime) -> tuple[str, dict[str, Json]]:
+    """Ask the gateway that wrote down where it runs; Refused when none answers."""
+    told = _asked()
+    if told is None:
+        raise Refused("no gateway runs here", hint="start one: python3 scripts/gateway.py", code="no_gateway")
+    health = open_ledger(PROGRAM).health()
+    held = total(hold.max_cost for hold in health.holds if hold.max_cost is not None)
+    spent = usd(told["spent_usd"]) if told.get("spent_usd") is not None else ZERO
+    data: dict[str, Json] = {
+        **{name: told.get(name) for name in ("url", "since", "in_flight", "calls", "looking_up")},
+        "spent_usd": spent,
+        "held_usd": held,
+        "open_holds": len(health.holds),
+        "unsettled_calls": health.unsettled,
+    }
+    text = (
+        f"The gateway listens on {safe(str(told.get('url')))} since {safe(str(told.get('since')))}.\n"
+        f"In flight: {safe(str(told.get('in_flight')))} | since its start: "
+        f"{plural(int(str(told.get('calls') or 0)), 'call')}, "
+        f"{format_usd(spent)} spent | looking up: {safe(str(told.get('looking_up')))}\n"
+        f"In the ledger: {format_usd(held)} held for {plural(len(health.holds), 'running or unsettled call')}, "
+        f"{plural(health.unsettled, 'booked call')} without a certain cost\n"
+    )
+    return text, data
+
+
+def _asked() -> dict[str, Json] | None:
+    import http.client
+    from urllib.parse import urlsplit
+
+    try:
+        kept = loads(read_own(keys.folder() / "gateway.json", 64 * 1024))
+        if not isinstance(kept, dict):
+            return None
+        parts = urlsplit(str(kept.get("url")))
+        # Nowhere but on this machine: the file only says on which port.
+        connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=5)
+        connection.request("GET", "/status", headers={"Authorization": f"Bearer {kept.get('token')}"})
+        answer = loads(connection.getresponse().read(64 * 1024))
+        connection.close()
+    except (OSError, ValueError, http.client.HTTPException, OpenRouterUsageError):
+        return None
+    return answer if isinstance(answer, dict) and "in_flight" in answer else None

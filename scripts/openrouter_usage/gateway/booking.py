@@ -1,0 +1,158 @@
+"""A call's page in the books, written by the writer's thread: held, named, and ended once."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+
+from openrouter_usage.entry import Caps, Entry, Hold, Usage
+from openrouter_usage.errors import BudgetExceeded, LedgerError, Unbelievable
+from openrouter_usage.figures.limits import check
+from openrouter_usage.gateway.writer import Writer
+from openrouter_usage.ledger.ledger import Committed, Ledger
+from openrouter_usage.money import ZERO
+from openrouter_usage.openrouter.answers.generation import CallUsage, Generation
+from openrouter_usage.period import UTC, Period
+from openrouter_usage.tracker.booking import Booking
+
+
+def now() -> datetime:
+    """Return the moment in UTC, in whole seconds as the ledger has them."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+class ClientBooks:
+    """What one client has spent and holds, for its own caps."""
+
+    def __init__(self, books: Committed, client: str) -> None:
+        """Look at the calls with the tag client=`client`."""
+        self._books = books
+        self._client = client
+
+    def spent(self, period: Period) -> Usage:
+        """Sum the client's settled calls of whole UTC days."""
+        return self._books.spent_with_tag("client", self._client, period)
+
+    def holds(self) -> list[Hold]:
+        """Give the client's holds that have not ended."""
+        return [hold for hold in self._books.holds() if ("client", self._client) in hold.tags]
+
+    def doubtful(self) -> list[Entry]:
+        """Leave unbelievable bills to the check of the whole."""
+        return []
+
+
+class Page:
+    """One call in the books; every method waits for the writer, and none for the disk in the event loop."""
+
+    def __init__(
+        self,
+        writer: Writer[object],
+        ledger: Ledger,
+        *,
+        model: str,
+        caps: Caps,
+        client: str,
+        client_caps: Caps,
+        session: str,
+        tags: dict[str, str],
+    ) -> None:
+        """Prepare to book a call of `model` under the machine's caps and those of the client."""
+        self._writer = writer
+        self._caps, self._client, self._client_caps = caps, client, client_caps
+        self._booking = Booking(ledger, model=model, caps=caps, clock=now, session=session, tags=tags)
+        self._naming: Awaitable[object] | None = None
+        self._is_ended = False
+
+    @property
+    def is_bounded(self) -> bool:
+        """Check whether any cap is in force for this call."""
+        return self._caps.any or self._client_caps.any
+
+    async def open(self, max_cost: Decimal | None) -> None:
+        """Set money aside; BudgetExceeded where it does not fit, LedgerError where a cap is set and nothing is kept."""
+
+        def also(books: Committed) -> None:
+            asked = max_cost or ZERO
+            try:
+                check(self._client_caps, asked, ClientBooks(books, self._client), now())
+            except BudgetExceeded as error:
+                values = {name: getattr(error, name) for name in ("spent", "held", "asked", "cap", "resets_at")}
+                raise BudgetExceeded(scope=f"{error.scope} ({self._client})", **values) from None
+
+        def failed(error: LedgerError) -> None:
+            self._booking.hold = None
+            if self.is_bounded:
+                raise error
+            self._booking.warn_of_no_hold(error)
+
+        checks = also if self._client_caps.any else None
+        await self._writer.submit(lambda: self._booking.open(max_cost, also=checks), failed)
+
+    def name(self, generation: str) -> None:
+        """Have the generation written to the hold, without waiting: an end that comes sooner says it as well."""
+        if self._booking.hold is None or not generation:
+            return
+
+        def run() -> None:
+            if not self._is_ended:
+                self._booking.name_generation(generation)
+
+        self._naming = self._writer.submit(run, self._forget_name)
+
+    def _forget_name(self, error: LedgerError) -> None:
+        if self._booking.hold is not None:
+            self._booking.hold = replace(self._booking.hold, generation="")
+        self._booking.warn_of_no_name(error)
+
+    async def settle(self, usage: CallUsage, *, streamed: bool, latency_ms: int) -> Entry:
+        """End the call with what its answer says it was billed; an unbelievable bill is left to a person."""
+        self._is_ended = True
+
+        def run() -> Entry:
+            booking = self._booking
+            if usage.told:
+                return booking.settle_estimated(usage, streamed=streamed, latency_ms=latency_ms)
+            return booking.settle(usage, streamed=streamed, latency_ms=latency_ms)
+
+        return await self._end(run)
+
+    async def settle_late(self, found: Generation | Unbelievable, usage: CallUsage, *, streamed: bool) -> Entry:
+        """End the call with what OpenRouter says afterwards."""
+        self._is_ended = True
+
+        def run() -> Entry:
+            if isinstance(found, Unbelievable):
+                told = replace(usage, told=found.told)
+                return self._booking.settle_estimated(told, streamed=streamed, latency_ms=None)
+            return self._booking.settle_late(found)
+
+        return await self._end(run)
+
+    async def _end(self, run: Callable[[], Entry]) -> Entry:
+        def failed(error: LedgerError) -> Entry:
+            if self._booking.entry is None:
+                # The group failed before this call's turn: its own try keeps the line elsewhere if it must.
+                return run()
+            self._booking.keep_for_later(error)
+            return self._booking.entry
+
+        entry = await self._writer.submit(run, failed)
+        assert isinstance(entry, Entry)  # noqa: S101  # what `run` returns
+        return entry
+
+    async def release(self) -> None:
+        """End the call as one for which nothing can have been billed."""
+        self._is_ended = True
+
+        def failed(error: LedgerError) -> None:
+            self._booking.release()
+
+        await self._writer.submit(self._booking.release, failed)
+
+    @property
+    def is_held(self) -> bool:
+        """Check whether the ledger has a hold of this call."""
+        return self._booking.hold is not None

@@ -1,0 +1,76 @@
+"""What holds now: the caps that the user has set, and the price list that bounds are made of."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import timedelta
+from decimal import Decimal
+
+from openrouter_usage.entry import Caps
+from openrouter_usage.errors import OpenRouterUsageError
+from openrouter_usage.figures.limits import scopes
+from openrouter_usage.figures.pricing import PriceList
+from openrouter_usage.gateway.booking import now
+from openrouter_usage.home.settings import Settings, load_caps, settings_file
+from openrouter_usage.jobs.price_list import MAX_AGE, current_prices, price_file
+from openrouter_usage.ledger.ledger import Committed, Ledger
+from openrouter_usage.openrouter.endpoints import OpenRouter
+from openrouter_usage.openrouter.network import SharedContext
+from openrouter_usage.openrouter.transport import Transport
+
+
+class CapsNow:
+    """The caps of the machine; the settings are read again when their file has changed."""
+
+    def __init__(self) -> None:
+        """Begin with nothing read."""
+        self._seen: object = None
+        self.last = Caps()
+
+    def read(self) -> Caps:
+        """Return the caps; SettingsError where they cannot be read, so that no call slips past them."""
+        try:
+            status = os.stat(settings_file())
+            seen: object = (status.st_mtime_ns, status.st_ino, status.st_size)
+        except (OSError, OpenRouterUsageError):
+            seen = ()
+        if seen != self._seen:
+            self.last, self._seen = load_caps(), seen
+        return self.last
+
+
+def left(caps: Caps, ledger: Ledger) -> Decimal | None:
+    """Return what the tightest cap of a day or a month leaves, in USD; None without one."""
+    found: list[Decimal] = []
+
+    def look(books: Committed) -> None:
+        found.extend(scope.left for scope in scopes(caps._replace(per_request=None), books, now()))
+
+    if caps.any:
+        ledger.committed(look)
+    return min(found, default=None)
+
+
+class PricesNow:
+    """The price list, at most a day old; asked for once, however many calls wait for it."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Begin with the list on disk, if it is young enough."""
+        self._settings = settings
+        transport = Transport(settings.base_url, tls=SharedContext())
+        self._client = OpenRouter(transport, None)
+        self._lock = asyncio.Lock()
+        self._known: PriceList | None = None
+
+    async def get(self) -> PriceList:
+        """Return the list; Unreachable when it cannot be had."""
+        async with self._lock:
+            known = self._known
+            if known is None or not timedelta() <= now() - known.fetched_at < MAX_AGE:
+                self._known = known = await asyncio.to_thread(self._load)
+            return known
+
+    def _load(self) -> PriceList:
+        source = self._settings.base_url.url
+        return current_prices(price_file(self._settings), self._client.models, now(), source=source)
