@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import openai
 import pytest
+from openai.types import CompletionUsage
 
 from openrouter_usage.tracker.decorator import track_cost
 from openrouter_usage.tracker.session import CostSession
@@ -176,7 +178,81 @@ def anthropic_message(clients: Clients) -> Any:
         return track_cost(client.messages.create)(**SAY)
 
 
+# -- a stream as litellm 1.110 hands it on, recorded: the package itself would bring dozens of others with it --
+
+
+class ModelResponseStream(openai.BaseModel):
+    """A chunk of litellm: OpenRouter's id and model, and no usage unless it was asked for."""
+
+    id: str
+    created: int
+    model: str
+    object: str = "chat.completion.chunk"
+    system_fingerprint: str | None = None
+    choices: list[dict[str, Any]]
+    provider_specific_fields: dict[str, Any] | None = None
+
+
+class CustomStreamWrapper:
+    """What litellm returns for a stream: no context manager, for one way of reading as for the other.
+
+    OpenRouter sends the usage in any case. Here it is taken off its chunk, whose place an empty text takes; with
+    `include_usage` a last chunk follows without choices, with tokens and the cost, and without `is_byok`.
+    """
+
+    def __init__(self, stream: Any, *, include_usage: bool) -> None:
+        self.completion_stream, self.model, self.custom_llm_provider = stream, MODEL, "openrouter"
+        self.chunks: list[Any] = []
+        self._hidden_params = {"response_cost": None, "custom_llm_provider": "openrouter"}
+        self._handed_on = self._hand_on(include_usage=include_usage)
+
+    def _hand_on(self, *, include_usage: bool) -> Iterator[ModelResponseStream]:
+        usage: Any = None
+        for chunk in self.completion_stream:
+            told = chunk.model_dump()
+            usage = told["usage"] or usage
+            choices = told["choices"] or [{"finish_reason": None, "index": 0, "delta": {"content": "", "role": "assistant"}}]
+            handed = ModelResponseStream(id=told["id"], created=told["created"], model=told["model"], choices=choices)
+            self.chunks.append(handed)
+            yield handed
+        if include_usage:
+            names = ("prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "cost")
+            last = CompletionUsage(**{name: usage[name] for name in names})
+            yield ModelResponseStream(id=told["id"], created=told["created"], model=told["model"], choices=[], usage=last)
+
+    def __iter__(self) -> CustomStreamWrapper:
+        return self
+
+    def __next__(self) -> ModelResponseStream:
+        return next(self._handed_on)
+
+    def __aiter__(self) -> CustomStreamWrapper:
+        return self
+
+    async def __anext__(self) -> ModelResponseStream:
+        try:
+            return next(self._handed_on)
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+
+def litellm_stream(clients: Clients, *, include_usage: bool = False) -> list[Any]:
+    def completion(**options: Any) -> CustomStreamWrapper:
+        return CustomStreamWrapper(clients.chat(**options), include_usage=include_usage)
+
+    return list(track_cost(completion)(stream=True))
+
+
+async def litellm_stream_async(clients: Clients, *, include_usage: bool = False) -> list[Any]:
+    async def acompletion(**options: Any) -> CustomStreamWrapper:
+        return CustomStreamWrapper(clients.chat(**options), include_usage=include_usage)
+
+    return [chunk async for chunk in await track_cost(acompletion)(stream=True)]
+
+
 BILLED: dict[str, Callable[[Clients], Any]] = {
+    "litellm, stream with its usage": lambda c: litellm_stream(c, include_usage=True),
+    "litellm, async stream with its usage": lambda c: asyncio.run(litellm_stream_async(c, include_usage=True)),
     "langchain": lambda c: track_cost(langchain(c).invoke)("Hello?"),
     "langchain, async": lambda c: asyncio.run(track_cost(langchain(c).ainvoke)("Hello?")),
     "langchain, generate": lambda c: track_cost(langchain(c).generate)([[human("Hello?")]]),
@@ -227,6 +303,8 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 BY_ID: dict[str, Callable[[Clients], Any]] = {
+    "litellm, stream": litellm_stream,
+    "litellm, async stream": lambda c: asyncio.run(litellm_stream_async(c)),
     "pydantic-ai": lambda c: track_cost(pydantic_agent(c).run_sync)("Hello?"),
     "pydantic-ai, async": lambda c: asyncio.run(track_cost(pydantic_agent(c).run)("Hello?")),
     "pydantic-ai, stream": lambda c: asyncio.run(run_pydantic_stream(c)),

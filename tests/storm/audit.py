@@ -1,4 +1,4 @@
-"""Reads a ledger's lines in their order, and what they say of its holds, without the program's help."""
+"""Reads a ledger's lines in their order, and what they say of its holds and calls, without the program's help."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ class Audit:
     most: Decimal = ZERO
     ends: dict[str, int] = field(default_factory=dict)
     damaged: int = 0
+    # How well each generation's cost is known: not at all, as an estimate, or for certain.
+    known: dict[str, int] = field(default_factory=dict)
 
     @property
     def spent(self) -> Decimal:
@@ -59,4 +61,12 @@ def _take(found: Audit, values: dict[str, Any], name: str) -> None:
         found.ends[hold] = found.ends.get(hold, 0) + 1
         found.held.pop(hold, None)
     if "kind" not in values:
-        found.settled.setdefault(values.get("id", name), Decimal(values.get("cost", 0)))
+        _settle(found, values.get("id") or name, values.get("cost"), values.get("cost_source"))
+
+
+def _settle(found: Audit, name: str, cost: Any, source: str | None) -> None:
+    """Let a line of a call count if it knows better than those before, or as well and more."""
+    known = 0 if cost is None else 1 if source == "estimated" else 2
+    told = known, Decimal(cost or 0)
+    if told >= (found.known.get(name, 0), found.settled.get(name, ZERO)):
+        found.known[name], found.settled[name] = told
