@@ -41,8 +41,7 @@ NETWORK = {
 }
 # The second delivers an alert to the address that the user gave; the gateway listens on this machine and asks OpenRouter.
 NETWORK_ROOMS = ("scripts/openrouter_usage/openrouter/", "scripts/openrouter_usage/jobs/alert.py",
-                 "scripts/openrouter_usage/gateway/", "scripts/openrouter_usage/cli/gateway.py",
-                 "scripts/openrouter_usage/cli/verbs/gateway.py")
+                 "scripts/openrouter_usage/gateway/", "scripts/openrouter_usage/cli/gateway.py")
 KEY = re.compile(
     rb"sk-or-(?:v1-)?[0-9a-zA-Z]{16}|sk-(?:ant-|proj-)?[0-9a-zA-Z]{20}|AKIA[0-9A-Z]{16}|gh[pousr]_\w{20}|xox[abp]-\w{10}"
     rb"|-----BEGIN [A-Z ]*PRIVATE KEY|eyJ[\w-]{20,}\.eyJ"

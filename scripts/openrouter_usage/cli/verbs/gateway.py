@@ -14,11 +14,11 @@ from pathlib import Path
 from openrouter_usage.cli.opening import open_ledger
 from openrouter_usage.cli.program import Parser, checked, write
 from openrouter_usage.entry import Caps
-from openrouter_usage.errors import OpenRouterUsageError, Refused, SettingsError
-from openrouter_usage.files import read_own
+from openrouter_usage.errors import Refused, SettingsError
 from openrouter_usage.gateway import keys, setup
+from openrouter_usage.gateway.status import ask_status
 from openrouter_usage.home.settings import VARIABLES, cap
-from openrouter_usage.money import ZERO, Json, format_usd, loads, total, usd
+from openrouter_usage.money import ZERO, Json, format_usd, total, usd
 from openrouter_usage.period import UTC, iso
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import named, plural, safe
@@ -132,7 +132,7 @@ def _setup(options: Namespace, now: datetime) -> tuple[str, dict[str, Json]]:
 
 def _url() -> str:
     """Return the address of the gateway that runs, or the usual one."""
-    told = _asked()
+    told = ask_status()
     return str(told["url"]) if told and told.get("url") else "http://127.0.0.1:8788"
 
 
@@ -146,7 +146,7 @@ def _unit(options: Namespace, now: datetime) -> tuple[str, dict[str, Json]]:
 
 def _status(options: Namespace, now: datetime) -> tuple[str, dict[str, Json]]:
     """Ask the gateway that wrote down where it runs; Refused when none answers."""
-    told = _asked()
+    told = ask_status()
     if told is None:
         raise Refused("no gateway runs here", hint="start one: python3 scripts/gateway.py", code="no_gateway")
     health = open_ledger(PROGRAM).health()
@@ -168,22 +168,3 @@ def _status(options: Namespace, now: datetime) -> tuple[str, dict[str, Json]]:
         f"{plural(health.unsettled, 'booked call')} without a certain cost\n"
     )
     return text, data
-
-
-def _asked() -> dict[str, Json] | None:
-    import http.client
-    from urllib.parse import urlsplit
-
-    try:
-        kept = loads(read_own(keys.folder() / "gateway.json", 64 * 1024))
-        if not isinstance(kept, dict):
-            return None
-        parts = urlsplit(str(kept.get("url")))
-        # Nowhere but on this machine: the file only says on which port.
-        connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=5)
-        connection.request("GET", "/status", headers={"Authorization": f"Bearer {kept.get('token')}"})
-        answer = loads(connection.getresponse().read(64 * 1024))
-        connection.close()
-    except (OSError, ValueError, http.client.HTTPException, OpenRouterUsageError):
-        return None
-    return answer if isinstance(answer, dict) and "in_flight" in answer else None
