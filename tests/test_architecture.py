@@ -220,7 +220,10 @@ def test_the_plan_holds() -> None:
     edges = arrows(ROOMS)
     assert circles(edges) == set()
     assert twins(ROOMS) == set()
-    assert len(ROOMS) <= 130 and sum(1 for name in ROOMS if "." not in name) <= 8 and floors(edges) <= 10
+    # The gateway is a program of its own.
+    others = [name for name in ROOMS if "gateway" not in name]
+    assert len(others) <= 110 and len(ROOMS) - len(others) <= 25
+    assert sum(1 for name in ROOMS if "." not in name) <= 8 and floors(edges) <= 10
     # A row of the plan that nobody uses is no rule.
     assert {folder_of(name) for name in ROOMS} == FOLDERS.keys()
 
