@@ -2,7 +2,7 @@
 # requires-python = ">=3.10"
 # dependencies = ["requests>=2.31", "python-dotenv>=1.0", 'tzdata; sys_platform == "win32"']
 # ///
-"""Keep the books of what OpenRouter calls cost; see --help. Also the library: from cost_tracker import ..."""
+"""Record what OpenRouter calls cost; see --help. Also the library: from cost_tracker import ..."""
 
 import gc
 import os
@@ -35,7 +35,7 @@ from openrouter_usage.tracker.lookup import check_credits, get_generation_stats,
 from openrouter_usage.tracker.routing import ROUTING
 from openrouter_usage.tracker.session import CostSession
 
-# The name that the guides give it.
+# The name that the guides use.
 OpenRouterCostTracker = CostTracker
 
 __all__ = [

@@ -429,11 +429,11 @@ REFUSALS: dict[str, tuple[dict[str, str], tuple[str, ...], int, str]] = {
     "a web search": (BUDGET, ("--model", f"{MODEL}:online"), 3, "search the web"),
     "a most below the prompt": ({}, ("--max-cost", "0.00001"), 3, "more than the $0.00001 allowed"),
     "a most below the length": ({}, ("--max-cost", "0.001", "--max-tokens", "900"), 3, "more than the $0.001 allowed"),
-    "a most below zero": ({}, ("--max-cost", "-1"), 2, "max_cost is an amount from 0"),
-    "a most beyond belief": ({}, ("--max-cost", "5000000"), 2, "max_cost is an amount from 0"),
+    "a most below zero": ({}, ("--max-cost", "-1"), 2, "max_cost must be an amount from 0"),
+    "a most beyond belief": ({}, ("--max-cost", "5000000"), 2, "max_cost must be an amount from 0"),
     "a most that is none": ({}, ("--max-cost", "cheap"), 2, "plain number"),
-    "a name too long": ({}, ("--session", "x" * 1_001), 2, "session is a text"),
-    "too many tags": ({}, tuple(f"--tag=t{n}=x" for n in range(33)), 2, "tags are at most 32"),
+    "a name too long": ({}, ("--session", "x" * 1_001), 2, "session must be a text"),
+    "too many tags": ({}, tuple(f"--tag=t{n}=x" for n in range(33)), 2, "tags must be at most 32"),
 }  # fmt: skip
 
 
@@ -579,7 +579,7 @@ def test_a_disk_that_is_full_at_the_settling_loses_nothing(long, sandbox, accoun
     assert len(long.bytes) == len(before) + len(hold_line)
     assert len(audit(long.ledger).held) == 1  # until then it counts with all that was held
     ran = long("budget")
-    assert "could not be saved before: in the ledger now" in ran.err
+    assert "could not be saved before is in the ledger now" in ran.err
     found = audit(long.ledger)
     assert found.held == {} and found.settled[newest] == account.generations[newest].cost
     assert [path for path in long.home.glob("openrouter-usage-*/*") if path.suffix == ".jsonl"] == []

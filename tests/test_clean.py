@@ -216,12 +216,12 @@ def test_the_old_file_of_an_earlier_time_is_replaced(tracker: Tracker, at: Track
     ("argv", "message"),
     [
         ((), "one of the arguments --before --ahead is required"),
-        (("--before", "2026-11-22T00:00:00Z"), "a day is written like 2026-11-22"),
-        (("--before", "2026-11-221"), "a day is written like 2026-11-22"),
-        (("--before", "2026-11-31"), "a day is written like 2026-11-22"),
+        (("--before", "2026-11-22T00:00:00Z"), "a day must be written like 2026-11-22"),
+        (("--before", "2026-11-221"), "a day must be written like 2026-11-22"),
+        (("--before", "2026-11-31"), "a day must be written like 2026-11-22"),
         (("--before", "1999-01-01"), "2000 to 2199"),
         (("--before", "9999-12-31"), "2000 to 2199"),
-        (("--before", "all"), "a day is written like 2026-11-22"),
+        (("--before", "all"), "a day must be written like 2026-11-22"),
         (("--before", "2026-11-23"), "2026-11-23 has not come yet: calls of today would go too"),
         (("--before", "2062-11-22"), "2062-11-22 has not come yet"),
     ],
@@ -258,7 +258,7 @@ def test_a_folder_in_the_way_leaves_the_ledger_as_it_was(name: str, tracker: Tra
     before = tracker.bytes
     ran = at(NOON, "clean", "--before", BEFORE, "--yes")
     assert (ran.code, ran.out) == (6, "")
-    assert "could not be cleaned and is as it was" in ran.error_line
+    assert "could not be cleaned and is unchanged" in ran.error_line
     assert tracker.bytes == before
     assert beside(tracker) == sorted(["usage.jsonl", name])
     (tracker.folder / name).rmdir()
@@ -300,7 +300,7 @@ def test_a_step_that_fails_leaves_the_ledger_as_it_was(
         patch.setattr(name, step)
         ran = at(NOON, "clean", "--before", BEFORE, "--yes")
     assert (ran.code, ran.out) == (6, "")
-    assert f"could not be cleaned and is as it was: {os.strerror(error)}" in ran.error_line
+    assert f"could not be cleaned and is unchanged: {os.strerror(error)}" in ran.error_line
     assert tracker.bytes == before
     assert [name for name in beside(tracker) if name.endswith("new")] == []
     assert at(NOON, "clean", "--before", BEFORE, "--yes", "--json").data["removed"] == 1
@@ -366,7 +366,7 @@ def test_a_full_disk_leaves_the_ledger_as_it_was(tracker: Tracker) -> None:
     before = tracker.bytes
     ran = tracker("clean", "--before", "2020-01-02", "--yes", room=200_000)
     assert (ran.code, ran.out) == (6, "")
-    assert "could not be cleaned and is as it was: File too large" in ran.error_line
+    assert "could not be cleaned and is unchanged: File too large" in ran.error_line
     assert tracker.bytes == before
     assert beside(tracker) == ["usage.jsonl"]
 
@@ -510,7 +510,7 @@ def test_a_ledger_with_a_second_name_is_warned_of_and_not_cleaned(tracker: Track
     assert "1 other name (hard links)" in ran.json["notes"][0] and "hard links" in ran.err
     for argv in ((), ("--json",)):
         ran = tracker("clean", "--before", BEFORE, "--yes", *argv)
-        assert ran.code == 6 and "would make two ledgers of one" in ran.error_line
+        assert ran.code == 6 and "would make two ledgers" in ran.error_line
     assert tracker.bytes == before == twin.read_bytes()
     assert tracker.ledger.samefile(twin)
     assert beside(tracker) == ["usage.jsonl"]

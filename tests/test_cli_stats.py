@@ -214,33 +214,33 @@ WRONG = [
     (("--until", "9999-12-31"), "2000 to 2199"),
     (("--since", "0001-01-01", "--tz", AMSTERDAM), "2000 to 2199"),
     (("--since", "1999-12-31"), "2000 to 2199"),
-    (("--since", "2026-02-29"), "a day is written like 2026-11-22"),
-    (("--since", "2026-+1-22"), "a day is written like 2026-11-22"),
-    (("--since", "٢٠٢٦-١١-٢٢"), "a day is written like 2026-11-22"),
-    (("--since", "20261122"), "a day is written like 2026-11-22"),
-    (("--until", "2026-W47-7"), "a day is written like 2026-11-22"),
-    (("--until", "yesterday"), "a day is written like 2026-11-22"),
-    (("--until", ""), "a day is written like 2026-11-22"),
-    (("--until", "2026-11-22T25:00:00Z"), "a moment is written like"),
-    (("--until", "2026-11-22 or so"), "a moment is written like"),
+    (("--since", "2026-02-29"), "a day must be written like 2026-11-22"),
+    (("--since", "2026-+1-22"), "a day must be written like 2026-11-22"),
+    (("--since", "٢٠٢٦-١١-٢٢"), "a day must be written like 2026-11-22"),
+    (("--since", "20261122"), "a day must be written like 2026-11-22"),
+    (("--until", "2026-W47-7"), "a day must be written like 2026-11-22"),
+    (("--until", "yesterday"), "a day must be written like 2026-11-22"),
+    (("--until", ""), "a day must be written like 2026-11-22"),
+    (("--until", "2026-11-22T25:00:00Z"), "a moment must be written like"),
+    (("--until", "2026-11-22 or so"), "a moment must be written like"),
     (("--since", "2026-11-22", "--until", "2026-11-21"), "--since is not before --until"),
     (("--since", "2026-11-22T00:00:00Z", "--until", "2026-11-22T00:00:00Z"), "--since is not before --until"),
     (("--today", "--since", "2026-11-22"), "--today and --since/--until name two periods"),
     (("--today", "--month"), "not allowed with argument"),
-    (("--tz", "Mars/Olympus"), "time zone is not known"),
-    (("--tz", ""), "time zone is not known"),
-    (("--tz", "America"), "time zone is not known"),
-    (("--tz", "../../etc/passwd"), "time zone is not known"),
-    (("--tz", "/etc/localtime"), "time zone is not known"),
-    (("--tz", "a\nb\x1b[2J"), "time zone is not known"),
-    (("--tz", "x" * 100_000), "time zone is not known"),
+    (("--tz", "Mars/Olympus"), "time zone is unknown"),
+    (("--tz", ""), "time zone is unknown"),
+    (("--tz", "America"), "time zone is unknown"),
+    (("--tz", "../../etc/passwd"), "time zone is unknown"),
+    (("--tz", "/etc/localtime"), "time zone is unknown"),
+    (("--tz", "a\nb\x1b[2J"), "time zone is unknown"),
+    (("--tz", "x" * 100_000), "time zone is unknown"),
     (("--by", "colour"), "invalid choice"),
     (("--top", "-1"), "not a whole number"),
     (("--top", "1" * 5000), "not a whole number"),
     (("--format", "pdf"), "invalid choice"),
     (("--trends",), "did you mean --trend?"),
     (("--by", "modle"), "did you mean model?"),
-    (("--tz", "Bogus"), 'this time zone is not known: "Bogus"; expected'),
+    (("--tz", "Bogus"), 'this time zone is unknown: "Bogus"; expected'),
     (("--tz", "Bogus"), "see cost_tracker.py stats --help"),
     (("--top", "formt"), "see cost_tracker.py stats --help"),
     (("--by", "jsonn"), "see cost_tracker.py stats --help"),
@@ -532,7 +532,7 @@ def test_a_hostile_name_is_only_shown(name: str, by: str, tracker: Tracker, at: 
 def test_a_name_of_a_hundred_thousand_characters_is_damage_and_not_shown(tracker: Tracker, at: TrackerAt) -> None:
     tracker.write(call(model="y" * 100_000), call(cost="1"))
     ran = at(NOON, "stats")
-    assert "1 damaged line not counted, at byte 0 (model is a text of at most 1,000 characters)" in ran.out
+    assert "1 damaged line not counted, at byte 0 (model must be a text of at most 1,000 characters)" in ran.out
     assert len(ran.out) < 1_000
 
 
@@ -569,7 +569,7 @@ def test_the_root_of_a_disk_is_no_ledger(at: TrackerAt) -> None:
     for verb in (["stats"], ["budget"], ["doctor", "--offline"]):
         ran = at(None, *verb, "--json", env={"OPENROUTER_USAGE_FILE": "/"})
         assert (ran.code, ran.json["error"]["code"]) == (2, "settings")
-        assert "OPENROUTER_USAGE_FILE names a disk and no file" in ran.error_line
+        assert "OPENROUTER_USAGE_FILE names a disk, not a file" in ran.error_line
 
 
 @pytest.mark.parametrize("kind", ["folder", "device", "link", "fifo", "below a file", "too long"])

@@ -135,7 +135,7 @@ def test_the_file_in_the_home_is_stronger_than_the_one_in_the_skill(
     assert ran.code == 0
     assert used(sandbox) == {INFERENCE_KEY, MANAGEMENT_KEY}
     kept = stats.home / ".openrouter" / "credentials.env"
-    assert f"{legacy} is deleted when the skill is updated; {kept} is there already: copy the keys" in ran.error_line
+    assert f"{legacy} is deleted when the skill is updated; {kept} already exists: copy the missing keys" in ran.error_line
 
 
 def test_a_legacy_file_that_gives_nothing_is_not_mentioned(stats: Stats, sandbox: Sandbox, tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_where_a_file_is_already_it_is_to_be_merged_by_hand(there: str, tmp_path
         target.write_text("" if "empty" in there else LINE)
     for is_windows in (False, True):
         told = how_to_move(source, tmp_path, is_windows=is_windows)
-        assert f"{target} is there already" in told and "by hand" in told
+        assert f"{target} already exists" in told and "by hand" in told
         assert "mv" not in told and "Move-Item" not in told
 
 

@@ -325,7 +325,7 @@ CASES = [
     Case("own certificates", environ(REQUESTS_CA_BUNDLE="/etc/ssl/certs"), "note", ("those in /etc/ssl/certs",)),
     # settings
     Case("settings that are no JSON", settings("{"), "problem", ("settings.json are not JSON",), 2, "settings"),
-    Case("settings of another shape", settings("[]"), "problem", ("are no JSON object",), 2, "settings"),
+    Case("settings of another shape", settings("[]"), "problem", ("are not a JSON object",), 2, "settings"),
     Case("a budget that is no amount", settings('{"budget":{"daily":"ten"}}'), "problem", ("daily budget",), 2,
          "settings"),
     Case("a misspelt budget", settings('{"budget":{"dayly":"10"}}'), "problem", ("dayly",), 2, "settings"),
@@ -336,7 +336,7 @@ CASES = [
     Case("routing of another shape", settings('{"routing":[]}'), "problem", ('"routing"',), 2, "settings"),
     Case("a limit that is no amount", environ(OPENROUTER_DAILY_LIMIT="-1"), "problem", ("OPENROUTER_DAILY_LIMIT",), 2,
          "settings"),
-    Case("settings that are a pipe", odd("settings.json", lambda path: os.mkfifo(path)), "problem", ("no regular file",), 2, "settings"),
+    Case("settings that are a pipe", odd("settings.json", lambda path: os.mkfifo(path)), "problem", ("not a regular file",), 2, "settings"),
     Case("a budget", settings('{"budget":{"daily":"10","per_request":"0.5"}}'), "ok",
          ("the budget in force: $0.50 a call, $10.00 a UTC day",)),
     # the ledger

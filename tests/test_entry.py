@@ -216,16 +216,16 @@ def test_names_that_become_one_are_one_tag() -> None:
 
 LINES = [
     (b"", None), (b" \t\r", None), (b"\xef\xbb\xbf", None),
-    (b"{}", "ts is a moment"), (b"null", "not an object"), (b"[]", "not an object"), (b'"x"', "not an object"),
+    (b"{}", "ts must be a moment"), (b"null", "not an object"), (b"[]", "not an object"), (b'"x"', "not an object"),
     (b"{", "not JSON"), (b"{}{}", "not JSON"), (b"\xff\xfe{\x00}\x00", "not JSON"), (b"{\x00}\x00", "not JSON"),
     (b"\x00" * 40, "not JSON"), (b'{"cost":NaN}', "not JSON"), (b'{"cost":-Infinity}', "not JSON"),
     (b"[" * 100_000, "not JSON"), (b'{"prompt_tokens":' + b"9" * 5000 + b"}", "not JSON"),
     (b'{"cost":1e99999999999999999999}', "not JSON"), (b'{"cost":01}', "not JSON"), (b"{'ts':1}", "not JSON"),
     (b" " * LONGEST_LINE + b"x", "not JSON"), (b"x" * (LONGEST_LINE + 1), "longer than 1 MiB"),
     (b'{"kind":"hold","ts":"2026-11-22","model":"m"}', "hold is missing"),
-    (b'{"kind":"hold","hold":"h","model":"m"}', "ts is a moment"),
+    (b'{"kind":"hold","hold":"h","model":"m"}', "ts must be a moment"),
     (b'{"kind":"hold","hold":"h","ts":"2026-11-22","max_cost":"much"}', "max_cost"),
-    (b'{"kind":"release","hold":"h"}', "a moment is written"),
+    (b'{"kind":"release","hold":"h"}', "a moment must be written"),
 ]  # fmt: skip
 
 

@@ -178,7 +178,7 @@ def test_a_file_that_is_there_is_replaced_only_by_force(tracker: Tracker, at: Tr
     target.write_text("mine")
     refused = at(None, "export", "--format", "csv", "--output", str(target))
     assert (refused.code, refused.out) == (2, "")
-    assert f"{target} is there already -- name another file, or replace it with --force" in refused.error_line
+    assert f"{target} already exists -- name another file, or add --force to replace it" in refused.error_line
     assert target.read_text() == "mine"
     done = at(None, "export", "--format", "csv", "--output", str(target), "--force", "--json")
     assert done.json["kind"] == "export"
@@ -219,7 +219,7 @@ def test_what_is_no_regular_file_is_not_written_to(
     name = "" if kind == "empty" else str(target)
     ran = at(None, "export", "--format", "csv", "--output", name, *(["--force"] if force else []))
     assert (ran.code, ran.out) == (2, "")
-    assert "is not written: it is no regular file" in ran.error_line or "cannot be written" in ran.error_line
+    assert "is not written: it is not a regular file" in ran.error_line or "cannot be written" in ran.error_line
     assert leftovers(tracker.home) == before
     assert not other.exists() or other.read_text() == "mine"
 
@@ -295,7 +295,7 @@ def test_of_two_exports_to_one_new_file_one_is_refused(tracker: Tracker) -> None
         (("--output", "x.csv"), "the following arguments are required: --format"),
         (("--format", "xlsx"), "invalid choice: 'xlsx'"),
         (("--format", "csv", "--json"), "--json tells of a file that was written"),
-        (("--format", "csv", "--until", "2026-13-01"), "a day is written like 2026-11-22"),
+        (("--format", "csv", "--until", "2026-13-01"), "a day must be written like 2026-11-22"),
     ],
 )
 def test_a_wrong_argument_writes_nothing(

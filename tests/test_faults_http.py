@@ -184,8 +184,8 @@ def test_an_answer_that_breaks_off_is_asked_for_again(fault: Fault, stats: Stats
     ("fault", "said"),
     [
         (Fault.reset("request"), "the connection broke before the answer was complete"),
-        (Fault.truncate(20), "incomplete answer, the connection ended early"),
-        (Fault.truncate(20, "chunked"), "incomplete answer, the connection ended early"),
+        (Fault.truncate(20), "the answer is incomplete because the connection ended early"),
+        (Fault.truncate(20, "chunked"), "the answer is incomplete because the connection ended early"),
     ],
     ids=["reset", "too short", "chunks without an end"],
 )

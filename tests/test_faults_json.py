@@ -179,7 +179,7 @@ def test_a_row_without_a_day_makes_the_part_missing(value: Any, stats_here: Here
     sandbox.account.add_activity("openai/gpt-5.2", usage=Decimal("1.5"))
     sandbox.misbehave("/activity", Fault.mutate(spoil))
     ran = stats_here("--json", mgmt=MANAGEMENT_KEY)
-    assert "field date: a day is written like 2026-11-22" in ran.data["missing"][0]["message"]
+    assert "field date: a day must be written like 2026-11-22" in ran.data["missing"][0]["message"]
 
 
 def test_a_row_without_names_and_counts_is_still_money(stats: Stats, sandbox: Sandbox) -> None:

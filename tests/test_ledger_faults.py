@@ -230,7 +230,7 @@ def test_a_ledger_that_cannot_be_rewritten_is_as_it_was(plan: str, tracker: Trac
     before = tracker.bytes
     ran = tracker("clean", "--before", "2020-01-02", "--yes", env=faulty(plan))
     assert (ran.code, ran.out) == (6, "")
-    assert "could not be cleaned and is as it was" in ran.error_line
+    assert "could not be cleaned and is unchanged" in ran.error_line
     assert tracker.bytes == before
     assert sorted(path.name for path in tracker.folder.glob("*new*")) == []
     assert tracker("clean", "--before", "2020-01-02", "--yes", "--json").data["removed"] == 1

@@ -296,7 +296,7 @@ def test_an_answer_about_another_call_is_not_believed(account: Account, at: Trac
     made(account, overrides={"id": "gen-of-somebody-else"})
     ran = at(None, "query", "--id", GEN, "--record")
     assert (ran.code, ran.out) == (5, "")
-    assert "field id: it is another one than was asked for" in ran.error_line
+    assert "field id: it is not the id that was asked for" in ran.error_line
     assert not at.tracker.ledger.exists()
 
 

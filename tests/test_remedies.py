@@ -60,11 +60,11 @@ MESSAGES = [
     (403, "Workspace lifetime budget of $5.00 exceeded.", ["workspace's budget", "it never resets"]),
     (403, "Member daily budget of $5.00 exceeded. Contact your administrator.", ["guardrail's budget", DAY]),
     (403, "Request blocked by guardrail", ["guardrail forbids", "openrouter.ai"]),
-    (403, "Your input was flagged", ["moderation", "change it"]),
-    (403, "This model is not available in your region", ["region", "take another"]),
-    (403, "This model is not available in your country", ["region", "take another"]),
+    (403, "Your input was flagged", ["moderation", "change the text"]),
+    (403, "This model is not available in your region", ["region", "choose another model"]),
+    (403, "This model is not available in your country", ["region", "choose another model"]),
     (403, "Only management keys can perform this operation", ["set OPENROUTER_MGMT_KEY", "settings/management-keys"]),
-    (403, "Management keys cannot be used for inference requests", ["makes no calls", "settings/keys"]),
+    (403, "Management keys cannot be used for inference requests", ["cannot make calls", "settings/keys"]),
     (403, "Forbidden", ["settings/keys", "guardrail"]),
     (403, "", ["settings/keys", "guardrail"]),
 ]
@@ -166,7 +166,7 @@ def test_a_call_that_is_too_large_is_told(at: TrackerAt, account: Account) -> No
 def test_a_management_key_that_is_used_for_calls_is_told(at: TrackerAt) -> None:
     ran = at(None, *CALL, env={"OPENROUTER_API_KEY": MANAGEMENT_KEY})
     assert ran.code == 4
-    assert "OPENROUTER_API_KEY is a management key, which makes no calls" in ran.error_line
+    assert "OPENROUTER_API_KEY is a management key, which cannot make calls" in ran.error_line
 
 
 @pytest.mark.parametrize("status", [402, 403])

@@ -465,7 +465,7 @@ def test_a_file_that_is_there_is_replaced_only_by_force(tracker: Tracker, at: Tr
     target.write_text("mine")
     refused = at(NOON, "report", "--html", str(target))
     assert refused.code == 2
-    assert f"{target} is there already -- name another file, or replace it with --force" in refused.error_line
+    assert f"{target} already exists -- name another file, or add --force to replace it" in refused.error_line
     assert target.read_text() == "mine"
     done = at(NOON, "report", "--html", str(target), "--force", "--json", "--week")
     assert done.json["kind"] == "report"
@@ -523,7 +523,7 @@ def test_a_page_of_ones_own_may_lie_in_the_programs_folder(tracker: Tracker, at:
         (("--html", "-", "--json"), "--json tells of a file that was written"),
         (("--html", "a.html", "--today", "--since", "2026-11-01"), "name two periods"),
         (("--html", "a.html", "--since", "2026-11-02", "--until", "2026-11-01"), "--since is not before --until"),
-        (("--svg", "a.svg", "--tz", "Mars/Olympus"), "this time zone is not known"),
+        (("--svg", "a.svg", "--tz", "Mars/Olympus"), "this time zone is unknown"),
         (("--svg", "a.svg", "--top", "0"), "is not a whole number from 1"),
     ],
 )

@@ -100,25 +100,26 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         Decimal("NaN"), Decimal("sNaN"), Decimal("Infinity"), "1e-28", Decimal("1E-28"), 5e-324,
     )),
     *(({"cost": cost}, "of more than a billion USD") for cost in (1e308, HUGE, Decimal("1E+9999"), 1_000_000_001)),
-    *(({"cost": cost}, "cost is an amount from 0 to 1,000,000 USD") for cost in (-0.01, "-1E-27", 1_000_000.01, 10**9)),
-    *(({"prompt_tokens": count}, "prompt_tokens is a whole number from 0 to") for count in (
+    *(({"cost": cost}, "cost must be an amount from 0 to 1,000,000 USD") for cost in (-0.01, "-1E-27", 1_000_000.01, 10**9)),
+    *(({"prompt_tokens": count}, "prompt_tokens must be a whole number from 0 to") for count in (
         -1, True, 1.5, "1", math.nan, math.inf, 10**12 + 1, 1e13, HUGE, [], Decimal("0.5"), Decimal("-1"),
     )),
-    ({"completion_tokens": -1}, "completion_tokens is a whole number"),
-    ({"cached_tokens": -1}, "cached_tokens is a whole number"),
-    ({"cache_write_tokens": True}, "cache_write_tokens is a whole number"),
-    ({"reasoning_tokens": 1.5}, "reasoning_tokens is a whole number"),
-    ({"latency_ms": 312.5}, "latency_ms is a whole number"),
-    ({"byok_cost": -1}, "byok_cost is an amount from 0"),
+    ({"completion_tokens": -1}, "completion_tokens must be a whole number"),
+    ({"cached_tokens": -1}, "cached_tokens must be a whole number"),
+    ({"cache_write_tokens": True}, "cache_write_tokens must be a whole number"),
+    ({"reasoning_tokens": 1.5}, "reasoning_tokens must be a whole number"),
+    ({"latency_ms": 312.5}, "latency_ms must be a whole number"),
+    ({"byok_cost": -1}, "byok_cost must be an amount from 0"),
     ({"byok_cost": math.nan}, "byok_cost: an amount in USD"),
-    ({"cache_discount": 1_000_001}, "cache_discount is an amount"),
-    *(({"model": model}, "model is") for model in (None, "", 7, b"a/b", ["a"], "x" * 1_001)),
-    ({"generation_id": 7}, "id is a text"),
-    ({"generation_id": "x" * 100_000}, "id is a text of at most 1,000 characters"),
-    ({"session": 7}, "session is a text"),
-    ({"provider": ["a"]}, "provider is a text"),
-    ({"finish_reason": "x" * 1_001}, "finish_reason is a text"),
-    ({"cost_source": "guessed"}, "cost_source is one of billed, late, estimated, unknown"),
+    ({"cache_discount": 1_000_001}, "cache_discount must be an amount"),
+    *(({"model": model}, "model is missing") for model in (None, "")),
+    *(({"model": model}, "model must be") for model in (7, b"a/b", ["a"], "x" * 1_001)),
+    ({"generation_id": 7}, "id must be a text"),
+    ({"generation_id": "x" * 100_000}, "id must be a text of at most 1,000 characters"),
+    ({"session": 7}, "session must be a text"),
+    ({"provider": ["a"]}, "provider must be a text"),
+    ({"finish_reason": "x" * 1_001}, "finish_reason must be a text"),
+    ({"cost_source": "guessed"}, "cost_source must be one of billed, late, estimated, unknown"),
     ({"streamed": "yes"}, "streamed is True or False"),
     ({"streamed": 1}, "streamed is True or False"),
     *(({"tags": tags}, "tag") for tags in (
@@ -126,9 +127,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     )),
     *(({"ts": ts}, "moment") for ts in ("", "noon", "2026-11-22T25:00:00Z", "2026-02-29", 1795348800, 0, "x" * 1_000)),
     ({"ts": datetime(2026, 11, 22, 12)}, "ts has no time zone"),
-    ({"ts": datetime(1999, 12, 31, tzinfo=UTC)}, "ts is not in the years 2000 to 2199"),
-    ({"ts": "2200-01-01T00:00:00Z"}, "ts is not in the years 2000 to 2199"),
-    ({"ts": "2000-01-01T00:00:00+14:00"}, "ts is not in the years 2000 to 2199"),
+    ({"ts": datetime(1999, 12, 31, tzinfo=UTC)}, "ts must be in the years 2000 to 2199"),
+    ({"ts": "2200-01-01T00:00:00Z"}, "ts must be in the years 2000 to 2199"),
+    ({"ts": "2000-01-01T00:00:00+14:00"}, "ts must be in the years 2000 to 2199"),
     ({"cached": 1, "promt": 2}, "log_usage knows no cached, promt"),
     ({"hold": "a"}, "log_usage knows no hold"),
 ]  # fmt: skip
@@ -356,13 +357,13 @@ def test_the_history_replaces_its_own_file_and_no_other(tracker: CostTracker, pa
     tracker.export_history(target)
     tracker.export_history(target)
     assert len(json.loads(target.read_text())) == 1
-    with pytest.raises(SettingsError, match="is there already"):
+    with pytest.raises(SettingsError, match="already exists"):
         tracker.export_history(target, force=False)
     with pytest.raises(SettingsError, match="it is this program's own file"):
         tracker.export_history(path)
     with pytest.raises(SettingsError, match="it is this program's own file"):
         tracker.export_history(path.with_name("usage.jsonl.index"))
-    with pytest.raises(SettingsError, match="it is no regular file"):
+    with pytest.raises(SettingsError, match="it is not a regular file"):
         tracker.export_history(path.parent)
     with pytest.raises(SettingsError, match="cannot be written: No such file"):
         tracker.export_history(path.parent / "no" / "history.json")

@@ -15,7 +15,7 @@ from openrouter_usage.money import EXACT, ZERO, Json, dumps, loads, plain, usd
 from openrouter_usage.period import UTC, parse_moment
 from openrouter_usage.text import safe
 
-# -- What calls used: tokens and money, which add up.
+# -- Usage: tokens and money, which add up.
 
 
 class Usage(NamedTuple):
@@ -52,7 +52,7 @@ class Usage(NamedTuple):
         )
 
     def __sub__(self, other: Usage) -> Usage:
-        """Take a usage that is part of this one out of it."""
+        """Subtract a usage that is part of this one."""
         return self + Usage(
             -other.requests,
             -other.prompt_tokens,
@@ -75,7 +75,7 @@ class Usage(NamedTuple):
 NOTHING = Usage()
 
 
-# -- The records of the ledger: a call that was made, money held for one, and a hold that ended unused.
+# -- Records of the ledger: an entry, a hold, and the release of a hold.
 
 COST_SOURCES = ("billed", "late", "estimated", "unknown")
 LARGEST_COST = Decimal(1_000_000)
@@ -87,7 +87,7 @@ RECORD_FIELDS = (
     "cost_usd", "cache_discount", "provider", "latency_ms",
 )  # fmt: skip
 UNKNOWN_MODEL = "unknown model"
-# With this the ids of calls begin that OpenRouter can be asked about.
+# OpenRouter can be asked about calls whose id begins with this.
 GENERATION_PREFIX = "gen-"
 
 
@@ -95,7 +95,7 @@ GENERATION_PREFIX = "gen-"
 class Entry:
     """One call: when (UTC), which model, its tokens, and its cost in USD; a cost of None is unknown.
 
-    `told` is what the answer gave as its cost where that is no amount anybody can believe, "" for every other call;
+    `told` is the cost that the answer named where that is implausible, "" for every other call;
     `seen` says that a person has looked at it since.
     """
 
@@ -128,7 +128,7 @@ class Entry:
 
     @property
     def is_doubtful(self) -> bool:
-        """Check whether the bill is unbelievable and nobody has looked yet."""
+        """Check whether the bill is implausible and nobody has looked at it yet."""
         return bool(self.told) and not self.seen
 
     @property
@@ -138,7 +138,7 @@ class Entry:
 
     @property
     def tag_label(self) -> str:
-        """The tags as one name, so that every call is in exactly one group."""
+        """Return the tags as one name, so that every call is in exactly one group."""
         return " ".join(f"{name}={value}" for name, value in self.tags)
 
     @property
@@ -197,7 +197,7 @@ class Caps(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Money set aside before a call: `max_cost` in USD is the most it can be billed, None where nobody asked."""
+    """Money held before a call: `max_cost` in USD is the most it can be billed, None where no budget is set."""
 
     id: str
     ts: datetime
@@ -240,10 +240,10 @@ _AMOUNTS = ("byok_cost", "cache_discount")
 
 
 def checked_entry(values: Mapping[str, object]) -> Entry:
-    """Make an Entry of named values as they come from a caller or a file; InvalidValue names the wrong one."""
+    """Return an Entry made of named values from a caller or a file; InvalidValue names the wrong value."""
     source = values.get("cost_source") or ""
     if source and source not in COST_SOURCES:
-        raise InvalidValue(f"cost_source is one of {', '.join(COST_SOURCES)}")
+        raise InvalidValue(f"cost_source must be one of {', '.join(COST_SOURCES)}")
     cost = _amount(values, "cost")
     optional: dict[str, object] = {name: _tokens(values, name) for name in _TOKENS if values.get(name) is not None}
     optional |= {name: _name(values, name) for name in _NAMES if values.get(name)}
@@ -264,7 +264,7 @@ def checked_entry(values: Mapping[str, object]) -> Entry:
 
 
 def checked_hold(values: Mapping[str, object]) -> Hold:
-    """Make a Hold of named values; InvalidValue names the wrong one."""
+    """Return a Hold made of named values; InvalidValue names the wrong value."""
     amount = _amount(values, "max_cost")
     generation, session = (_name(values, name) for name in ("generation", "session"))
     moment, tags = _moment(values.get("ts")), _tags(values.get("tags"))
@@ -305,18 +305,18 @@ def _utc(moment: datetime) -> str:
 def _moment(value: object) -> datetime:
     if isinstance(value, datetime):
         if value.tzinfo is None:
-            raise InvalidValue("ts has no time zone: give it one, or a text in UTC such as 2026-11-22T10:30:00Z")
-        # First as it is: what is far outside of these years cannot be converted.
+            raise InvalidValue("ts has no time zone: add one, or write it in UTC like 2026-11-22T10:30:00Z")
+        # Checked before the conversion, which fails far outside of these years.
         return believable(believable(value).astimezone(UTC))
     if not isinstance(value, str) or len(value) > 40:
-        raise InvalidValue("ts is a moment such as 2026-11-22T10:30:00Z")
+        raise InvalidValue("ts must be a moment such as 2026-11-22T10:30:00Z")
     return believable(parse_moment(value))
 
 
 def believable(moment: datetime) -> datetime:
-    """Return a moment; InvalidValue when no call to a language model can have been made then."""
+    """Return the moment itself; InvalidValue when no call to a language model can have been made then."""
     if not 2000 <= moment.year < 2200:
-        raise InvalidValue("ts is not in the years 2000 to 2199")
+        raise InvalidValue("ts must be in the years 2000 to 2199")
     return moment
 
 
@@ -329,7 +329,7 @@ def _amount(values: Mapping[str, object], name: str) -> Decimal | None:
     except InvalidValue as error:
         raise InvalidValue(f"{name}: {error}") from None
     if (amount < 0 and name != "cache_discount") or amount.copy_abs() > LARGEST_COST:
-        raise InvalidValue(f"{name} is an amount from 0 to {LARGEST_COST:,} USD")
+        raise InvalidValue(f"{name} must be an amount from 0 to {LARGEST_COST:,} USD")
     return amount
 
 
@@ -340,12 +340,12 @@ def _tokens(values: Mapping[str, object], name: str) -> int:
     if isinstance(value, (Decimal, float)):
         value = _whole(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_TOKENS:
-        raise InvalidValue(f"{name} is a whole number from 0 to {LARGEST_TOKENS:,}")
+        raise InvalidValue(f"{name} must be a whole number from 0 to {LARGEST_TOKENS:,}")
     return value
 
 
 def _whole(value: Decimal | float) -> int | None:
-    """Return 1500 for 1500.0, which is what tools write that know of no whole numbers."""
+    """Return 1500 for 1500.0, because some tools write every number as a float."""
     is_finite = value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
     return int(value) if is_finite and 0 <= value <= LARGEST_TOKENS and value == int(value) else None
 
@@ -355,7 +355,7 @@ def _name(values: Mapping[str, object], name: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str) or len(value) > LONGEST_NAME:
-        raise InvalidValue(f"{name} is a text of at most {LONGEST_NAME:,} characters")
+        raise InvalidValue(f"{name} must be a text of at most {LONGEST_NAME:,} characters")
     # A lone surrogate cannot be written as UTF-8, and would make the line unreadable for others.
     return value.encode("utf-8", "replace").decode("utf-8")
 
@@ -368,31 +368,31 @@ def _tags(value: object) -> tuple[tuple[str, str], ...]:
     if value is None:
         return ()
     if not isinstance(value, Mapping) or len(value) > MOST_TAGS:
-        raise InvalidValue(f"tags are at most {MOST_TAGS} names with a text each")
-    # By name once more, for two names may have become one.
+        raise InvalidValue(f"tags must be at most {MOST_TAGS} names, each with a text")
+    # Through a dict again, because two names may have become one.
     return tuple(sorted({safe_tag(name): safe_tag(text) for name, text in value.items()}.items()))
 
 
 def safe_tag(value: object) -> str:
-    """Return one name or value of a tag; InvalidValue when it is not a short text."""
+    """Return one name or value of a tag; InvalidValue when the value is not a short text."""
     if not isinstance(value, str) or len(value) > 200:
-        raise InvalidValue(f"a tag is a text of at most 200 characters, not {safe(value, 40)}")
+        raise InvalidValue(f"a tag must be a text of at most 200 characters, not {safe(value, 40)}")
     return value.encode("utf-8", "replace").decode("utf-8")
 
 
-# -- The ledger's file format: one JSON object a line, written and read exactly.
+# -- File format of the ledger: one JSON object per line, with exact numbers.
 
 LONGEST_LINE = 1024 * 1024
 
 
 def write_line(record: Entry | Hold | Release) -> bytes:
-    """Write a record as one line of ASCII with its line end; the same record is always the same line."""
+    """Return a record as one line of ASCII with its line end; the same record is always the same line."""
     values = ",".join([f'"{name}":{_as_json(value)}' for name, value in record_values(record).items()])
     return f"{{{values}}}\n".encode("ascii")
 
 
 def _as_json(value: Json) -> str:
-    # The three kinds that nearly all values are of, without a detour.
+    # A short cut for the three types of nearly all values.
     if isinstance(value, str):
         return encode_basestring_ascii(value)
     if isinstance(value, Decimal):
@@ -401,7 +401,7 @@ def _as_json(value: Json) -> str:
 
 
 def read_line(line: bytes) -> Record | None:
-    """Read one line without its end; None when it is blank, Unread when it is not understood."""
+    """Read one line without its end; return None for a blank line, Unread for one that is not understood."""
     values = read_object(line, LONGEST_LINE)
     if not isinstance(values, dict):
         return values
@@ -412,14 +412,14 @@ def read_line(line: bytes) -> Record | None:
 
 
 def read_object(line: bytes, longest: int) -> dict[str, Json] | Unread | None:
-    """Read the JSON object of one line; None when the line is blank, Unread when it holds something else."""
+    """Read the JSON object of one line; return None for a blank line, Unread for anything else."""
     text = line.strip(b" \t\r\x0b\x0c").removeprefix(b"\xef\xbb\xbf")
     if not text:
         return None
     if len(text) > longest:
         return Unread(f"longer than {(longest + 1) // 2**20} MiB", True)
     try:
-        # As text, for bytes would also be tried as UTF-16, which nobody else would read here.
+        # Parsed as text, because bytes would also be tried as UTF-16, which no other reader accepts here.
         values = loads(text.decode())
     except ValueError:
         return Unread("not JSON", True)

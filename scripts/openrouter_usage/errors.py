@@ -2,8 +2,8 @@
 
 OpenRouterUsageError            the root; catch it to catch them all
 ├── SettingsError           2   wrong usage or settings, missing packages
-│   ├── MissingKey          2   a key is needed and there is none (also a ValueError)
-│   ├── InvalidValue        2   a figure, time or name that is none (also a ValueError)
+│   ├── MissingKey          2   a key is needed and was not found (also a ValueError)
+│   ├── InvalidValue        2   not a valid figure, time or name (also a ValueError)
 │   └── BadRequest          2   OpenRouter calls the request malformed: 400, 413, 422
 ├── Refused                 3   the answer is no: over budget, alert fired, outside tolerance (also a ValueError)
 ├── Denied                  4   OpenRouter said no: 401, 402, 403
@@ -12,7 +12,7 @@ OpenRouterUsageError            the root; catch it to catch them all
 │   ├── NotFound            5   nothing there: 404, 405, 410
 │   │   └── UnknownId       3   OpenRouter knows no call or key of this id, however often it is asked
 │   └── BadAnswer           5   an answer that cannot be understood
-│       └── Unbelievable    5   a bill that nobody can believe: negative, no number, above a million USD
+│       └── Unbelievable    5   an implausible bill: negative, not a number, above a million USD
 └── LedgerError             6   the ledger cannot be read or written
 """
 
@@ -33,23 +33,23 @@ class OpenRouterUsageError(Exception):
     arrives = False
 
     def __init__(self, message: str, *, hint: str = "", code: str = "") -> None:
-        """Hold one line on what happened, one on what to try, and the slug that `--json` shows."""
+        """Keep one line on what happened, one on what to try, and the slug that `--json` shows."""
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.code = code or type(self).code
-        # Of a call that failed: whether it may be billed all the same, and its generation where that is known.
+        # For a call that failed: whether it may be billed all the same, and its generation where that is known.
         self.may_have_arrived = type(self).arrives
         self.generation = ""
 
 
 def note_arrival(error: BaseException, may_have_arrived: bool) -> None:
-    """Note on any exception, also on ^C, whether the request that it broke off may have arrived."""
+    """Note on any exception, also on ^C, whether the request that was broken off may have arrived."""
     error.may_have_arrived = may_have_arrived  # type: ignore[attr-defined]  # any exception can carry it
 
 
 def may_have_arrived(error: BaseException) -> bool:
-    """Check whether a request that ended with an exception may have arrived; yes where nobody noted otherwise."""
+    """Check whether a request that ended with an exception may have arrived; True unless noted otherwise."""
     return bool(getattr(error, "may_have_arrived", True))
 
 
@@ -81,7 +81,7 @@ class BadRequest(SettingsError):
 class Refused(OpenRouterUsageError, ValueError):
     """The answer to a yes-or-no question is no.
 
-    A ValueError as well, for that is what the budget middleware of the guides raises, and what callers catch.
+    Also a ValueError, because the budget middleware of the guides raises one, and callers catch it.
     """
 
     exit_code = 3
@@ -105,19 +105,17 @@ class BudgetExceeded(Refused):
         ahead: Decimal | None = None,
         ahead_calls: int = 0,
     ) -> None:
-        """Name the cap, what stands against it, and when it resets.
+        """Keep the cap, what counts against the cap, and when it resets.
 
-        `ahead` USD of that are in calls dated in the future, which count until somebody corrects them.
+        `ahead` USD of that are in calls dated in the future, which count until their date is corrected.
         """
         against = f"{_usd(spent)} spent + {_usd(held)} held + " if resets_at else ""
         until = f"; it resets on {resets_at:%Y-%m-%d} at midnight UTC" if resets_at else ""
-        hint = "nothing was sent; a shorter answer (--max-tokens) or a cheaper model costs less, or raise the budget"
+        hint = "nothing was sent; ask for a shorter answer (--max-tokens), use a cheaper model, or raise the budget"
         if resets_at and ahead:
             calls = "1 call" if ahead_calls == 1 else f"{ahead_calls:,} calls"
             until = f"{until}, but {_usd(ahead)} of it stays: {calls} dated in the future by a wrong clock"
-            hint = (
-                "nothing was sent; `settle` asks OpenRouter when those calls were made, `clean --ahead` takes them out"
-            )
+            hint = "nothing was sent; `settle` asks OpenRouter when those calls were made, `clean --ahead` removes them"
         super().__init__(
             f"the {scope} budget of {_usd(cap)} does not allow this call: {against}{_usd(asked)} asked{until}",
             hint=hint,
@@ -133,29 +131,28 @@ class BudgetExceeded(Refused):
 
 
 class UnbelievableBill(Refused):
-    """A call has a bill that nobody can believe; under a budget nothing is sent until a person has looked at it."""
+    """A call has an implausible bill; under a budget nothing is sent until a person has looked at the bill."""
 
     code = "unbelievable_bill"
 
     def __init__(self, identity: str, told: str, count: int) -> None:
-        """Name the call by its id, and what OpenRouter told as its cost."""
+        """Keep the id of the call, and the cost that OpenRouter named."""
         more = f", and {count - 1:,} more like it" if count > 1 else ""
         super().__init__(
-            f"under a budget nothing is sent: the call {identity} was billed with {told!r}, "
-            f"which nobody can believe{more}",
+            f"under a budget nothing is sent, because the call {identity} has the implausible bill {told!r}{more}",
             hint=f"look at it on OpenRouter, then run: cost_tracker.py settle --id {identity}",
         )
         self.generation = identity
 
 
 def _usd(amount: Decimal) -> str:
-    """Write an amount exactly, with two decimals at least; money.py stands above this and cannot be asked."""
+    """Return an amount exactly, with two decimals at least; money.py imports this module and cannot be used here."""
     whole, _, fraction = f"{amount:f}".partition(".")
     return f"${whole}.{fraction.rstrip('0'):0<2}"
 
 
 class Denied(OpenRouterUsageError):
-    """OpenRouter refuses: the key, the credits or the permission does not suffice."""
+    """OpenRouter refuses: the key, the credits or the permission is not enough."""
 
     exit_code = 4
     code = "denied"
@@ -176,7 +173,7 @@ class TimedOut(Unreachable):
 
 
 class NotFound(Unreachable):
-    """OpenRouter does not know what was asked for; `is_told` where it says so itself, and nothing in between does."""
+    """OpenRouter does not know what was asked for; `is_told` where OpenRouter says so itself, not a proxy."""
 
     code = "not_found"
     is_told = False
@@ -196,12 +193,12 @@ class BadAnswer(Unreachable):
 
 
 class Unbelievable(BadAnswer):
-    """OpenRouter tells a cost that no call can have; `told` is what it said."""
+    """OpenRouter names a cost that no call can have; `told` is that cost as text."""
 
     code = "unbelievable_bill"
 
     def __init__(self, message: str, *, told: str = "") -> None:
-        """Hold the message, and the cost as it was told."""
+        """Keep the message, and the cost as OpenRouter wrote it."""
         super().__init__(message, hint="look at the call on OpenRouter")
         self.told = told
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.text import safe
 
-# -- The skill's own folder: which files in it came with the skill, so that nothing the program writes replaces one.
+# -- The skill's own files, which nothing the program writes may replace.
 
 SKILL_FOLDER = Path(__file__).resolve().parent.parent.parent
-# What lies at the top of the skill, or of the repository that it comes from, without regard to case: some disks
-# have none. A user's own report may lie beside these, and be replaced.
+# The names at the top of the skill, or of its repository, in lower case, because some disks ignore case.
+# A user's own report may lie beside these, and be replaced.
 SHIPPED = frozenset(
     (
         ".ci", ".claude-plugin", ".clawhubignore", ".git", ".gitattributes", ".github", ".gitignore", ".tools", ".venv",
@@ -31,18 +31,18 @@ SHIPPED = frozenset(
 
 
 def came_with_skill(path: Path) -> bool:
-    """Check whether a file, there or not, is one of the skill's, or would lie among them; links are followed."""
+    """Check whether a file, existing or not, is one of the skill's or would lie among them; follows links."""
     part = _part(path)
     return (part is not None and _plain(part) in SHIPPED) or _is_linked(path)
 
 
 def is_in_skill(path: Path) -> bool:
-    """Check whether a file, there or not, lies anywhere in the skill's folder, which an update replaces."""
+    """Check whether a file, existing or not, lies anywhere in the skill's folder, which an update replaces."""
     return _part(path) is not None or _is_linked(path)
 
 
 def _part(path: Path) -> str | None:
-    """Return the first name below the skill's folder on the way to a file, None for one that is elsewhere."""
+    """Return the first name below the skill's folder on the way to a file, None for a file elsewhere."""
     real = Path(os.path.realpath(path))
     for below, above in zip((real, *real.parents), real.parents, strict=False):
         if _is_same(above, SKILL_FOLDER):
@@ -52,7 +52,7 @@ def _part(path: Path) -> str | None:
 
 
 def _plain(name: str) -> str:
-    """Write a name as the disks see it that see the least: Windows drops what follows a colon, and dots at the end."""
+    """Return a name as the least exact disk sees it: Windows drops what follows a colon, and dots at the end."""
     return name.partition(":")[0].rstrip(" .").casefold()
 
 
@@ -64,7 +64,7 @@ def _is_same(path: Path, other: Path) -> bool:
 
 
 def _is_linked(path: Path) -> bool:
-    """Check whether a file is one of the skill's under a second name, which a program that appends would spoil."""
+    """Check whether a file is a hard link to one of the skill's, which appending would spoil."""
     try:
         status = os.stat(path)
     except OSError:
@@ -87,7 +87,7 @@ def _identities() -> Iterator[tuple[int, int]]:
                 yield status.st_dev, status.st_ino
 
 
-# -- Writes a file whole or not at all: into a temporary one beside it, which then takes its name.
+# -- Writing a file whole or not at all: into a temporary file beside it, which then takes its name.
 
 OTHERS_CAN_CHANGE = "others can change it"
 _PAUSE_S = 0.02
@@ -96,16 +96,16 @@ _FEW_FILES = 32
 
 
 class Distrusted(OSError):
-    """A file is there and is not to be believed: somebody else can have written it; `strerror` says why."""
+    """A file exists and is not trusted: somebody else can have written it; `strerror` says why."""
 
     def __init__(self, why: str) -> None:
-        """Say why."""
+        """Keep the reason."""
         super().__init__(0, why)
         self.why = why
 
 
 def distrust(status: os.stat_result) -> str:
-    """Say why a file that this program keeps is not to be believed, "" when it is: the same rule for all of them."""
+    """Return why a file that this program keeps is not trusted, "" when it is: one rule for all of them."""
     if not stat.S_ISREG(status.st_mode):
         return "it is not a regular file"
     if os.name != "posix":
@@ -116,7 +116,7 @@ def distrust(status: os.stat_result) -> str:
 
 
 def how_to_own(shown: str, why: str) -> str:
-    """Say which command makes a file one's own again, given why it is distrusted."""
+    """Return the command that makes a file the user's own again, given why it is distrusted."""
     return f"chmod 600 '{shown}'" if why == OTHERS_CAN_CHANGE else f"sudo chown $USER '{shown}'"
 
 
@@ -131,12 +131,12 @@ def read_own(path: Path, largest: int) -> bytes:
         return file.read(largest)
 
 
-def replace_file(path: Path, pieces: Iterable[str], *, durable: bool = False, anew: bool = False) -> None:
+def replace_file(path: Path, pieces: Iterable[str], *, durable: bool = False, is_new: bool = False) -> None:
     """Write text to a file readable by its owner alone; OSError leaves what was there as it was.
 
-    With `anew` it is a FileExistsError when there is a file by that name in the end, whoever made it meanwhile.
+    With `is_new` raises FileExistsError when a file of that name exists in the end, whoever made it meanwhile.
     """
-    import tempfile  # late: whoever only reads a kept answer never needs it, and it is slow to load
+    import tempfile  # late: a run that only reads a kept answer does not need it, and it is slow to load
 
     handle, name = tempfile.mkstemp(dir=path.parent, prefix="." + path.name[:40])
     try:
@@ -145,7 +145,7 @@ def replace_file(path: Path, pieces: Iterable[str], *, durable: bool = False, an
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
-        if not (anew and _linked(name, path)):
+        if not (is_new and _linked(name, path)):
             os.replace(name, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -185,7 +185,7 @@ def make_private_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path, wait_s: float | None = None) -> Iterator[None]:
-    """Hold a lock that the system gives back when the process ends, however it ends.
+    """Hold a lock that the system releases when the process ends, however it ends.
 
     Waits for it as long as that takes, or raises TimeoutError after `wait_s` seconds.
     """
@@ -202,7 +202,7 @@ def locked(path: Path, wait_s: float | None = None) -> Iterator[None]:
 
 
 def _lock(handle: int, *, at_once: bool) -> bool:
-    """Lock an open file; with `at_once` False when another program has locked it, else that is waited for."""
+    """Lock an open file, waiting for another program's lock; with `at_once` return False instead of waiting."""
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -220,19 +220,19 @@ def _lock(handle: int, *, at_once: bool) -> bool:
 
 
 def archive_beside(ledger: Path) -> Path:
-    """Name the archive of OpenRouter's own figures, which lies beside the ledger."""
+    """Return the path of the archive of OpenRouter's own figures, which lies beside the ledger."""
     return ledger.with_name("activity.jsonl")
 
 
 def own_files(ledger: Path) -> tuple[Path, Path, Path]:
-    """Name what belongs to a ledger and no other file may replace: the ledger, its index and the archive."""
+    """Return the files that no output may replace: the ledger, its index and the archive."""
     return ledger, ledger.with_name(ledger.name + ".index"), archive_beside(ledger)
 
 
 def save_output(path: Path, pieces: Iterable[str], *, force: bool, is_own: Callable[[Path], bool]) -> None:
     """Write a file that the user asked for; SettingsError when it exists, unless forced, or cannot be written.
 
-    What is the program's own is not replaced even if forced, nor made where it is missing.
+    The program's own files are not replaced even if forced, nor made where they are missing.
     """
     shown = safe(str(path), 300)
     try:
@@ -240,13 +240,13 @@ def save_output(path: Path, pieces: Iterable[str], *, force: bool, is_own: Calla
     except OSError:
         status = None
     if status is not None and not stat.S_ISREG(status.st_mode):
-        raise SettingsError(f"{shown} is not written: it is no regular file", hint="name another file")
+        raise SettingsError(f"{shown} is not written: it is not a regular file", hint="name another file")
     if status is not None and not force:
         raise _is_there(shown)
     if is_own(path):
         raise SettingsError(f"{shown} is not written: it is this program's own file", hint="name another file")
     try:
-        replace_file(path, pieces, durable=True, anew=not force)
+        replace_file(path, pieces, durable=True, is_new=not force)
     except FileExistsError:
         raise _is_there(shown) from None
     except OSError as error:
@@ -254,17 +254,17 @@ def save_output(path: Path, pieces: Iterable[str], *, force: bool, is_own: Calla
 
 
 def _is_there(shown: str) -> SettingsError:
-    return SettingsError(f"{shown} is there already", hint="name another file, or replace it with --force")
+    return SettingsError(f"{shown} already exists", hint="name another file, or add --force to replace it")
 
 
 def refused_by_system(error: BaseException) -> SettingsError | None:
-    """Return the error for what the system refuses to every program that runs like this one; None for a bug."""
+    """Return the error for a limit of the system that every program would meet; None for a bug."""
     if isinstance(error, MemoryError):
-        return SettingsError("there is not enough memory", hint="end other programs", code="system")
+        return SettingsError("not enough memory is free", hint="end other programs", code="system")
     if not isinstance(error, (OSError, ImportError)):
         return None
     number = getattr(error, "errno", None)
-    # A module in C that cannot be opened is told of in the words of the system alone, and a module that another thread
+    # A module in C that cannot be opened is reported in the system's words alone, and a module that another thread
     # could not read to its end only by a name that is missing from it.
     told = str(error)
     no_file_left = number in (errno.EMFILE, errno.ENFILE) or os.strerror(errno.EMFILE) in told

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from openrouter_usage.errors import InvalidValue
 
-# -- Money in USD: the one door to Decimal, exact sums, and amounts that do not lie when rounded.
+# -- Amounts in USD: the one door to Decimal, exact sums, honest rounding.
 
 ZERO = Decimal(0)
 LARGEST_USD = Decimal(10) ** 9
@@ -24,32 +24,32 @@ _CENT, _MICRO = Decimal("0.01"), Decimal("0.000001")
 
 
 def usd(value: object) -> Decimal:
-    """Turn a wire or user value into exact USD; InvalidValue for booleans, NaN, text and absurd sizes.
+    """Return a value from the wire or the user as exact USD; InvalidValue for booleans, NaN, text and absurd sizes.
 
     A float becomes the shortest decimal that prints it, which is what its writer wrote.
     """
     if isinstance(value, bool) or not isinstance(value, (Decimal, int, float, str)):
-        raise InvalidValue(f"an amount in USD is a number, not {type(value).__name__}")
+        raise InvalidValue(f"an amount in USD must be a number, not {type(value).__name__}")
     if isinstance(value, (str, float)):
         value = _parse(repr(value) if isinstance(value, float) else value)
-    # Seconds would go by before a number of a million digits were a Decimal.
+    # Converting a number of a million digits to a Decimal would take seconds.
     is_huge = isinstance(value, int) and value.bit_length() > 64
     return _believable(LARGEST_USD + 1 if is_huge else Decimal(value))
 
 
 def _parse(text: str) -> Decimal:
     if len(text) > 80 or not _NUMBER.fullmatch(text.strip()):
-        raise InvalidValue("an amount in USD is a plain number such as 0.0025")
+        raise InvalidValue("an amount in USD must be a plain number such as 0.0025")
     return Decimal(text.strip())
 
 
 def _believable(amount: Decimal) -> Decimal:
     if not amount.is_finite():
-        raise InvalidValue("an amount in USD is a finite number")
+        raise InvalidValue("an amount in USD must be a finite number")
     if not amount:
         return ZERO
     if amount.copy_abs() > LARGEST_USD:
-        raise InvalidValue("an amount of more than a billion USD is not believed")
+        raise InvalidValue("an amount of more than a billion USD is implausible")
     if int(amount.as_tuple().exponent) < FINEST_EXPONENT:
         amount = _without_trailing_zeros(amount)
     return amount
@@ -61,7 +61,7 @@ def _without_trailing_zeros(amount: Decimal) -> Decimal:
     whole, _, fraction = text.partition(".")
     fraction = fraction.rstrip("0")
     if not text or len(fraction) > -FINEST_EXPONENT:
-        raise InvalidValue(f"an amount in USD has at most {-FINEST_EXPONENT} decimals")
+        raise InvalidValue(f"an amount in USD must have at most {-FINEST_EXPONENT} decimals")
     return Decimal(f"{whole}.{fraction}" if fraction else whole)
 
 
@@ -76,7 +76,7 @@ def subtract(left: Decimal, right: Decimal) -> Decimal:
 
 
 def total(amounts: Iterable[Decimal]) -> Decimal:
-    """Sum amounts exactly, whatever the caller's decimal context."""
+    """Return the exact sum of amounts, whatever the caller's decimal context."""
     result = ZERO
     for amount in amounts:
         result = EXACT.add(result, amount)
@@ -99,13 +99,13 @@ def rounded(amount: Decimal, step: Decimal) -> Decimal:
 
 
 def plain(amount: Decimal) -> str:
-    """Write an amount exactly and without an exponent, as JSON and CSV show it."""
+    """Return an amount exactly and without an exponent, as JSON and CSV show it."""
     text = format(amount, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def format_usd(amount: Decimal) -> str:
-    """Write an amount for people: cents, below a dollar up to six decimals, never a false $0.00."""
+    """Return an amount for people: cents, below a dollar up to six decimals, never a false $0.00."""
     sign, size = ("-" if amount < 0 else ""), amount.copy_abs()
     if size >= 1:
         return f"{sign}${_ROUNDED.quantize(size, _CENT):,}"
@@ -117,7 +117,7 @@ def format_usd(amount: Decimal) -> str:
 
 
 def share(part: Decimal, whole: Decimal, decimals: int = 0) -> str:
-    """Write a part as a percentage of so many decimals: 0% and 100% only when they are true, "–" of nothing."""
+    """Return a part as a percentage of so many decimals: 0% and 100% only when they are true, "–" of nothing."""
     if not whole:
         return "–"
     least = Decimal(1).scaleb(-decimals)
@@ -132,7 +132,7 @@ def share(part: Decimal, whole: Decimal, decimals: int = 0) -> str:
     return f"{rounded(percent, least):f}%"
 
 
-# -- JSON whose numbers keep every digit: read into Decimal, written from Decimal.
+# -- JSON with exact numbers: read into Decimal, written from Decimal.
 
 Json = dict[str, "Json"] | list["Json"] | str | int | Decimal | bool | None
 
@@ -142,25 +142,25 @@ def loads(text: str | bytes) -> Json:
     try:
         value: Json = json.loads(text, parse_float=Decimal, parse_constant=_refuse)
     except RecursionError:
-        raise ValueError("JSON nested too deeply") from None
+        raise ValueError("the JSON is nested too deeply") from None
     except UnicodeDecodeError:
-        raise ValueError("JSON that is not UTF-8") from None
+        raise ValueError("the JSON is not UTF-8") from None
     except InvalidOperation:
-        raise ValueError("a number with an exponent beyond all bounds") from None
+        raise ValueError("a number has an exponent beyond all bounds") from None
     return value
 
 
 def loads_oddly(text: str | bytes) -> Json:
-    """Read JSON like `loads`, but a number that is none (NaN, Infinity, an endless exponent) becomes its text.
+    """Read JSON like `loads`, but an invalid number (NaN, Infinity, an endless exponent) becomes its text.
 
-    For the answer to a call that was made and may be billed: one odd figure must not hide all the others.
+    For the answer to a call that may be billed: one invalid figure must not hide all the others.
     """
     try:
         value: Json = json.loads(text, parse_float=_number_or_text, parse_constant=str)
     except RecursionError:
-        raise ValueError("JSON nested too deeply") from None
+        raise ValueError("the JSON is nested too deeply") from None
     except UnicodeDecodeError:
-        raise ValueError("JSON that is not UTF-8") from None
+        raise ValueError("the JSON is not UTF-8") from None
     return value
 
 
@@ -176,7 +176,7 @@ def _refuse(name: str) -> NoReturn:
 
 
 def dumps(value: object, *, indent: int = 0) -> str:
-    """Write JSON in ASCII with exact numbers; with an indent one member a line."""
+    """Return JSON in ASCII with exact numbers; with an indent one member per line."""
     return "".join(_pieces(value, "\n" if indent else "", " " * indent))
 
 

@@ -10,11 +10,11 @@ from typing import NamedTuple
 from openrouter_usage.errors import InvalidValue, SettingsError
 from openrouter_usage.text import plural, quoted
 
-# -- Periods of time, half-open: OpenRouter's own windows, which are UTC, and completed UTC days.
+# -- Periods, half-open: OpenRouter's own windows, which are UTC, and completed UTC days.
 
 UTC = timezone.utc
 DAY = timedelta(days=1)
-# No call to a language model is dated later: the end of all that a ledger can hold.
+# The end of all that a ledger can hold; a later call is implausible.
 FOREVER = datetime(2200, 1, 1, tzinfo=UTC)
 # A clock that is off by less puts hardly a call into the wrong day.
 NOTABLE_SKEW_S = 120
@@ -45,12 +45,12 @@ class Period(NamedTuple):
 
     @property
     def day_count(self) -> int:
-        """How many days it lasts, in whichever zone; a day may have 23 or 25 hours."""
+        """The number of days in the period, in any zone; a day may have 23 or 25 hours."""
         return round((self.end - self.start) / DAY)
 
 
 def midnight(day: date, zone: tzinfo = UTC) -> datetime:
-    """Return the moment, in UTC, at which a day begins in a zone."""
+    """Return the moment, in UTC, when a day begins in a zone."""
     return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
@@ -86,22 +86,22 @@ def completed_days(now: datetime, days: int) -> Period:
 
 
 def resets_at(reset: str | None, now: datetime) -> datetime | None:
-    """Return the next moment at which a `daily`, `weekly` or `monthly` limit resets; else None."""
+    """Return the next moment when a `daily`, `weekly` or `monthly` limit resets; None for any other."""
     windows = {"daily": today, "weekly": week, "monthly": month}
     return windows[reset](now).end if reset in windows else None
 
 
 def parse_moment(text: str) -> datetime:
-    """Read an ISO 8601 moment into UTC; without an offset it is UTC; InvalidValue when it is none."""
+    """Return an ISO 8601 moment in UTC; without an offset it is UTC; InvalidValue for anything else."""
     cleaned = text.strip()
     if cleaned[-1:] in "zZ" and cleaned:
         cleaned = cleaned[:-1] + "+00:00"
     try:
-        # Python 3.10 reads three or six decimals of a second and no other number of them.
+        # Python 3.10 reads only three or six decimals of a second.
         moment = datetime.fromisoformat(_six_decimals(cleaned))
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise InvalidValue("a moment is written like 2026-11-22T10:30:00Z") from None
+        raise InvalidValue("a moment must be written like 2026-11-22T10:30:00Z") from None
 
 
 def _six_decimals(text: str) -> str:
@@ -113,32 +113,32 @@ def _six_decimals(text: str) -> str:
 
 
 def parse_day(text: str) -> date:
-    """Read a day written YYYY-MM-DD, as the first ten characters; InvalidValue when it is none."""
+    """Return the day in the first ten characters, written YYYY-MM-DD; InvalidValue for anything else."""
     try:
         return date.fromisoformat(text[:10] if _DAY.match(text) else "")
     except ValueError:
-        raise InvalidValue("a day is written like 2026-11-22") from None
+        raise InvalidValue("a day must be written like 2026-11-22") from None
 
 
 def iso(moment: datetime) -> str:
-    """Write a moment in UTC, to the second."""
+    """Return a moment in UTC as text, to the second."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def spoken(moment: datetime) -> str:
-    """Write a moment for people: the day alone at midnight, else with the minute, always with UTC."""
+    """Return a moment for people: the day alone at midnight, else with the minute, always with UTC."""
     moment = moment.astimezone(UTC)
     return moment.strftime("%Y-%m-%d UTC" if moment.time() == time() else "%Y-%m-%d %H:%M UTC")
 
 
 def clock_off(ahead_s: float) -> str:
-    """Write how far this computer's clock is off, by how many seconds OpenRouter's is ahead of it."""
+    """Return in words how far this computer's clock is off, given how many seconds OpenRouter's is ahead."""
     side = "behind" if ahead_s > 0 else "ahead of"
     return f"this computer's clock is {abs(ahead_s) / 60:.0f} min {side} OpenRouter's"
 
 
 def find_zone(name: str) -> tzinfo:
-    """Return a time zone by its name, such as Europe/Amsterdam; InvalidValue when there is none of that name."""
+    """Return a time zone by its name, such as Europe/Amsterdam; InvalidValue for an unknown name."""
     if name.upper() in ("UTC", "Z"):
         return UTC
     from zoneinfo import ZoneInfo  # late: only --tz needs it
@@ -146,11 +146,11 @@ def find_zone(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        known = "a name such as Europe/Amsterdam; on Windows they come with: python3 -m pip install tzdata"
-        raise InvalidValue(f"this time zone is not known: {quoted(name, 40)}; expected {known}") from None
+        known = "a name such as Europe/Amsterdam; on Windows, install the names with: python3 -m pip install tzdata"
+        raise InvalidValue(f"this time zone is unknown: {quoted(name, 40)}; expected {known}") from None
 
 
-# -- Days in a row, and how days fall into such rows.
+# -- Stretches: days in a row.
 
 
 class Stretch(NamedTuple):
@@ -161,12 +161,12 @@ class Stretch(NamedTuple):
 
     @property
     def length(self) -> int:
-        """How many days."""
+        """The number of days."""
         return (self.last - self.first).days + 1
 
     @property
     def period(self) -> Period:
-        """The same as a period."""
+        """The same days as a period."""
         return Period(midnight(self.first), midnight(self.last) + DAY, "days")
 
     def days(self) -> Iterable[date]:
@@ -174,12 +174,12 @@ class Stretch(NamedTuple):
         return (self.first + timedelta(days=number) for number in range(self.length))
 
     def __str__(self) -> str:
-        """Write the days for people."""
+        """Return the days as text for people."""
         return str(self.first) if self.first == self.last else f"{self.first} to {self.last}"
 
 
 def stretches(ordered: Iterable[date]) -> list[Stretch]:
-    """Return the rows that days, in their order, fall into."""
+    """Return the stretches that sorted days fall into."""
     found: list[Stretch] = []
     for day in ordered:
         if found and found[-1].last == day - DAY:
@@ -189,7 +189,7 @@ def stretches(ordered: Iterable[date]) -> list[Stretch]:
     return found
 
 
-# -- The period of whole UTC days that the options of `stats.py` choose, the running day included.
+# -- Chosen periods: the whole UTC days that the options of `stats.py` choose, the running day included.
 
 
 class ChosenPeriod(NamedTuple):
@@ -202,14 +202,14 @@ class ChosenPeriod(NamedTuple):
 
     @property
     def words(self) -> str:
-        """Return how people call the period; "" where its dates are its only name."""
+        """Return the period's name in words; "" where its dates are its only name."""
         running = {"week": "this week", "month": "this month", "yesterday": "yesterday"}
         if self.name == "days":
             return f"last {plural(self.number, 'day')}"
         return running.get(self.name, "")
 
     def span(self, now: datetime) -> Stretch:
-        """Return its days up to and with the running one; SettingsError when it lies ahead or ends before it begins."""
+        """Return its days up to the running one; SettingsError for a period that begins in the future or ends first."""
         running = today(now).first_day
         if self.name == "yesterday":
             return Stretch(running - DAY, running - DAY)
@@ -230,11 +230,11 @@ class ChosenPeriod(NamedTuple):
 
     def _since(self, running: date) -> Stretch:
         if self.since is None:
-            raise SettingsError("--until needs a beginning", hint="add --since YYYY-MM-DD", code="usage")
+            raise SettingsError("--until needs --since", hint="add --since YYYY-MM-DD", code="usage")
         if self.until is not None and self.until < self.since:
-            raise SettingsError("--since is after --until", hint="swap them", code="usage")
+            raise SettingsError("--since is after --until", hint="swap the two days", code="usage")
         if self.since > running:
             raise SettingsError(
-                f"--since lies ahead: today is {running} (UTC)", hint="give an earlier day", code="usage"
+                f"--since is in the future: today is {running} (UTC)", hint="choose an earlier day", code="usage"
             )
         return Stretch(self.since, min(self.until or running, running))

@@ -1,6 +1,6 @@
-"""Own secrets kept out of what others say: also where they come back quoted, in base64, in hex or in pieces.
+"""Keeps the user's secrets out of texts from outside, also quoted, in base64, in hex or in pieces.
 
-Keys, webhooks, routing keys and a proxy's password are told to `protect` once; `scrubbed` takes them out of any text.
+Keys, webhooks, routing keys and a proxy's password are given to `protect` once; `scrubbed` removes them from any text.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from functools import lru_cache
 from urllib.parse import unquote
 
 KEY, WEBHOOK, ROUTING_KEY, PASSWORD = "[key]", "[webhook]", "[routing key]", "[password]"
-# Anything shorter is a word that may stand in a text for other reasons.
+# Anything shorter may be a plain word.
 SHORTEST = 6
-# A secret that is as long as this is looked for in pieces and in code as well.
+# A secret at least as long as this is also looked for in pieces and encoded.
 _LONG = 16
 _MOST_ROUNDS = 6
 _NOT_ALNUM = bytes(code for code in range(256) if not chr(code).isalnum() or code > 127)
@@ -24,13 +24,13 @@ _seen: dict[str, str] = {}
 
 
 def protect(secret: str, shown_as: str = KEY) -> None:
-    """Let a secret be taken out of every text from now on, `shown_as` in its place; too short a one is left alone."""
+    """Register a secret to be replaced by `shown_as` in every text from now on; one that is too short is ignored."""
     if len(secret) >= SHORTEST:
         _seen.setdefault(secret, shown_as)
 
 
 def scrubbed(text: str) -> str:
-    """Take every secret that is protected out of a text, in whatever disguise it comes."""
+    """Return a text without any protected secret, in whatever encoding."""
     if not _seen or not text:
         return text
     seen = _Seen(text)
@@ -47,7 +47,7 @@ def _without(text: str, secret: str, shown_as: str) -> str:
 
 
 def scrubbed_bytes(body: bytes) -> bytes:
-    """Take every secret that is protected out of the bytes of an answer; what was JSON stays JSON."""
+    """Return the bytes of an answer without any protected secret; what was JSON stays JSON."""
     text = body.decode("latin-1")
     clean = scrubbed(text)
     return body if clean is text else clean.encode("latin-1")
@@ -59,12 +59,12 @@ def holds(text: str, secret: str) -> bool:
 
 
 class _Seen:
-    """A text as it is and with its quoting undone, made ready to be searched for several secrets."""
+    """A text as it is and unquoted, prepared for the search for several secrets."""
 
     def __init__(self, text: str) -> None:
         self._layers = list(_layers(text))
         self._bare = [_bare(layer) for layer in self._layers]
-        # A code may be wrapped into lines.
+        # Encoded text may be wrapped into lines.
         self._unwrapped = ["".join(layer.split()) for layer in self._layers]
 
     def has(self, secret: str) -> bool:
@@ -77,7 +77,7 @@ class _Seen:
 
 
 def _layers(text: str) -> Iterator[str]:
-    """Return a text, and what it is once more of its quoting is undone."""
+    """Yield a text, and the text with each further layer of quoting undone."""
     yield text
     for _ in range(_MOST_ROUNDS):
         undone = unquote(text, "latin-1") if "%" in text else text
@@ -91,13 +91,13 @@ def _layers(text: str) -> Iterator[str]:
 
 
 def _bare(text: str) -> bytes:
-    """Return the letters and digits of a text alone, for comparing: what stands between them does not matter."""
+    """Return only the letters and digits of a text, for comparing."""
     return text.encode("ascii", "ignore").translate(None, _NOT_ALNUM).lower()
 
 
 @lru_cache(maxsize=64)
 def _codes(secret: str) -> tuple[str, ...]:
-    """Return what of a secret is sure to be in any base64 that holds it, wherever in it, and its hex."""
+    """Return the parts that any base64 of a text with the secret must contain, and the secret's hex."""
     import base64  # late: only a text in which a secret is looked for needs it
 
     raw = secret.encode("utf-8", "replace")
@@ -112,7 +112,7 @@ def _codes(secret: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=64)
 def _pattern(secret: str) -> re.Pattern[str]:
-    """Make the pattern of a secret in any one of its disguises."""
+    """Return a pattern for a secret in any of its encodings."""
     between = r"(?:\\[nrtbf]|\\u[0-9a-f]{4}|[^A-Za-z0-9]){0,8}?"
     pieces = between.join(_piece(char) for char in secret if char.isalnum() and char.isascii())
     gap = r"(?:\s|\\[rn]){0,4}"
@@ -122,24 +122,24 @@ def _pattern(secret: str) -> re.Pattern[str]:
 
 def _piece(char: str) -> str:
     code = f"{ord(char):02x}"
-    # %25 is a quoted percent sign, and so on for every further time.
+    # %25 is a quoted percent sign, %2525 one quoted twice, and so on.
     return rf"(?:{re.escape(char)}|%(?:25)*{code}|\\u00{code}|\\x{code}|&#x{code};|&#{ord(char)};|={code})"
 
 
 def _quoted(secret: str) -> str:
-    """Make the pattern of a secret of which every sign may be quoted, those that are no letters too."""
+    """Return a pattern for a secret of which every character may be quoted."""
     return "".join(_piece(char) for char in secret)
 
 
 class StreamScrubber:
-    """Takes secrets out of a text that comes in pieces: what may be the beginning of one is held back."""
+    """Removes secrets from a text that comes in pieces; what may be the beginning of a secret is held back."""
 
     def __init__(self) -> None:
-        """Begin with nothing held back."""
+        """Start with nothing held back."""
         self._held = ""
 
     def feed(self, piece: str) -> str:
-        """Take the next piece and return what is sure to be no part of a secret."""
+        """Add the next piece and return what cannot be part of a secret."""
         text = scrubbed(self._held + piece)
         longest = max((_beginning(text, secret) for secret in _seen), default=0)
         self._held = text[len(text) - longest :]
@@ -152,7 +152,7 @@ class StreamScrubber:
 
 
 def _beginning(text: str, secret: str) -> int:
-    """Count the characters at the end of a text that may begin a secret, with what may stand between its letters."""
+    """Return how many characters at the end of a text may begin a secret, separators included."""
     bare, last = _bare(secret), text[-7 * len(secret) :]
     if len(bare) < _LONG:
         return next((size for size in range(min(len(secret) - 1, len(text)), 0, -1) if text.endswith(secret[:size])), 0)

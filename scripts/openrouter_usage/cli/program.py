@@ -306,7 +306,7 @@ def account_name(text: str) -> str:
 def read_day(text: str) -> date:
     """Read a day of the years that the ledger covers, and nothing but a day; InvalidValue when it is none."""
     if not is_day(text) or not 2000 <= parse_day(text).year < 2200:
-        raise InvalidValue("a day is written like 2026-11-22, and lies in the years 2000 to 2199")
+        raise InvalidValue("a day must be written like 2026-11-22, in the years 2000 to 2199")
     return parse_day(text)
 
 

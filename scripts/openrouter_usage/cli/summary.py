@@ -122,7 +122,7 @@ def main(argv: Sequence[str], *, clock: Callable[[], datetime] = _now) -> int:
     """Print the summary; 5 when OpenRouter could not be reached and older figures were shown."""
     options = parser().parse_args(argv)
     if options.until and not options.since:
-        raise SettingsError("--until needs a beginning", hint="add --since YYYY-MM-DD", code="usage")
+        raise SettingsError("--until needs --since", hint="add --since YYYY-MM-DD", code="usage")
     settings = load_settings()
     settings.require_key()
     for warning in settings.warnings:

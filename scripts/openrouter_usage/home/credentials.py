@@ -33,19 +33,19 @@ class ApiKey:
     __slots__ = ("name", "secret", "source")
 
     def __init__(self, secret: str, name: str, source: str) -> None:
-        """Keep the key, so that no repr, no traceback and no dump shows it."""
+        """Keep the key where no repr, traceback or dump shows it."""
         self.secret = secret
         self.name = name
         self.source = source
 
     @classmethod
     def checked(cls, raw: str, name: str, source: str) -> ApiKey:
-        """Make a key of a text from outside; SettingsError when no key can look like that."""
+        """Return a key made of a text from outside; SettingsError when no key can look like the text."""
         secret = _cleaned(raw)
         protect(secret)
         why = _disguise(secret)
         if why or not _WELL_FORMED.fullmatch(secret):
-            why = f"{len(secret)} characters, {why or 'with blanks, quotes or other signs that no key has'}"
+            why = f"{len(secret)} characters, {why or 'with blanks, quotes or other characters that no key has'}"
             raise SettingsError(
                 f"{name} from {safe(source, 300)} does not look like a key: {why}",
                 hint=f"copy the key again from https://openrouter.ai/settings/keys and set {name} to it alone",
@@ -53,14 +53,14 @@ class ApiKey:
         return cls(secret, name, safe(source, 300))
 
     def __repr__(self) -> str:
-        """Name the key without showing it."""
+        """Return the variable, the source and the last characters of the key."""
         return f"{self.name} (…{self.secret[-4:]}, from {self.source})"
 
     __str__ = __repr__
 
 
 class Credentials(NamedTuple):
-    """The keys that were found, and what is worth telling about where they lie."""
+    """The keys that were found, and warnings about where they lie."""
 
     api_key: ApiKey | None
     mgmt_key: ApiKey | None
@@ -73,7 +73,7 @@ class Credentials(NamedTuple):
 
 
 def find_credentials(environ: Mapping[str, str], home: Path | None, skill_folder: Path = SKILL_FOLDER) -> Credentials:
-    """Find both keys; SettingsError for a file or a key that cannot be used."""
+    """Return both keys; SettingsError for a file or a key that cannot be used."""
     found: dict[str, ApiKey] = {}
     for name in NAMES:
         _take(found, name, environ.get(name), "the environment")
@@ -89,19 +89,19 @@ def find_credentials(environ: Mapping[str, str], home: Path | None, skill_folder
 
 
 def how_to_move(source: Path, home: Path | None, *, is_windows: bool = os.name == "nt") -> str:
-    """Return how to move a credentials file from the skill folder to the home: as commands that replace no file there.
+    """Return how to move a credentials file from the skill folder to the home, without replacing a file there.
 
-    Where no command is safe to paste, because keys are at the new place already or a path cannot be shown as it is, it
-    is to be done by hand.
+    Where no command is safe to paste, because keys are at the new place already or a path cannot be shown as it is,
+    the text asks to move the keys by hand.
     """
     if home is None:
         return "set HOME, and move it to ~/.openrouter/credentials.env"
     target = home / ".openrouter" / "credentials.env"
     where = safe(str(target), 300)
     if os.path.lexists(target):
-        return f"{where} is there already: copy the keys that it lacks into it by hand, then delete this file"
+        return f"{where} already exists: copy the missing keys into it by hand, then delete this file"
     paths = [str(target.parent), str(source), str(target)]
-    # What is moved with a link is the link, and it may lead nowhere from its new place.
+    # Moving a link moves only the link, which may lead nowhere from its new place.
     if source.is_symlink() or not source.is_file() or any(safe(path, 300) != path for path in paths):
         return f"put its keys into {where} by hand, then delete this file"
     if is_windows:
@@ -111,7 +111,7 @@ def how_to_move(source: Path, home: Path | None, *, is_windows: bool = os.name =
     import shlex  # late: it is needed only where a file has to be moved
 
     folder, old, new = map(shlex.quote, paths)
-    # -n: when this is pasted some days later, keys may be there meanwhile.
+    # -n: when this is pasted some days later, a file may be there.
     return f"run: mkdir -p -m 700 {folder} && mv -n {old} {new} && chmod 600 {new}"
 
 
@@ -127,7 +127,7 @@ def _files(home: Path | None, skill_folder: Path) -> list[Path]:
 
 
 def _take(found: dict[str, ApiKey], name: str, raw: str | None, source: str) -> bool:
-    """Add a key unless the name is taken; tells whether it was added."""
+    """Add a key unless the name is taken; return whether the key was added."""
     if name in found or _is_no_key(raw or ""):
         return False
     found[name] = ApiKey.checked(raw or "", name, source)
@@ -135,7 +135,7 @@ def _take(found: dict[str, ApiKey], name: str, raw: str | None, source: str) -> 
 
 
 def _cleaned(raw: str) -> str:
-    """Drop what copying adds: a BOM, blanks, quotes around it, a leading `Bearer`."""
+    """Drop what copying adds: a BOM, blanks, quotes around the key, a leading `Bearer`."""
     text = raw.strip().strip("\ufeff").strip()
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
         text = text[1:-1].strip()
@@ -143,18 +143,18 @@ def _cleaned(raw: str) -> str:
 
 
 def _disguise(secret: str) -> str:
-    """Say in what disguise a key is that OpenRouter would not know it in, "" for one in none."""
+    """Return in which encoding a key is that OpenRouter would not accept, "" for a plain key."""
     if secret[:1] in _QUOTES or secret[-1:] in _QUOTES:
-        return "still in quotes when the outer ones are gone"
+        return "still in quotes after the outer quotes are removed"
     if "%" in secret and unquote(secret) != secret:
         return "quoted for a URL"
     if secret.startswith(_PREFIX):
         return ""
-    return "in base64 or in hex, which has to be undone" if _is_encoded(secret) else ""
+    return "in base64 or in hex, which has to be decoded" if _is_encoded(secret) else ""
 
 
 def _is_encoded(secret: str, rounds: int = 3) -> bool:
-    """Check whether a key comes out once base64 or hex is undone, perhaps more than once."""
+    """Check whether decoding base64 or hex, perhaps more than once, yields a key."""
     if not rounds:
         return False
     forms = [_undone(decode, secret) for decode in (bytes.fromhex, _from_base64)]
@@ -162,13 +162,13 @@ def _is_encoded(secret: str, rounds: int = 3) -> bool:
 
 
 def _from_base64(text: str) -> bytes:
-    import base64  # late: a key that begins like one needs it not
+    import base64  # late: not needed for a key that begins like one
 
     return base64.b64decode(text.translate(_TO_URL_SAFE) + "=" * (-len(text) % 4), b"-_", validate=True)
 
 
 def _undone(decode: Callable[[str], bytes], text: str) -> str:
-    """Undo a code; "" where the text is in none, or what comes out is no text."""
+    """Return a text decoded; "" where the text is not in this code, or the result is not text."""
     try:
         return decode(text.strip()).decode("ascii")
     except ValueError:
@@ -189,7 +189,7 @@ def _parse(text: str) -> dict[str, str | None]:
 
 
 def _read(path: Path, warnings: list[str]) -> str:
-    """Read a credentials file that is ours, regular and small; "" when there is none."""
+    """Return the text of a credentials file that is the user's own, regular and small; "" when there is none."""
     shown = safe(str(path), 300)
     try:
         # O_NONBLOCK keeps a FIFO from stopping the program before it can be looked at.

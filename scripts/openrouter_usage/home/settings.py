@@ -27,12 +27,12 @@ from openrouter_usage.money import Json, dumps, loads, plain, usd
 from openrouter_usage.redaction import WEBHOOK, protect
 from openrouter_usage.text import safe
 
-# -- The version of the skill; SKILL.md, CHANGELOG.md and the marketplace file carry the same one.
+# -- The skill's version; SKILL.md, CHANGELOG.md and the marketplace file carry the same one.
 
 VERSION = "0.1.0"
 
 
-# -- What the environment and the disk say about how to run; a flag is stronger, a default weaker.
+# -- Settings from the environment and the disk; a flag is stronger, a default weaker.
 
 DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
 OFFICIAL_HOST = "openrouter.ai"
@@ -52,7 +52,7 @@ _METADATA_NETS = (
 
 
 class BaseUrl(NamedTuple):
-    """Where OpenRouter is asked, checked: https, or http on this machine alone."""
+    """The checked address of OpenRouter: https, or http on this machine alone."""
 
     url: str
     host: str
@@ -99,7 +99,7 @@ class Settings(NamedTuple):
         return self.credentials.warnings
 
     def require_key(self) -> ApiKey:
-        """Return the key to ask about spending with; MissingKey says what to set and where."""
+        """Return the key that may ask about spending; MissingKey says what to set and where."""
         key = self.credentials.api_key or self.mgmt_key
         if key is None:
             raise MissingKey(
@@ -119,7 +119,7 @@ def load_settings(environ: Mapping[str, str] | None = None, *, skill_folder: Pat
 
 
 def ledger_file(environ: Mapping[str, str] | None = None) -> Path:
-    """Name the ledger: OPENROUTER_USAGE_FILE, or ~/.openrouter/usage.jsonl; SettingsError without a home."""
+    """Return the ledger's path: OPENROUTER_USAGE_FILE, or ~/.openrouter/usage.jsonl; SettingsError without a home."""
     named = (os.environ if environ is None else environ).get("OPENROUTER_USAGE_FILE", "").strip()
     home = find_home()
     if named:
@@ -132,7 +132,7 @@ def ledger_file(environ: Mapping[str, str] | None = None) -> Path:
                 hint="name the file by its whole path, or change to another folder (cd)",
             ) from None
         if not path.name:  # the root of a disk: nothing can lie beside it
-            raise SettingsError("OPENROUTER_USAGE_FILE names a disk and no file", hint="name a file in a folder")
+            raise SettingsError("OPENROUTER_USAGE_FILE names a disk, not a file", hint="name a file in a folder")
         if is_in_skill(path):
             raise SettingsError(
                 f"OPENROUTER_USAGE_FILE names {safe(str(path), 300)}, which is in the skill's own folder: an update of "
@@ -147,31 +147,31 @@ def ledger_file(environ: Mapping[str, str] | None = None) -> Path:
 
 def find_home() -> Path | None:
     """Return the user's home folder, None when the system knows of none."""
-    # An empty HOME would be taken for the root folder.
+    # An empty HOME would mean the root folder.
     home = os.path.expanduser("~") if os.environ.get("HOME", "~") else ""
     return Path(home) if os.path.isabs(home) else None
 
 
 def parse_base_url(text: str) -> BaseUrl:
-    """Check an address for the API; SettingsError for anything a key should not be sent to."""
+    """Return a checked address of the API; SettingsError for anything a key should not be sent to."""
     try:
         parts = urlsplit(text.strip())
         host, _port = (parts.hostname or "").rstrip("."), parts.port
     except ValueError:
-        raise _bad_url("it is no URL") from None
+        raise _bad_url("it is not a URL") from None
     if not host or not text.isascii() or any(c <= " " or c == "\\" for c in text.strip()):
-        raise _bad_url("it is no URL")
+        raise _bad_url("it is not a URL")
     if parts.username is not None or parts.password is not None or "?" in text or "#" in text:
         raise _bad_url("it carries a user name, a query or a fragment")
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
         raise _bad_url("only https is safe for a key (http works on this machine alone)")
     if _is_address(host) and not _is_loopback(host):
-        raise _bad_url("a bare IP address can be anybody's")
+        raise _bad_url("a bare IP address can belong to anybody")
     return BaseUrl(text.strip().rstrip("/"), host)
 
 
 def parse_webhook(text: str) -> BaseUrl:
-    """Check an address for alerts: https, or http on this machine; its path and query are its own secret."""
+    """Return a checked address for alerts: https, or http on this machine; its path and query are kept secret."""
     try:
         parts = urlsplit(text.strip())
         host, _port = (parts.hostname or "").rstrip("."), parts.port
@@ -189,19 +189,19 @@ def parse_webhook(text: str) -> BaseUrl:
     if not host or not safe_scheme or odd:
         raise SettingsError(
             "the webhook is not used: an https address is needed (http works on this machine alone)",
-            hint="--webhook https://hooks.slack.com/services/...",
+            hint="name one such as --webhook https://hooks.slack.com/services/...",
         )
     whole = f"{parts.path}?{parts.query}" if parts.query else parts.path
     for secret in (whole, parts.path.rstrip("/").rpartition("/")[2]):
-        if len(secret) >= _SURELY_SECRET:  # a short one is a word that stands in other texts too
+        if len(secret) >= _SURELY_SECRET:  # a short text may be a word that stands in other texts too
             protect(secret, WEBHOOK)
     return BaseUrl(text.strip(), host)
 
 
 def is_metadata(host: str) -> bool:
-    """Check whether a host is, in any way of writing it, one of the addresses where clouds keep machines' secrets.
+    """Check whether a host is, in any notation, an address where clouds keep the secrets of their machines.
 
-    Those are the link-local ones, and a few more that clouds have taken for the same.
+    Those are the link-local addresses, and a few more that clouds use for the same.
     """
     name = host.strip("[]").rstrip(".").lower()
     if name in _METADATA_NAMES or name.endswith(tuple("." + known for known in _METADATA_NAMES)):
@@ -222,7 +222,7 @@ def is_metadata(host: str) -> bool:
 
 
 def numeric_address(host: str) -> int | None:
-    """Read an IPv4 address as systems do: one to four parts, each decimal, octal or hex; None for no address."""
+    """Return an IPv4 address read as systems do: one to four parts, decimal, octal or hex; None if it is not one."""
     parts = host.split(".")
     if not all(_NUMBER.fullmatch(part) for part in parts) or len(parts) > 4:
         return None
@@ -251,7 +251,7 @@ def _bad_url(why: str) -> SettingsError:
     )
 
 
-# -- What the user has set: ~/.openrouter/settings.json; the environment is stronger.
+# -- The user's settings file, ~/.openrouter/settings.json; the environment is stronger.
 
 _LARGEST_FILE = 1024 * 1024
 VARIABLES = {
@@ -262,15 +262,15 @@ VARIABLES = {
 
 
 def settings_file() -> Path:
-    """Name the file; SettingsError without a home folder."""
+    """Return the path of the settings file; SettingsError without a home folder."""
     home = find_home()
     if home is None:
-        raise SettingsError("there is no home folder to keep settings in", hint="set HOME, or use the environment")
+        raise SettingsError("no home folder is known to keep settings in", hint="set HOME, or use the environment")
     return home / ".openrouter" / "settings.json"
 
 
 def load_preferences() -> dict[str, Json]:
-    """Read the settings; SettingsError when the file is there and cannot be used, for a budget may be in it."""
+    """Return the settings; SettingsError for an unusable file, because a budget may be in it."""
     if find_home() is None:
         return {}
     path = settings_file()
@@ -278,43 +278,43 @@ def load_preferences() -> dict[str, Json]:
     try:
         # Anything but a file, such as a pipe, could keep the reader waiting for ever.
         if path.exists() and not path.is_file():
-            raise SettingsError(f"the settings {shown} are no regular file", hint="move it away")
+            raise SettingsError(f"the settings {shown} are not a regular file", hint="move the file away")
         values = loads(read_own(path, _LARGEST_FILE))
     except FileNotFoundError:
         return {}
     except Distrusted as error:
         raise SettingsError(
             f"the settings {shown} are not used, and no budget is known without them: {error.strerror}",
-            hint=f"look at them, then run: {how_to_own(shown, error.why)}",
+            hint=f"look at the file, then run: {how_to_own(shown, error.why)}",
         ) from None
     except OSError as error:
         raise SettingsError(f"the settings {shown} cannot be read: {error.strerror}", hint="check the file") from None
     except ValueError as error:
-        raise SettingsError(f"the settings {shown} are not JSON: {error}", hint="mend or delete the file") from None
+        raise SettingsError(f"the settings {shown} are not JSON: {error}", hint="repair or delete the file") from None
     if not isinstance(values, dict):
-        raise SettingsError(f"the settings {shown} are no JSON object", hint="mend or delete the file")
+        raise SettingsError(f"the settings {shown} are not a JSON object", hint="repair or delete the file")
     return values
 
 
 def load_preference(name: str) -> dict[str, Json]:
-    """Read one of the settings, empty when it is not there; SettingsError for one of another shape."""
+    """Return one of the settings, empty when it is missing; SettingsError for one of another shape."""
     return _object(load_preferences().get(name), name)
 
 
 def _object(value: Json, name: str) -> dict[str, Json]:
     if value is not None and not isinstance(value, dict):
         shown = safe(str(settings_file()), 300)
-        raise SettingsError(f'"{name}" in the settings {shown} is no JSON object', hint="mend or delete it")
+        raise SettingsError(f'"{name}" in the settings {shown} is not a JSON object', hint="repair or delete it")
     return value or {}
 
 
 def save_preference(name: str, value: Json) -> None:
-    """Set one of the settings and leave the others; None takes it out."""
+    """Write one of the settings and leave the others; None removes it."""
     _change(name, lambda kept: value)
 
 
 def change_preference(name: str, change: Callable[[dict[str, Json]], dict[str, Json]]) -> dict[str, Json]:
-    """Change one of the settings while nobody else does and return what it is then; an empty one is taken out."""
+    """Change one of the settings under a lock and return its new value; an empty one is removed."""
     changed: dict[str, Json] = {}
 
     def run(kept: Json) -> Json:
@@ -342,17 +342,17 @@ def _change(name: str, change: Callable[[Json], Json]) -> None:
 
 
 def load_caps(environ: Mapping[str, str] | None = None) -> Caps:
-    """Return the budget in force; SettingsError for a cap that is no amount, so that no call slips past it."""
+    """Return the budget in force; SettingsError for a cap that is not an amount, so that no call slips past."""
     environ = os.environ if environ is None else environ
     kept = load_preferences().get("budget")
     if kept is not None and not isinstance(kept, dict):
-        raise SettingsError("the budget in the settings is no JSON object", hint="run: cost_tracker.py budget set")
+        raise SettingsError("the budget in the settings is not a JSON object", hint="run: cost_tracker.py budget set")
     odd = sorted((kept or {}).keys() - VARIABLES.keys())
     if odd:
-        # A misspelt cap would be none at all.
+        # A misspelt cap would not be enforced.
         raise SettingsError(
-            f"the budget in the settings has {safe(odd[0])}, which is no cap: {', '.join(VARIABLES)} are",
-            hint="mend the file, or run: cost_tracker.py budget clear",
+            f"the budget in the settings has an unknown cap {safe(odd[0])}; the caps are {', '.join(VARIABLES)}",
+            hint="repair the file, or run: cost_tracker.py budget clear",
         )
     found: dict[str, Decimal | None] = {}
     for name, variable in VARIABLES.items():
@@ -363,14 +363,14 @@ def load_caps(environ: Mapping[str, str] | None = None) -> Caps:
 
 
 def save_caps(caps: Mapping[str, Decimal]) -> None:
-    """Keep some caps by name, and leave the others as they are; SettingsError when one of those cannot be used."""
+    """Write some caps by name, and leave the others as they are; SettingsError when one of those cannot be used."""
     load_caps({})
     given: dict[str, Json] = {name: plain(amount) for name, amount in caps.items()}
     change_preference("budget", lambda kept: {**kept, **given})
 
 
 def cap(value: object, where: str) -> Decimal:
-    """Read an amount for a cap: zero or more USD."""
+    """Return the amount of a cap: zero or more USD."""
     try:
         amount = usd(value)
     except InvalidValue as error:

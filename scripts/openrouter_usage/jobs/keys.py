@@ -185,7 +185,7 @@ class SecretFile:
         try:
             self._handle = _opened(path)
         except FileExistsError:
-            raise SettingsError(f"{self.shown} is there already", hint="name another with --secret-file") from None
+            raise SettingsError(f"{self.shown} already exists", hint="name another file with --secret-file") from None
         except OSError as error:
             raise self._unwritable(error) from None
         try:

@@ -1,4 +1,4 @@
-"""Takes old calls out of the ledger by writing it anew; whoever appends meanwhile loses nothing."""
+"""Removes old calls by replacing the ledger with a new file; lines appended meanwhile are not lost."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """What went: calls and their cost; how many lines stay, and where the old file is (None: nothing changed)."""
+    """What was removed: calls and their cost; the number of lines left, and the old file (None: nothing changed)."""
 
     removed: int
     usage: Usage
@@ -58,7 +58,7 @@ class _Sieve:
         if isinstance(record, Entry):
             stays = self._keeps_call(at, record)
         elif isinstance(record, Hold):
-            # An ended hold goes whatever its age: should its end go, it would be open again.
+            # An ended hold goes whatever its age: without its end it would be open again.
             stays = record.id in self._open
         else:
             stays = not isinstance(record, Release) and record is not None
@@ -66,7 +66,7 @@ class _Sieve:
         return stays
 
     def _keeps_call(self, at: int, entry: Entry) -> bool:
-        """Keep or drop all lines of a call together: one that is left alone would begin to count, or know less."""
+        """Keep or drop all lines of a call together: a line left alone would count as a call, or know less."""
         if at in self._first_of:
             return self._first_of[at] not in self._gone
         if at in self._completed:
@@ -80,16 +80,16 @@ class _Sieve:
 
 
 def clean(engine: Engine, before: datetime, *, dry_run: bool) -> Cleaned:
-    """Take out the calls before a moment; LedgerError leaves the ledger as it was."""
+    """Remove the calls before a moment; LedgerError leaves the ledger as it was."""
     return take_out(engine, lambda entry: entry.ts < before, dry_run=dry_run)
 
 
 def take_out(engine: Engine, takes_out: Callable[[Entry], bool], *, dry_run: bool) -> Cleaned:
-    """Take out the calls that a rule names; LedgerError leaves the ledger as it was."""
+    """Remove the calls that a rule names; LedgerError leaves the ledger as it was."""
 
     def work(index: sqlite3.Connection) -> Cleaned:
         sieve, position = _Sieve(engine, index, takes_out), load_position(index)
-        # What came after the index has read is nobody's to judge: it stays, whatever it is.
+        # Lines that came after the index was read have not been judged: they all stay.
         end = position.offset if position else 0
         if not dry_run and end:
             return _rewrite(engine, sieve, end)
@@ -101,7 +101,7 @@ def take_out(engine: Engine, takes_out: Callable[[Entry], bool], *, dry_run: boo
 
 
 def other_names(path: Path) -> int:
-    """Count the names (hard links) that a ledger has beside its own, and beside those that a killed `clean` left."""
+    """Return how many other names (hard links) a ledger has, without those that a killed `clean` left."""
     try:
         status = os.lstat(path)
     except OSError:
@@ -116,8 +116,8 @@ def other_names(path: Path) -> int:
 def _refuse_linked(engine: Engine) -> None:
     if other_names(engine.path):
         raise LedgerError(
-            f"the ledger {safe(str(engine.path), 300)} has {plural(other_names(engine.path), 'other name')} "
-            "(hard links), and cleaning it would make two ledgers of one: nothing was changed",
+            f"nothing was changed: the ledger {safe(str(engine.path), 300)} has "
+            f"{plural(other_names(engine.path), 'other name')} (hard links), and cleaning would make two ledgers",
             hint=f"find and delete the others: find / -xdev -samefile '{safe(str(engine.path), 300)}'",
         )
 
@@ -144,12 +144,12 @@ def _pieces(engine: Engine, start: int, stop: int) -> Iterator[bytes]:
 def _rewrite(engine: Engine, sieve: _Sieve, end: int) -> Cleaned:
     path = engine.path
     _refuse_linked(engine)
-    # Nobody else makes these, for the lock is held; one that is there is what a killed program left.
+    # The lock is held, so an existing file of this name was left by a killed program.
     new, spare, old = (path.with_name(path.name + suffix) for suffix in (_NEW_NAME, *_OWN_NAMES))
     try:
         copied = _write_new(engine, sieve, new, end)
         if sieve.removed:
-            engine.file.close()  # Windows replaces no file that is open
+            engine.file.close()  # Windows cannot replace an open file
             _keep(path, spare, old)
             os.replace(new, path)
     except BaseException as error:
@@ -166,7 +166,7 @@ def _rewrite(engine: Engine, sieve: _Sieve, end: int) -> Cleaned:
 
 
 def _write_new(engine: Engine, sieve: _Sieve, new: Path, end: int) -> int:
-    """Write what stays, and what was appended since without the lock; give the offset up to which that is."""
+    """Write what stays, and what was appended since without the lock; return the offset up to which that goes."""
     _forget(new)
     with open(os.open(new, _NEW, 0o600), "wb") as file:
         for piece in _kept(engine, sieve, end):
@@ -184,7 +184,7 @@ def _size(engine: Engine) -> int:
 
 
 def _keep(path: Path, spare: Path, old: Path) -> None:
-    """Keep the ledger as `.1` too; there is a ledger at every moment."""
+    """Keep the ledger as `.1` too; the ledger exists at every moment."""
     _forget(spare)
     try:
         os.link(path, spare)
@@ -192,7 +192,7 @@ def _keep(path: Path, spare: Path, old: Path) -> None:
         with path.open("rb") as source, open(os.open(spare, _NEW, 0o600), "wb") as copy:
             shutil.copyfileobj(source, copy)
     os.replace(spare, old)
-    # Where both were this very file already, as a killed program leaves them, replacing does nothing.
+    # Where both names are one file already, as a killed program leaves them, replacing does nothing.
     _forget(spare)
 
 
@@ -215,7 +215,7 @@ def _take_late(engine: Engine, old: Path, copied: int) -> None:
         raise LedgerError(
             f"the ledger was cleaned, but lines that were just appended may only be in {safe(str(old), 300)}: "
             f"{error.strerror or error}",
-            hint="import that file: what is known already is left out",
+            hint="import that file: calls that are known already are skipped",
         ) from None
 
 
@@ -227,6 +227,6 @@ def _forget(*paths: Path) -> None:
 
 def _unclean(engine: Engine, error: OSError) -> LedgerError:
     return LedgerError(
-        f"the ledger {safe(str(engine.path), 300)} could not be cleaned and is as it was: {error.strerror or error}",
+        f"the ledger {safe(str(engine.path), 300)} could not be cleaned and is unchanged: {error.strerror or error}",
         hint="check the disk and the folder's owner and mode",
     )

@@ -30,7 +30,7 @@ from openrouter_usage.ledger.scan import lines_of
 from openrouter_usage.ledger.schema import SQLITE_ERRORS, Damaged, clear_tables, open_in_memory
 from openrouter_usage.text import plural, safe
 
-# -- Reads into an index what the ledger has gained since, or all of it when it is another file.
+# -- Reading new lines of the ledger into the index, or all lines when the file was replaced.
 
 Notice = Callable[[str], None]
 Progress = Callable[[int, int], None]
@@ -40,7 +40,7 @@ class Tail:
     """The part of a ledger that an index does not have yet."""
 
     def __init__(self, file: LedgerFile, notice: Notice, progress: Progress) -> None:
-        """Name the ledger, and who is told what the user should know and how much was read."""
+        """Keep the ledger, and the callbacks for notices to the user and for progress."""
         self._file = file
         self._notice = notice
         self._progress = progress
@@ -53,10 +53,10 @@ class Tail:
         own: bool = False,
         is_rewritten: bool = False,
     ) -> Position | None:
-        """Read what the ledger has gained since, all of it if it is not the file that was read.
+        """Read what the ledger has gained, or all of it if it is not the file that was read.
 
-        What this process has just appended on its `own` need not be told from a file that somebody else
-        rewrote; and when it was this process that has `rewritten` it, nobody need be told.
+        Lines that this process has just appended (`own`) need no check for a file that somebody else rewrote; after
+        a rewrite by this process (`rewritten`) no notice is given.
         """
         status = self._file.status()
         if position is not None and status is not None and position.is_current(status):
@@ -67,9 +67,9 @@ class Tail:
             and (position.has_grown(status) if own else position.still_holds(status, self._file.read))
         )
         if position is not None and not still_holds:
-            # A ledger that is gone has nothing that could be missed in a sum.
+            # A ledger that is gone has no lines that could be missing in a sum.
             if not is_rewritten and status is not None:
-                self._notice(f"{self._file.shown} was replaced or rewritten; its index is made anew")
+                self._notice(f"{self._file.shown} was replaced or rewritten; its index is rebuilt")
             clear_tables(connection)
             position = None
         if status is None:
@@ -88,7 +88,7 @@ class Tail:
             offset = stop
             self._progress(stop - begin, end - begin)
         rest = self._file.read(offset, end - offset) if offset < end <= offset + LONGEST_LINE else b""
-        # A last line without its end counts if it is whole: no beginning of a JSON object is one.
+        # A last line without its end counts if it is whole: the beginning of a JSON object is never a JSON object.
         if rest.strip() and not isinstance(read_line(rest), Unread):
             ingest.add(rest, offset)
             offset = end
@@ -109,11 +109,11 @@ Work = Callable[[sqlite3.Connection], T]
 
 
 class Engine:
-    """One ledger file with its index: work on it is done by functions that are handed the index."""
+    """One ledger file with its index; callers pass in the work as functions of the index."""
 
     def __init__(self, path: Path, *, lock_timeout_s: float, notice: Notice, progress: Progress) -> None:
-        """Name the file; nothing is opened before the first work."""
-        # The current folder may be another one when the file is opened again.
+        """Keep the path; nothing is opened before the first work."""
+        # The current folder may have changed when the file is opened again.
         self.path = path.absolute()
         self.file = LedgerFile(self.path)
         self.notice = notice
@@ -125,11 +125,11 @@ class Engine:
         self._written = self._is_rewritten = self._has_given_up = False
         self._batch: list[bytes] | None = None
         watch(self)
-        # Where it is part of a cycle, the connection could be collected before anything that might close it.
+        # In a reference cycle the connection could be collected before the object that closes it.
         weakref.finalize(self, self._index.close).atexit = False
 
     def end(self) -> None:
-        """Close the index at the end of the interpreter, unless a thread that is left behind is at work on it."""
+        """Close the index at the end of the interpreter, unless a remaining thread is using it."""
         if self._mutex.acquire(timeout=_LAST_WAIT_S):
             self._index.close()
             self._mutex.release()
@@ -142,15 +142,15 @@ class Engine:
             self.file.close()
 
     def pause(self) -> None:
-        """Let a thread that has the files in its hands put them down, for a process that is about to fork."""
+        """Wait until no thread uses the files, because the process is about to fork."""
         self._gate.shut()
 
     def resume(self) -> None:
-        """Go on in the process that has forked."""
+        """Continue in the parent process after a fork."""
         self._gate.open()
 
     def abandon(self) -> None:
-        """Begin anew in a process that was forked."""
+        """Start again in a forked process."""
         self._mutex, self._gate = threading.RLock(), Gate()
         self._index.abandon()
         self.file.close()
@@ -184,7 +184,7 @@ class Engine:
         return self.locked(run)
 
     def rewritten(self) -> None:
-        """Tell, from within work, that the file was replaced: the index is made anew from what is there now."""
+        """Rebuild the index, from within work, because the file was replaced."""
         self._written = self._is_rewritten = True
 
     def locked(self, work: Work[T], *, wait_s: float | None = None) -> T:
@@ -195,24 +195,22 @@ class Engine:
             wait_s = self._wait_s if wait_s is None else wait_s
             if not self._index.exists():
                 self.file.make_folder()
-                self.file.status()  # no index is made beside what is no ledger
+                self.file.status()  # create no index beside a file that is not a ledger
                 self._warn_of_network()
             with guarded(self.path, wait_s):
                 try:
                     return self._attempt(work, wait_s)
                 except Damaged as error:
-                    self.notice(
-                        f"the index of {self.file.shown} was damaged ({error}) and is made anew from the ledger"
-                    )
+                    self.notice(f"the index of {self.file.shown} was damaged ({error}) and is rebuilt from the ledger")
                     self._index.discard()
                 try:
                     return self._attempt(work, wait_s)
                 except Damaged as error:
-                    hint = "delete the file; it is made anew from the ledger"
+                    hint = "delete the file; it is rebuilt from the ledger"
                     raise LedgerError(f"the index {self._index.path} cannot be used: {error}", hint=hint) from None
 
     def _warn_of_network(self) -> None:
-        """Say it when the index is made, and so once, if other machines may not see a lock on the ledger."""
+        """Warn, once when the index is created, if other machines may not see a lock on the ledger."""
         mount = find_mount(self.path.parent)
         if mount and mount.is_shared:
             self.notice(
@@ -238,19 +236,20 @@ class Engine:
             if not self._written:
                 raise
             if not done:
-                # Doing it all again would write the lines again.
-                raise LedgerError(f"{self.file.shown} was written, and then its index failed: {error}") from None
+                # Repeating the work would write the lines twice.
+                raise LedgerError(f"{self.file.shown} was written, but its index failed afterwards: {error}") from None
             # Once the line is in the ledger the work is done; the index reads it there the next time.
-            self.notice(f"the index of {self.file.shown} could not be updated; it will be the next time")
+            self.notice(f"the index of {self.file.shown} could not be updated; the next run updates it")
         return done[0]
 
     def _take_spool(self) -> None:
         taken = spool.take(self.path, self.file)
         if taken:
-            self.notice(f"{plural(taken, 'line')} that could not be saved before: in the ledger now")
+            verb = "is" if taken == 1 else "are"
+            self.notice(f"{plural(taken, 'line')} that could not be saved before {verb} in the ledger now")
 
     def reading(self, work: Work[T]) -> T:
-        """Do work that only reads, on the newest state that can be had, if need be without the lock."""
+        """Do work that only reads, on the newest available state, if need be without the lock."""
         with at_work(), self._mutex:
             if self._inside is not None:
                 return work(self._inside)
@@ -270,7 +269,7 @@ class Engine:
                 self.file.status()  # a ledger that cannot be read is another matter
                 if not self._has_given_up:
                     self.notice(f"{error.message}; read without the lock")
-                self._has_given_up = True  # a report asks several times, and need not wait and say so each time
+                self._has_given_up = True  # a report asks several times, but should wait and give the notice only once
                 return self._in_memory(work)
 
     def _if_current(self, work: Work[T]) -> list[T]:
@@ -283,12 +282,12 @@ class Engine:
         return []
 
     def looking(self, work: Work[T]) -> T:
-        """Do work that only reads, without the lock, and leave all files as they are; for what may be broken."""
+        """Do work that only reads, without the lock, and leave all files as they are; for files that may be broken."""
         with at_work(), self._mutex:
             return self._in_memory(work, untouched=True)
 
     def _in_memory(self, work: Work[T], *, untouched: bool = False) -> T:
-        """Do work on an index that nobody else sees: the last state of the one on disk, caught up if need be."""
+        """Do work on a private copy of the index on disk, caught up if need be."""
         with self._gate:
             kept = self._index.read_only(untouched=untouched) if self._index.exists() else None
             if kept is not None:
@@ -312,14 +311,14 @@ class Engine:
         return self._tail.entry_at(start)
 
     def lines(self, start: int, last: int) -> Iterator[tuple[int, bytes]]:
-        """Return the lines that begin between two offsets; what happens to the ledger meanwhile does not matter."""
+        """Return the lines that begin between two offsets, whatever happens to the ledger meanwhile."""
         blocks = self.blocks(start, last)
         return (line for at, text in blocks for line in lines_of(text, at))
 
     def blocks(self, start: int, last: int) -> Iterator[tuple[int, bytes]]:
         """Return the lines that begin between two offsets in blocks; whatever happens to the ledger meanwhile."""
         blocks = self._blocks(start, last)
-        next(blocks)  # opens the file, before another one can take its place
+        next(blocks)  # opens the file before it can be replaced
         return blocks
 
     def _blocks(self, start: int, last: int) -> Iterator[tuple[int, bytes]]:

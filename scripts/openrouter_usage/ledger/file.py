@@ -1,4 +1,4 @@
-"""The JSONL file on disk: opened with care, appended whole lines to, read in blocks, replaced at once."""
+"""The JSONL file on disk: opened with care, appended in whole lines, read in blocks, replaced at once."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from openrouter_usage.errors import LedgerError
 from openrouter_usage.files import distrust, how_to_own
 from openrouter_usage.text import safe
 
-# -- Finds the file system that a path is on, and whether other machines may miss the locks that are taken there.
+# -- File systems: which one a path is on, and whether other machines may miss locks there.
 
-# Linux keeps the list of what is mounted here.
+# Linux lists the mounted file systems here.
 MOUNTS = "/proc/self/mountinfo"
-# Locks and appending are other than on a disk there, or were in some version that is still in use.
+# Locks and appending differ from a local disk there, or did in a version that is still in use.
 _NETWORK = {
     "nfs", "nfs4", "cifs", "smb2", "smb3", "smbfs", "afs", "afpfs", "9p", "drvfs", "virtiofs", "ceph", "glusterfs",
     "lustre", "gpfs", "beegfs", "orangefs", "gfs", "gfs2", "ocfs2", "ncpfs", "coda", "webdav", "davfs", "vboxsf",
     "vmhgfs", "prl_fs", "acfs",
 }  # fmt: skip
-# FUSE may be anything; these are file systems of a disk of this machine.
+# FUSE may be anything; these are file systems of a local disk.
 _LOCAL_FUSE = ("fuseblk", "fuse.ntfs-3g", "fuse.exfat", "fuse.lxcfs", "fuse.gocryptfs", "fuse.encfs")
 _OCTAL = re.compile(r"\\([0-7]{3})")
 _MACOS = re.compile(r"^.+? on (/.*) \(([\w.-]+)[,)]")
@@ -43,7 +43,7 @@ class Mount(NamedTuple):
 
     @property
     def is_shared(self) -> bool:
-        """Whether it is on another machine, or made by a program (FUSE)."""
+        """True if the file system is on another machine, or provided by a program (FUSE)."""
         return self.kind in _NETWORK or (self.kind.startswith("fuse") and self.kind not in _LOCAL_FUSE)
 
 
@@ -61,7 +61,7 @@ def find_mount(path: str | os.PathLike[str]) -> Mount | None:
 
 
 def mount_of(path: str, table: str) -> Mount | None:
-    """Return the mount nearest above a path without links; the table is Linux's mountinfo, or what `mount` prints."""
+    """Return the nearest mount above a path without links; the table is Linux's mountinfo, or the output of `mount`."""
     best: Mount | None = None
     for line in table.split("\n"):
         mount = _linux(line) or _macos(line)
@@ -107,21 +107,21 @@ def _windows(path: str) -> Mount | None:
     return Mount(drive, "smbfs") if kind == _REMOTE_DRIVE else None
 
 
-# -- The JSONL file on disk: opened with care, appended whole lines to, read in blocks, replaced at once.
+# -- The JSONL file on disk.
 
 LEDGER = "ledger"
 BLOCK = 4 * 1024 * 1024
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-# A FIFO would stop the open until somebody writes; a link may point at a file that is not ours to extend.
+# A FIFO would block the open until somebody writes; a link may point at a file of somebody else.
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
 CAREFUL = getattr(os, "O_NONBLOCK", 0) | _NO_LINKS | _BINARY
 
 
 class LedgerFile:
-    """One open ledger file, or one that is kept like it; the caller holds the lock whenever it writes."""
+    """One open ledger, or a file that is kept like a ledger; the caller holds the lock when it writes."""
 
     def __init__(self, path: Path, *, noun: str = LEDGER) -> None:
-        """Name the file, and what it is called in messages; nothing is opened yet."""
+        """Keep the path, and the file's name in messages; nothing is opened yet."""
         self.path = path
         self._noun = noun
         self._name = str(path)
@@ -130,7 +130,7 @@ class LedgerFile:
         self._writable = False
 
     def __del__(self) -> None:
-        """Leave no file open behind an object that nobody closed."""
+        """Close the file of an object that nobody closed."""
         self.close()
 
     @property
@@ -143,12 +143,12 @@ class LedgerFile:
         handle, self._handle = self._handle, None
         if handle is not None:
             with contextlib.suppress(OSError):
-                # Whoever closed all files of the process may have given the number to another one since.
+                # After all files of the process were closed, the number may belong to another file.
                 if identity(os.fstat(handle)) == self._opened:
                     os.close(handle)
 
     def status(self) -> os.stat_result | None:
-        """Look at what is at the path now, reopening it if it was replaced; None when there is no file."""
+        """Return the status of the file at the path, reopening it if it was replaced; None without a file."""
         try:
             now = os.lstat(self._name)
         except FileNotFoundError:
@@ -178,21 +178,21 @@ class LedgerFile:
         return self._handle if self._handle is not None else -1
 
     def make_folder(self) -> None:
-        """Make the ledger's folder, for its owner alone, if it is missing."""
+        """Create the ledger's folder, for its owner alone, if it is missing."""
         try:
-            # Each by itself, for the mode is that of the last one only when all are made at once.
+            # One by one, because makedirs applies the mode only to the last folder.
             for folder in reversed([self.path.parent, *self.path.parent.parents]):
                 if not folder.is_dir():
                     folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            raise self._failed("cannot be written: its folder cannot be made", error) from None
+            raise self._failed("cannot be written, because its folder cannot be created", error) from None
 
     def _open(self, flags: int, *, writable: bool) -> None:
         handle = open_with_care(self.path, flags, noun=self._noun)
         self._handle, self._opened, self._writable = handle, identity(os.fstat(handle)), writable
 
     def read(self, start: int, size: int) -> bytes:
-        """Read up to `size` bytes from an offset, fewer only at the end of the file."""
+        """Return up to `size` bytes from an offset, fewer only at the end of the file."""
         parts = []
         try:
             while size > 0:
@@ -207,7 +207,7 @@ class LedgerFile:
         return b"".join(parts)
 
     def line_at(self, start: int) -> bytes:
-        """Read the line that begins at an offset, without its end."""
+        """Return the line that begins at an offset, without its end."""
         size = 4096
         while True:
             text = self.read(start, size)
@@ -217,14 +217,14 @@ class LedgerFile:
             size *= 8
 
     def blocks(self, start: int, end: int) -> Iterator[tuple[int, bytes, int]]:
-        """Read the whole lines between two offsets in blocks: where a block begins, its text, where it ends."""
+        """Yield the whole lines between two offsets in blocks: where a block begins, its text, where it ends."""
         while start < end:
             text = self.read(start, min(BLOCK, end - start))
             cut = text.rfind(b"\n") + 1
             if cut:
                 text, stop = text[:cut], start + cut
             else:
-                # A line of megabytes is damage; its first bytes suffice to say so.
+                # A line of megabytes is damaged; its first bytes are enough.
                 text, stop = text[: LONGEST_LINE + 1] + b"\n", self._end_of_line(start + len(text), end)
             if not stop:
                 return
@@ -242,12 +242,12 @@ class LedgerFile:
         return 0
 
     def append(self, lines: bytes, *, durable: bool) -> None:
-        """Append whole lines, a torn one before them made whole; LedgerError leaves no half line behind."""
+        """Append whole lines, after ending a torn line before them; LedgerError leaves no half line behind."""
         handle = self._writing()
         try:
             size = os.fstat(handle).st_size
             if size and self.read(size - 1, 1) != b"\n":
-                # Somebody died in the middle of a line. Its bytes are kept: they become a line of their own.
+                # A program died in the middle of a line. Its bytes are kept as a line of their own.
                 lines = b"\n" + lines
         except OSError as error:
             raise self._failed("cannot be read", error) from None
@@ -267,7 +267,7 @@ class LedgerFile:
             raise
 
     def _roll_back(self, handle: int, size: int, written: int) -> None:
-        """Take half a line out again, unless somebody has written behind it; then it is repaired later."""
+        """Remove half a line again, unless another program has written behind it; then it is repaired later."""
         with contextlib.suppress(OSError):
             if os.fstat(handle).st_size == size + written:
                 os.ftruncate(handle, size)
@@ -277,7 +277,7 @@ class LedgerFile:
 
 
 def open_with_care(path: Path, flags: int, *, noun: str = LEDGER) -> int:
-    """Open a ledger or the like; LedgerError unless it is a regular file, not reached by a link, and nobody else's."""
+    """Open a ledger or the like; LedgerError unless it is the user's own regular file, and not a link."""
     try:
         handle = os.open(path, flags | CAREFUL, 0o600)
     except OSError as error:
@@ -290,7 +290,7 @@ def open_with_care(path: Path, flags: int, *, noun: str = LEDGER) -> int:
             raise _not_regular(path, noun)
         if os.name == "posix" and status.st_uid not in (os.geteuid(), 0):
             raise LedgerError(f"the {noun} {_shown(path)} belongs to another user", hint=_elsewhere(noun))
-        # Any program may append to a ledger; what else is kept like one is written by this program alone.
+        # Any program may append to a ledger; other files of this kind are written by this program alone.
         if noun != LEDGER and distrust(status):
             todo = how_to_own(_shown(path), distrust(status))
             raise LedgerError(f"the {noun} {_shown(path)} is not used: {distrust(status)}", hint=f"run: {todo}")
@@ -316,13 +316,13 @@ def _failed(path: Path, what: str, error: OSError, noun: str) -> LedgerError:
 
 
 def _elsewhere(noun: str) -> str:
-    """Say how to use another file: whatever is kept like a ledger lies beside it."""
+    """Return how to use another file; files that are kept like a ledger lie beside it."""
     another = "" if noun == LEDGER else " to a ledger in another folder"
     return f"set OPENROUTER_USAGE_FILE{another}"
 
 
 def identity(status: os.stat_result) -> tuple[int, int]:
-    """Return what tells a file from every other that exists at the same time."""
+    """Return what identifies a file among all that exist at the same time."""
     return status.st_dev, status.st_ino
 
 

@@ -1,4 +1,4 @@
-"""The index beside the ledger: its lock, which is the ledger's, how far it has read, and why it is of no use."""
+"""The index beside the ledger: its lock, which is the ledger's, how far it has read, and why it is unusable."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from openrouter_usage.ledger.schema import (
 )
 from openrouter_usage.text import safe
 
-# -- How far the index has read, and how it notices that the ledger is no longer the file it read.
+# -- Position: how far the index has read, and whether the ledger is still the file it read.
 
 Read = Callable[[int, int], bytes]
 _SAMPLE = 4096
@@ -48,17 +48,17 @@ class Position(NamedTuple):
     whole: int
 
     def is_current(self, status: os.stat_result) -> bool:
-        """Check whether nothing has happened to the file since."""
+        """Check whether the file is unchanged."""
         return self[1:5] == (status.st_size, *_identity(status), status.st_mtime_ns)
 
     def has_grown(self, status: os.stat_result) -> bool:
-        """Check whether it is the same file, and not cut."""
+        """Check whether it is the same file, and not shorter."""
         return self[2:4] == _identity(status) and status.st_size >= self.offset
 
     def still_holds(self, status: os.stat_result, read: Read) -> bool:
-        """Check whether the file has only grown since: not replaced, not cut, not rewritten in place.
+        """Check whether the file has only grown: not replaced, not cut, not rewritten in place.
 
-        A small file is compared whole, and so is one that was touched without having grown. Of a large one
+        A small file is compared whole, and so is one that was touched without having grown. Of a large file
         that has grown only its beginning and the end of what was read are: a change in its middle that kept
         its length would be found by reading all of it each time, and so stays unnoticed.
         """
@@ -80,7 +80,7 @@ NOWHERE = Position(0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def position_at(offset: int, status: os.stat_result, read: Read, before: Position) -> Position:
-    """Take the marks of a file that has been read up to an offset, and up to `before` earlier."""
+    """Return the position of a file that has been read up to an offset, and up to `before` earlier."""
     head, tail = _samples(offset, read) if before.offset < _SAMPLE else (before.head, _tail(offset, read))
     whole = _mark(before.offset, offset, read, before.whole)
     return Position(offset, status.st_size, *_identity(status), status.st_mtime_ns, head, tail, whole)
@@ -108,7 +108,7 @@ def _mark(start: int, end: int, read: Read, mark: int) -> int:
 
 
 def load_position(connection: sqlite3.Connection) -> Position | None:
-    """Read the position from the index; None when nothing has been read yet, Damaged when it makes no sense."""
+    """Return the position in the index; None when nothing has been read yet, Damaged when it is implausible."""
     row = connection.execute("SELECT * FROM position").fetchone()
     if row is None:
         return None
@@ -128,12 +128,12 @@ def _seal(position: Position) -> int:
     return zlib.crc32(repr(tuple(position)).encode())
 
 
-# -- The open index: its write transaction is the lock of the ledger, and it is followed when it is replaced.
+# -- The open index, whose write transaction is the lock of the ledger.
 
 _HINT = "check the disk and the folder's owner and mode, or set OPENROUTER_USAGE_FILE"
-# What SQLite says of a disk or a folder, as opposed to what is in the file.
+# Words in SQLite's messages about a disk or a folder, not about the content of the file.
 _OF_THE_DISK = ("full", "readonly", "unable", "i/o", "locking protocol", "out of memory", "permission")
-# A reader does without the lock rather than wait for long.
+# A reader goes on without the lock rather than wait long.
 READ_TIMEOUT_S = 2.0
 _PAUSE_S = 0.01
 _LOG = "-wal"
@@ -141,7 +141,7 @@ _ABANDONED: list[sqlite3.Connection] = []
 
 
 def close_abandoned() -> None:
-    """Close, at the end of a forked process, what is the parent's, except what would undo its work under way."""
+    """Close the parent's files at the end of a forked process, except where that would undo the parent's work."""
     kept = [connection for connection in _ABANDONED if connection.in_transaction]
     for connection in _ABANDONED:
         if connection not in kept:
@@ -158,7 +158,7 @@ class Index:
     """The index beside a ledger."""
 
     def __init__(self, ledger: Path) -> None:
-        """Name the ledger; nothing is opened yet."""
+        """Keep the ledger's path; nothing is opened yet."""
         self.path = ledger.with_name(ledger.name + ".index")
         self._name = str(self.path)
         self._ledger = ledger
@@ -169,7 +169,7 @@ class Index:
         self._waits_s = READ_TIMEOUT_S
 
     def __del__(self) -> None:
-        """Leave no index open behind an object that nobody closed."""
+        """Close the index of an object that nobody closed."""
         self.close()
 
     def _identity(self, suffix: str = "") -> tuple[int, int] | None:
@@ -180,18 +180,18 @@ class Index:
         return status.st_dev, status.st_ino
 
     def _is_current(self) -> bool:
-        """Check whether the open index is the one at the path, and its log the one that everybody else writes.
+        """Check whether the open index is the one at the path, with the log that all others write.
 
-        Whoever closes an index that was deleted takes away the log of the one that was made since.
+        Closing a deleted index also deletes the log of the index that replaced it.
         """
         return self._opened is not None and (self._opened, self._log) == (self._identity(), self._identity(_LOG))
 
     def exists(self) -> bool:
-        """Check whether there is an index file."""
+        """Check whether the index file exists."""
         return self._identity() is not None
 
     def connection(self, wait_s: float = READ_TIMEOUT_S) -> sqlite3.Connection:
-        """Return the open index; LedgerError when there can be none, Damaged when it has to be made anew."""
+        """Return the open index; LedgerError when it cannot be opened, Damaged when it has to be rebuilt."""
         deadline = time.monotonic() + wait_s
         while self._connection is None or not self._is_current():
             self.close()
@@ -203,14 +203,14 @@ class Index:
                 raise
             except SQLITE_ERRORS as error:
                 if _is_locked(error) and time.monotonic() < deadline:
-                    # Many who open a new index at once: SQLite lets only one make it, and the others not wait.
+                    # When many programs open a new index at once, SQLite lets only one create it and fails the others.
                     time.sleep(_PAUSE_S)
                     continue
                 self._opened = before
                 raise self._unusable(error, wait_s) from error
             except OSError as error:
-                raise LedgerError(f"the index {self._shown} cannot be made: {error.strerror}", hint=_HINT) from None
-            # Were it replaced just now, this would be the name of another file than the one that is open.
+                raise LedgerError(f"the index {self._shown} cannot be created: {error.strerror}", hint=_HINT) from None
+            # If the index was replaced just now, this would be the name of another file than the open one.
             self._opened, self._waits_s = self._identity() if before is None else before, READ_TIMEOUT_S
             self._log = self._identity(_LOG)
         return self._connection
@@ -223,15 +223,15 @@ class Index:
                 connection.close()
 
     def abandon(self) -> None:
-        """Leave the connection to the process that this one was forked from, whose locks it carries."""
+        """Leave the connection to the parent process, whose locks it carries."""
         if self._connection is not None:
-            # Closing it, or having it collected, would end what the parent is in the middle of.
+            # Closing or collecting it would break off the parent's work.
             _ABANDONED.append(self._connection)
         self._connection, self._opened, self._has_tables = None, None, False
 
     @contextmanager
     def locked(self, wait_s: float) -> Iterator[sqlite3.Connection]:
-        """Hold the lock of the ledger; what is done to the index is kept when the block ends well."""
+        """Hold the lock of the ledger; changes to the index are committed when the block succeeds."""
         connection = self._begin(wait_s)
         try:
             if not self._has_tables and not has_tables(connection):
@@ -250,16 +250,16 @@ class Index:
         for _ in range(100):
             connection = self.connection(wait_s)
             try:
-                self._roll_back(connection)  # what an interrupted block may have left open
+                self._roll_back(connection)  # an interrupted block may have left it open
                 self._wait(connection, wait_s)
                 connection.execute("BEGIN IMMEDIATE")
             except SQLITE_ERRORS as error:
                 raise self._unusable(error, wait_s) from error
-            # Whoever deleted the index meanwhile has another lock than the one just taken.
+            # A program that deleted the index meanwhile uses another lock than the one just taken.
             if self._is_current():
                 return connection
             self._roll_back(connection)
-        raise LedgerError(f"the index {self._shown} keeps being replaced", hint="stop what deletes it")
+        raise LedgerError(f"the index {self._shown} keeps being replaced", hint="stop the program that deletes it")
 
     def _wait(self, connection: sqlite3.Connection, wait_s: float) -> None:
         if wait_s != self._waits_s:
@@ -274,7 +274,7 @@ class Index:
 
     @contextmanager
     def looked_at(self) -> Iterator[sqlite3.Connection | None]:
-        """Return one unchanging state of the index to read, None when there is none yet."""
+        """Yield one unchanging state of the index to read, None without an index."""
         connection = self.connection()
         try:
             self._roll_back(connection)
@@ -288,7 +288,7 @@ class Index:
             self._roll_back(connection)
 
     def _unusable(self, error: Exception, waited_s: float = 0) -> Exception:
-        """Tell a lock that was not obtained, and a disk that is full, from an index that is damaged."""
+        """Return the error for a lock that was not obtained, a full disk, or a damaged index."""
         text = str(error).lower()
         if "locked" in text or "busy" in text:
             return locked(self._ledger, (f"{self.path}{end}" for end in ("", "-shm")), waited_s)
@@ -299,14 +299,14 @@ class Index:
         return Damaged(text)
 
     def _lacks_log(self) -> bool:
-        """Check whether the log is new and empty, beside what others remember of the one that was deleted."""
+        """Check whether the log is new and empty although others remember one that was deleted."""
         log, memory = (Path(self._name + suffix) for suffix in (_LOG, "-shm"))
         with suppress(OSError):
             return memory.stat().st_size > 0 and not (log.exists() and log.stat().st_size)
         return False
 
     def discard(self) -> None:
-        """Delete the index that was found damaged, unless another has taken its place; LedgerError if it stays."""
+        """Delete a damaged index, unless another has replaced it; LedgerError if it stays."""
         found, now = self._opened, self._identity()
         self.close()
         try:
@@ -317,7 +317,7 @@ class Index:
             raise LedgerError(f"the index {self._shown} {reason}", hint=_HINT) from None
 
     def read_only(self, *, untouched: bool = False) -> sqlite3.Connection | None:
-        """Return a connection of its own to the last state that was committed; None when it cannot be read."""
+        """Return a separate connection to the last committed state; None when it cannot be read."""
         try:
             connection = open_read_only(self.path, untouched=untouched)
         except (*SQLITE_ERRORS, OSError):
@@ -333,11 +333,11 @@ class Index:
         return safe(str(self.path), 300)
 
 
-# -- Looks at an index without changing it: whether it is there, how large it is, and why it is of no use.
+# -- Examining an index without changing it.
 
 
 class Examined(NamedTuple):
-    """The size of an index, None when there is none, and why it is of no use; `is_blocked` when that stays so."""
+    """The size of an index, None without one, and why it is unusable; `is_blocked` when no run can repair it."""
 
     size: int | None = None
     why: str = ""
@@ -345,13 +345,13 @@ class Examined(NamedTuple):
 
 
 def examine(path: Path) -> Examined:
-    """Examine an index file; a damaged one is made anew by whoever writes next, a blocked one is not."""
+    """Examine an index file; the next writer rebuilds a damaged one, but not a blocked one."""
     try:
         status = os.lstat(path)
     except FileNotFoundError:
         return Examined()
     except OSError as error:
-        return Examined(0, error.strerror or "it cannot be looked at", True)
+        return Examined(0, error.strerror or "it cannot be read", True)
     if not stat.S_ISREG(status.st_mode):
         return Examined(status.st_size, "it is not a regular file", stat.S_ISDIR(status.st_mode))
     if not os.access(path, os.R_OK | os.W_OK):
@@ -366,7 +366,7 @@ def examine(path: Path) -> Examined:
 
 
 def _flaw(connection: sqlite3.Connection) -> str:
-    """Say what is wrong with the pages of an open index, "" when nothing is; Damaged or sqlite3.Error as well."""
+    """Return what is wrong with the pages of an open index, "" for nothing; may raise Damaged or sqlite3.Error."""
     if not has_tables(connection):
         return ""
     (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()

@@ -21,7 +21,7 @@ SPAN_DAYS = 32
 GROUPS = {"": 0} | {name: number for number, name in enumerate(BY_NAME, 1)}
 _MANY = 10_000
 _LARGE = 100_000
-# The mark of a row is the sum of its figures and its key: bytes that were changed from outside show in it.
+# The mark of a row is the sum of its figures and its key, so bytes that were changed from outside are noticed.
 _ADD = """
 INSERT INTO sums VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (slot, grouping, name) DO UPDATE SET
@@ -57,7 +57,7 @@ ON CONFLICT (slot) DO UPDATE SET
         + excluded.byok_high + excluded.byok_mid + excluded.byok_low,
     first_offset = min(first_offset, excluded.first_offset), last_offset = max(last_offset, excluded.last_offset)
 """
-# With so many bytes of new lines the small table of ids has been filled often enough.
+# After so many bytes of new lines the small table of ids is merged into the large one.
 _FRESH_BYTES = 4 * 1024 * 1024
 _ADD_ID = "INSERT OR IGNORE INTO ids VALUES (?, ?)"
 _ADD_FRESH_ID = "INSERT OR IGNORE INTO fresh_ids VALUES (?, ?)"
@@ -76,7 +76,7 @@ class Ingest:
     """Writes into the index within the transaction that its owner has begun."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        """Begin with nothing read."""
+        """Start with nothing read."""
         self._connection = connection
         self._block = Block()
         self._new: list[int] = []
@@ -119,7 +119,7 @@ class Ingest:
         self._connection.executemany(_ADD, _sum_rows(block, sign))
 
     def _add_holds(self, holds: dict[str, bytes | None]) -> None:
-        """Keep the holds that are open after some lines; most have ended within them, and are never read."""
+        """Store the holds that are still open after some lines; most have ended within those lines."""
         found = [read_line(line) for line in holds.values() if line is not None]
         self._connection.executemany("DELETE FROM holds WHERE id = ?", [(hold,) for hold in holds])
         self._connection.executemany(
@@ -128,7 +128,7 @@ class Ingest:
         )
 
     def finish(self, entry_at: EntryAt) -> None:
-        """Write the sums, and count calls once that stand in several lines; `entry_at` reads a line."""
+        """Write the sums, and count each call once, even one with several lines; `entry_at` reads a line."""
         self._flush()
         surplus, instead = Block(), Block()
         for mark in self._marks_met_twice():
@@ -149,7 +149,7 @@ class Ingest:
     def _marks_met_twice(self) -> list[int]:
         run = self._connection.execute
         if self._count > _MANY:
-            # For very many new ids one walk through all is quicker than looking each one up.
+            # For very many new ids one pass over all is faster than one look-up each.
             self._put_together()
             return [mark for (mark,) in run("SELECT mark FROM ids GROUP BY mark HAVING count(*) > 1").fetchall()]
         met: Counter[int] = Counter()
@@ -159,7 +159,7 @@ class Ingest:
         return [mark for mark, times in met.items() if times > 1]
 
     def _merge_mark(self, mark: int, entry_at: EntryAt, surplus: Block, instead: Block) -> None:
-        """Count the lines of each id as the one call that they are, at the offset of the first of them."""
+        """Count all lines of an id as one call, at the offset of the first line."""
         by_id: dict[str, list[tuple[int, Entry]]] = {}
         for start in sorted(_starts(self._connection, mark)):
             entry = entry_at(start)
@@ -197,12 +197,12 @@ def unsettled_row(start: int, is_doubtful: bool) -> Row:
 
 
 def merged_mark(start: int, first: int) -> int:
-    """Return the mark of the row that says which line another one belongs to."""
+    """Return the mark of the row that links a further line to the first one."""
     return mark_of(repr((start, first)).encode())
 
 
 def merged_into(connection: sqlite3.Connection, first: int) -> list[int]:
-    """Return where the further lines of a call begin whose first line begins at an offset."""
+    """Return the offsets of a call's further lines, given the offset of the first."""
     rows = connection.execute("SELECT start, mark FROM merged WHERE first = ? ORDER BY start", (first,)).fetchall()
     if any(mark != merged_mark(start, first) for start, mark in rows):
         raise Damaged("its lines of one call are damaged")
@@ -210,7 +210,7 @@ def merged_into(connection: sqlite3.Connection, first: int) -> list[int]:
 
 
 def whole_entry(connection: sqlite3.Connection, first: int, entry: Entry, entry_at: EntryAt) -> Entry:
-    """Return a call as all of its lines tell it, given the first of them."""
+    """Return a call as all of its lines describe it, given the first line."""
     return merged([entry, *_entries_at(merged_into(connection, first), entry_at)])
 
 
@@ -218,7 +218,7 @@ def _entries_at(starts: list[int], entry_at: EntryAt) -> list[Entry]:
     return [entry for entry in map(entry_at, starts) if entry is not None]
 
 
-@lru_cache(maxsize=8)  # a single call makes one row for each of its groups
+@lru_cache(maxsize=8)  # a single call adds one row for each of its groups
 def _figures(vector: int, sign: int) -> tuple[int, ...]:
     """Return the columns of a sum, and what they add to the mark of a row before them."""
     figures = columns(vector) if sign > 0 else tuple(-value for value in columns(vector))
@@ -232,7 +232,7 @@ def _quarter_rows(block: Block, sign: int) -> Iterator[Row]:
 
 
 def _sum_rows(block: Block, sign: int) -> Iterator[Row]:
-    """Return the sums of each day, and those of each 32 days, which stand beside the days under negative numbers."""
+    """Return the sums of each day, and of each 32 days, which are stored under negative numbers."""
     totals: defaultdict[int, int] = defaultdict(int)
     for slot, vector in block.quarters.items():
         totals[slot // DAY_SLOTS] += vector
@@ -248,7 +248,7 @@ def _sum_rows(block: Block, sign: int) -> Iterator[Row]:
 
 
 def span_slot(span: int) -> int:
-    """Return the number under which the sums of 32 days stand, told from a day by its sign."""
+    """Return the negative number under which the sums of 32 days are stored."""
     return -1 - span
 
 
@@ -266,7 +266,7 @@ def hold_row(hold: Hold) -> Row:
 
 
 def known_entry(connection: sqlite3.Connection, identity: str, entry_at: EntryAt) -> Entry | None:
-    """Return the call that is booked under an id, None when there is none yet."""
+    """Return the call that is recorded under an id, None without one."""
     for start in _starts(connection, mark_of(identity.encode())):
         entry = entry_at(start)
         if entry is not None and entry.id == identity:
@@ -275,7 +275,7 @@ def known_entry(connection: sqlite3.Connection, identity: str, entry_at: EntryAt
 
 
 def _starts(connection: sqlite3.Connection, mark: int) -> list[int]:
-    """Return where the lines begin whose ids have a mark."""
+    """Return the offsets of the lines whose ids have a mark."""
     found: list[int] = []
     for starts in _STARTS_OF_ID:
         found += [start for (start,) in connection.execute(starts, (mark,))]

@@ -27,10 +27,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What is to be known about a ledger beside its sums.
+    """What the user should know about a ledger beside its sums.
 
-    `unsettled` calls are booked without a certain cost, and OpenRouter can be asked about them; `doubtful` ones have a
-    bill that nobody can believe.
+    `unsettled` calls are recorded without a certain cost, and OpenRouter can be asked about them; `doubtful` ones have
+    an implausible bill.
     """
 
     size: int
@@ -42,24 +42,24 @@ class Health:
 
 
 class Ahead(NamedTuple):
-    """The calls that are dated in the future: what they used, and the last moment (to a quarter of an hour)."""
+    """The calls that are dated in the future: their usage, and the last moment (to a quarter of an hour)."""
 
     usage: Usage
     last: datetime
 
 
 class Appended(NamedTuple):
-    """What became of calls: new ones, and those that were booked already and are better known now."""
+    """What was appended: new calls, and calls that were recorded before and are better known now."""
 
     new: int
     completed: int
 
 
 class Committed:
-    """What is spent and held at the moment of a decision, while nobody else can change it."""
+    """What is spent and held at the moment of a decision, under the lock."""
 
     def __init__(self, index: sqlite3.Connection, entry_at: EntryAt) -> None:
-        """Look into the index of a locked ledger; `entry_at` reads a line of it."""
+        """Keep the index of a locked ledger; `entry_at` reads a line of the ledger."""
         self._index = index
         self._entry_at = entry_at
 
@@ -76,7 +76,7 @@ class Committed:
         return sums.open_holds(self._index)
 
     def doubtful(self) -> list[Entry]:
-        """Return the calls with an unbelievable bill that nobody has looked at."""
+        """Return the calls with an implausible bill that nobody has looked at."""
         return _unsettled(self._index, self._entry_at, only_doubtful=True)
 
 
@@ -130,7 +130,7 @@ class _Shared(Committed):
 
 
 class Ledger:
-    """The books of one file; every verb raises LedgerError when the file cannot be read or written."""
+    """The ledger in one file; every verb raises LedgerError when the file cannot be read or written."""
 
     def __init__(
         self,
@@ -140,9 +140,9 @@ class Ledger:
         notice: Notice = lambda text: None,
         progress: Progress = lambda done, size: None,
     ) -> None:
-        """Name the file; nothing is opened before the first verb.
+        """Keep the path; nothing is opened before the first verb.
 
-        `notice` is told what the user should know, `progress` how many bytes of how many were read.
+        `notice` gets what the user should know, `progress` how many bytes of how many were read.
         """
         self.path = path
         self.engine = Engine(path, lock_timeout_s=lock_timeout_s, notice=notice, progress=progress)
@@ -153,16 +153,16 @@ class Ledger:
         self.engine.close()
 
     def append(self, entry: Entry, *, durable: bool = False, may_redate: bool = False) -> bool:
-        """Write a call; False, and nothing written, when its id is known and all that the entry says with it.
+        """Write a call; return False, and write nothing, when the ledger knows all of it already.
 
-        What the entry knows better completes the call that is booked. With `may_redate` its time is better known too.
+        Better knowledge completes the call that is recorded; with `may_redate` also its time.
         """
         return any(self.append_all([entry], durable=durable, may_redate=may_redate))
 
     def append_all(
         self, entries: Iterable[Entry], *, durable: bool = False, may_lower: bool = True, may_redate: bool = False
     ) -> Appended:
-        """Write what is new of some calls, at once. Without `may_lower` no call counts for less than before."""
+        """Write what is new of some calls, all at once. Without `may_lower` no call counts for less than before."""
         wanted = list(entries)
 
         def work(index: sqlite3.Connection) -> Appended:
@@ -188,15 +188,15 @@ class Ledger:
         return known_entry(index, identity, self.engine.entry_at) if identity else None
 
     def known(self, identity: str) -> Entry | None:
-        """Return the call that is booked under an id, None when there is none."""
+        """Return the call that is recorded under an id, None without one."""
         return self.engine.reading(lambda index: self._known(index, identity))
 
     def unsettled(self) -> list[Entry]:
-        """Return the booked calls that OpenRouter can still be asked about, or whose bill is unbelievable."""
+        """Return the recorded calls that OpenRouter can still be asked about, or whose bill is implausible."""
         return self.engine.reading(lambda index: _unsettled(index, self.engine.entry_at))
 
     def ahead(self, moment: datetime, *, untouched: bool = False) -> Ahead | None:
-        """Sum the calls that are dated on the UTC day of a moment or later; None when there are none.
+        """Return the sum of the calls dated on the UTC day of a moment or later; None without any.
 
         With `untouched` all files stay as they are.
         """
@@ -227,13 +227,13 @@ class Ledger:
         )
 
     def committed(self, look: Callable[[Committed], None]) -> None:
-        """Show what is spent and held, as of one moment."""
+        """Pass what is spent and held, as of one moment, to `look`."""
         self.engine.reading(lambda index: look(self._shared or Committed(index, self.engine.entry_at)))
 
     def health(self, *, untouched: bool = False) -> Health:
-        """Tell about lines that are not counted, duplicates, and holds that have not ended.
+        """Return the lines that are not counted, duplicates, and holds that have not ended.
 
-        With `untouched` all files stay as they are: no index is made or mended, and what waits goes on waiting.
+        With `untouched` all files stay as they are: no index is created or repaired, and the spool is left alone.
         """
 
         def work(index: sqlite3.Connection) -> Health:
@@ -270,7 +270,7 @@ class Ledger:
         return self.engine.together(run)
 
     def hold(self, hold: Hold, check: Callable[[Committed], None]) -> None:
-        """Set money aside if `check` does not raise; the look and the hold are one step for everybody else."""
+        """Write a hold if `check` does not raise; check and hold are one step for all other programs."""
 
         def work(index: sqlite3.Connection) -> None:
             check(self._shared or Committed(index, self.engine.entry_at))
@@ -281,9 +281,9 @@ class Ledger:
         self.engine.locked(work)
 
     def settle(self, entry: Entry) -> bool:
-        """End a hold with what was billed; False, and nothing written, when that call is known already.
+        """End a hold with what was billed; return False, and write nothing, when that call is known already.
 
-        A call whose hold has ended without it is written all the same: it was billed.
+        A call whose hold has ended without it is written anyway, because it was billed.
         """
 
         def work(index: sqlite3.Connection) -> bool:
@@ -292,7 +292,7 @@ class Ledger:
             line = completing(entry, known) if known else entry
             if not is_open and (not entry.id or line is None):
                 return False
-            # The hold of a call that is booked already ends with this line, whatever else is in it.
+            # The hold of a call that is recorded already ends with this line, whatever else is in it.
             self.engine.write(_line(line or replace(known or entry, hold=entry.hold)), durable=True)
             if self._shared and known is None:  # what completes a booked call frees its hold a moment later
                 self._shared.ending(entry.hold, entry)
@@ -301,7 +301,7 @@ class Ledger:
         return self.engine.locked(work)
 
     def release(self, hold: str, now: datetime) -> bool:
-        """End a hold for which nothing can have been billed; False when it has ended already."""
+        """End a hold for which nothing can have been billed; return False when it has ended already."""
 
         def work(index: sqlite3.Connection) -> bool:
             if sums.open_hold(index, hold) is None:
@@ -314,7 +314,7 @@ class Ledger:
         return self.engine.locked(work)
 
     def name_generation(self, hold: str, generation: str) -> bool:
-        """Write down which generation an open hold is for, so that it can be looked up whatever happens."""
+        """Write which generation an open hold is for, so that it can be looked up whatever happens."""
 
         def work(index: sqlite3.Connection) -> bool:
             found = sums.open_hold(index, hold)
@@ -327,7 +327,7 @@ class Ledger:
 
 
 def _line(record: Entry | Hold | Release) -> bytes:
-    """Write a record as a line; InvalidValue when what was put into it could not be read again."""
+    """Return a record as a line; InvalidValue when the line could not be read again."""
     line = write_line(record)
     read = None if is_usual(line[:-1]) else read_line(line[:-1])
     if isinstance(read, Unread):

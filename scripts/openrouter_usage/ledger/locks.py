@@ -18,20 +18,20 @@ from openrouter_usage.errors import LedgerError
 from openrouter_usage.ledger.file import CAREFUL, identity
 from openrouter_usage.text import safe
 
-# -- Names the process that holds a lock on a file, where the system tells.
+# -- The process that holds a lock on a file, where the system knows it.
 
 
 def locked(ledger: Path, files: Iterable[str], waited_s: float, *, noun: str = "ledger") -> LedgerError:
-    """Return the error for a lock that others kept for as long as this program was willing to wait."""
+    """Return the error for a lock that others held longer than this program was willing to wait."""
     return LedgerError(
         f"the {noun} {safe(str(ledger), 300)} is locked{_holder(files)} and was not released within {waited_s:.0f} s",
-        hint="wait for that program or end it, then try again",
+        hint="wait for that program to finish or end it, then try again",
         code="locked",
     )
 
 
 def _holder(files: Iterable[str]) -> str:
-    """Name the process that holds one of the files for writing (Linux keeps a list of all locks)."""
+    """Return the process that holds one of the files for writing, in words (Linux keeps a list of all locks)."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         inodes = {os.stat(file).st_ino for file in files if os.path.exists(file)}
         with open("/proc/locks", encoding="ascii") as locks:
@@ -42,12 +42,11 @@ def _holder(files: Iterable[str]) -> str:
     return ""
 
 
-# -- Bookkeeping that came at a bad time: done as soon as the thread that it interrupted is done with the ledger.
+# -- Postponed bookkeeping: done as soon as the interrupted thread is done with the ledger.
 #
 # The garbage collector runs finalizers anywhere, also in the middle of a ledger's work, whose locks are then held by
-# the
-# very thread that would have to wait for them. Handing the work to a new thread is no way out: at the end of the
-# interpreter a new thread never begins, and whoever waits for it waits for ever.
+# the very thread that would have to wait for them. A new thread cannot do the work either: at the end of the
+# interpreter a new thread never starts, and waiting for it would never end.
 
 _WAITING: deque[Callable[[], None]] = deque()
 _busy = threading.local()
@@ -55,7 +54,7 @@ _busy = threading.local()
 
 @contextmanager
 def at_work() -> Iterator[None]:
-    """Mark a stretch of work on a ledger; what was put off meanwhile is done when the outermost one ends."""
+    """Mark a stretch of work on a ledger; postponed work is done when the outermost stretch ends."""
     _busy.depth = depth = getattr(_busy, "depth", 0) + 1
     try:
         yield
@@ -71,7 +70,7 @@ def put_off(work: Callable[[], None]) -> None:
 
 
 def do_waiting() -> None:
-    """Do what was put off, unless this thread is in the middle of a ledger's work."""
+    """Do the postponed work, unless this thread is in the middle of a ledger's work."""
     if not getattr(_busy, "depth", 0):
         with suppress(IndexError):  # another thread has taken the last one
             while _WAITING:
@@ -80,42 +79,41 @@ def do_waiting() -> None:
 
 atexit.register(do_waiting)
 if hasattr(os, "register_at_fork"):
-    # What waits is the parent's to do.
+    # The postponed work belongs to the parent.
     os.register_at_fork(after_in_child=_WAITING.clear)
 
 
-# -- Keeps ledgers usable in a process that was forked while threads of its parent were using them.
+# -- Forks: ledgers stay usable in a process that was forked while threads used them.
 #
-# SQLite would carry a lock into the child, which could then never have it: so a fork waits until no thread has the
-# files
-# in its hands. Whoever waits for the lock of another process has not, and may wait for long. At the end of the
-# interpreter what is still open is closed.
+# SQLite would carry a lock into the child, which could then never get it, so a fork waits until no thread uses the
+# files. A thread that waits for the lock of another process does not use them, and may wait long. At the end of the
+# interpreter all open files are closed.
 
 
 class Forkable(Protocol):
-    """What has to know of a fork."""
+    """An object that must be informed about forks."""
 
     def pause(self) -> None:
-        """Let other threads end what they are in the middle of."""
+        """Wait until other threads have finished their work."""
 
     def resume(self) -> None:
-        """Go on in the process that has forked."""
+        """Continue in the parent process."""
 
     def abandon(self) -> None:
-        """Begin anew in the child."""
+        """Start again in the child."""
 
     def end(self) -> None:
-        """Close what is open, at the end of the interpreter."""
+        """Close all files, at the end of the interpreter."""
 
 
 _LONGEST_WAIT_S = 10.0
 
 
 class Gate:
-    """What a thread goes through to take the files into its hands, and what a fork shuts."""
+    """The gate that a thread passes to use the files, and that a fork shuts."""
 
     def __init__(self) -> None:
-        """Begin open, with nobody inside."""
+        """Start open, with nobody inside."""
         self._turnstile, self._inside = threading.RLock(), threading.RLock()
         self._is_shut: tuple[bool, bool] = False, False
 
@@ -129,7 +127,7 @@ class Gate:
         self._inside.release()
 
     def shut(self) -> None:
-        """Wait until nobody is inside, and let nobody in; what takes very long is not waited for."""
+        """Wait a bounded time until nobody is inside, and let nobody in."""
         deadline = time.monotonic() + _LONGEST_WAIT_S
         turnstile = self._turnstile.acquire(timeout=_LONGEST_WAIT_S)
         self._is_shut = turnstile, self._inside.acquire(timeout=max(0.0, deadline - time.monotonic()))
@@ -147,7 +145,7 @@ _WATCHED: weakref.WeakSet[Forkable] = weakref.WeakSet()
 
 
 def watch(engine: Forkable) -> None:
-    """Tell something of every fork for as long as it is used."""
+    """Inform an object about every fork for as long as the object is used."""
     _WATCHED.add(engine)
 
 
@@ -165,10 +163,10 @@ if hasattr(os, "register_at_fork"):
     )
 
 
-# -- A second lock, on the ledger itself: it holds even where the index, whose lock is the usual one, is deleted.
+# -- The second lock, on the ledger itself: it holds even if the index with the first lock is deleted.
 
 if os.name == "posix":
-    # Not at the first use: a process that is forked in the middle of an import waits for its lock for ever.
+    # Not at the first use: a process that is forked in the middle of an import would wait for the import lock for ever.
     import fcntl
 
 _HELD: set[int] = set()
@@ -177,9 +175,9 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0002, 0.01
 
 @contextlib.contextmanager
 def guarded(path: Path, wait_s: float) -> Iterator[None]:
-    """Keep other programs from writing a ledger; LedgerError when one of them does not let go in time.
+    """Keep other programs from writing a ledger; LedgerError when one of them holds the lock too long.
 
-    Where there is no flock, and while there is no file yet, the lock of the index has to do.
+    Without flock, and before the file exists, only the lock of the index protects the ledger.
     """
     handle = _guard(path, wait_s)
     try:
@@ -198,13 +196,13 @@ def _guard(path: Path, wait_s: float) -> int | None:
         try:
             handle = os.open(name, os.O_RDONLY | CAREFUL)
         except OSError:
-            return None  # what is wrong with it is told when it is opened to be read
+            return None  # opening the file for reading reports what is wrong
         _HELD.add(handle)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if identity(os.fstat(handle)) == identity(os.lstat(name)):
                 return handle
-            _let_go(handle)  # it is the lock of a file that was replaced meanwhile
+            _let_go(handle)  # the locked file was replaced meanwhile
         except BlockingIOError:
             _let_go(handle)
             if time.monotonic() > deadline:
@@ -224,14 +222,14 @@ def _guard(path: Path, wait_s: float) -> int | None:
 def _let_go(handle: int) -> None:
     if handle in _HELD:  # a fork has closed it already
         _HELD.discard(handle)
-        # Closing would not do: a process that was forked off before the handle was in _HELD has a copy of it.
+        # Closing is not enough: a process that was forked before the handle was in _HELD has a copy of the handle.
         with contextlib.suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_UN)
         os.close(handle)
 
 
 def _after_fork() -> None:
-    """Close what the parent holds: left open here, it would stay locked when the parent is long gone."""
+    """Close the parent's locks, which would outlive the parent if they stayed open here."""
     while _HELD:
         with contextlib.suppress(OSError):
             os.close(_HELD.pop())

@@ -1,4 +1,4 @@
-"""Several lines about one call, made into one: what any of them knows is known, and the call counts once; pure.
+"""Merges several lines about one call, so that nothing known is lost and the call counts once; pure.
 
 The result does not depend on the order of the lines, and a line that says nothing new changes nothing. That is what
 lets any program append to the ledger, and lets an index, an export and an import agree on what a call cost.
@@ -23,9 +23,9 @@ _TOKENS = ("prompt_tokens", "completion_tokens", "cached_tokens", "cache_write_t
 def merged(entries: Sequence[Entry]) -> Entry:
     """Return one entry for lines with the same id.
 
-    A cost that OpenRouter told (billed or late) beats an estimate, and an estimate beats an unknown cost. Of two costs
-    that were told the larger one counts: an answer that says 0 may only be silent about it. Time and tokens come with
-    the cost; names are kept as they were noted by the answer itself.
+    OpenRouter's own cost (billed or late) beats an estimate, and an estimate beats an unknown cost. Of two own costs
+    the larger one counts, because an answer that says 0 may only lack the figure. Time and tokens come with the cost;
+    names are kept as the answer itself gave them.
     """
     if len(entries) == 1:
         return entries[0]
@@ -42,10 +42,10 @@ def merged(entries: Sequence[Entry]) -> Entry:
 
 
 def completing(entry: Entry, known: Entry, *, may_lower: bool = True, may_redate: bool = False) -> Entry | None:
-    """Return the line that adds what `entry` knows to a call that is booked as `known`; None when it adds nothing.
+    """Return the line that adds the knowledge of `entry` to the recorded call `known`; None when it adds nothing.
 
-    What was noted of a call with a certain cost is kept: names, and a cost above 0 to the last digit. So is its time,
-    by which its budget was judged, unless it `may_redate`. Without `may_lower` no line makes less count than before.
+    A call with a certain cost keeps its names, and a cost above 0 to the last digit. It keeps its time too, by which
+    its budget was judged, unless it `may_redate`. Without `may_lower` no line makes less count than before.
     """
     line = entry if may_redate else replace(entry, ts=known.ts)
     if known.is_certain:
@@ -66,7 +66,7 @@ def _is_known(value: object) -> bool:
 
 
 def _first(entries: Iterable[Entry], name: str, is_known: Callable[[object], bool]) -> object:
-    """Return a field of the first entry that knows it, and what the last one has where none does."""
+    """Return a field of the first entry that knows it, or else the last entry's."""
     value: object = None
     for entry in entries:
         value = getattr(entry, name)
@@ -76,13 +76,13 @@ def _first(entries: Iterable[Entry], name: str, is_known: Callable[[object], boo
 
 
 def _tokens(entries: Iterable[Entry], name: str) -> int | None:
-    """Return the first count above 0: a 0 often stands for a count that was not told."""
+    """Return the first count above 0: a 0 often stands for an unknown count."""
     counts = [count for entry in entries if (count := getattr(entry, name)) is not None]
     return next((count for count in counts if count), counts[0] if counts else None)
 
 
 def _byok_cost(by_money: Sequence[Entry]) -> Decimal | None:
-    """Return the first BYOK cost that is not the call's own cost once more, noted in the other purse."""
+    """Return the first BYOK cost that does not merely repeat the call's cost in credits."""
     first = by_money[0]
     if first.byok_cost is not None or not first.cost:
         return next((entry.byok_cost for entry in by_money if entry.byok_cost is not None), None)

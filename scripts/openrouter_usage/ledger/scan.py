@@ -15,7 +15,7 @@ from openrouter_usage.errors import InvalidValue
 from openrouter_usage.money import EXACT, loads
 from openrouter_usage.period import UTC, parse_moment
 
-# -- A Usage as one whole number, so that the calls of a block are summed by plain additions.
+# -- Packing a Usage into one whole number, so that plain additions sum the calls of a block.
 #
 # Every figure has its own lane of bits, wide enough that the largest figures of `MOST_CALLS` calls do not
 # run over into the next. The index keeps money in three columns of eleven digits each, because SQLite adds
@@ -35,11 +35,11 @@ COUNTS = (
 MONEY = ("cost_high", "cost_mid", "cost_low", "byok_high", "byok_mid", "byok_low")
 COLUMNS = COUNTS + MONEY
 FINEST = 27
-# What the largest figures of so many calls come to fits into the lanes, and into SQLite's integers.
+# The largest figures of so many calls fit into the lanes, and into SQLite's integers.
 MOST_CALLS = 2**22
 _LIMB = 10**11
 _WIDTHS = {"requests": 30, "cost": 150, "byok_cost": 150}
-# What nearly every call has stands lowest: the numbers stay short, and adding them fast.
+# The figures of nearly every call are lowest, so that the numbers stay short and additions fast.
 _USUAL = ("requests", "prompt_tokens", "completion_tokens", "cost")
 _RARE = ("cached_tokens", "reasoning_tokens", "cache_write_tokens", "unknown", "estimated", "byok_cost")
 SHIFT: dict[str, int] = {}
@@ -90,7 +90,7 @@ def _amount(high: int, mid: int, low: int) -> Decimal:
     return exact.normalize(EXACT) if total else Decimal(0)
 
 
-# -- Recognises lines that are as this program, or json.dumps, writes them, and that can be read without JSON.
+# -- Usual lines: written by this program or json.dumps, and read without a JSON parser.
 
 QUARTER_S = 900
 DAY_SLOTS = 96
@@ -158,13 +158,13 @@ class Hours(dict[bytes, int]):
 
 
 def is_usual(line: bytes) -> bool:
-    """Check whether a line, without its end, is surely a call that can be read."""
+    """Check whether a line, without its end, is certainly a readable call."""
     rows = Hours().rows(line)
     return len(rows) == 1 and bool(rows[0][0])
 
 
 def usual_hold(line: bytes) -> tuple[str, bool] | None:
-    """Return the id of the hold that a line is about, and whether it begins there; None unless that is sure."""
+    """Return the id of the hold that a line is about, and whether the hold begins there; None unless certain."""
     match = _OF_A_HOLD.fullmatch(line)
     try:
         if match is None or not _first_quarter(match[3]):
@@ -176,7 +176,7 @@ def usual_hold(line: bytes) -> tuple[str, bool] | None:
 
 @lru_cache(maxsize=4096)
 def tag_label(tags: bytes) -> bytes:
-    """Read the tags of a usual line into the name under which they are summed."""
+    """Return the name under which the tags of a usual line are summed."""
     return checked_entry({"ts": _SOME_DAY, "model": "-", "tags": loads(tags)}).tag_label.encode()
 
 
@@ -191,7 +191,7 @@ def quarter_of(moment: datetime) -> int:
     return ((at.toordinal() - _EPOCH) * 86_400 + at.hour * 3_600 + at.minute * 60) // QUARTER_S
 
 
-# -- Reads blocks of ledger lines into sums: quickly where lines are as this program writes them.
+# -- Blocks of lines, read into sums.
 
 BY_NAME = ("model", "provider", "session", "tag")
 # Larger ones make lists of rows so long that the processor's cache no longer holds them.
@@ -202,10 +202,10 @@ Sums = defaultdict[int, defaultdict[bytes, int]]
 
 
 class Block:
-    """What some lines add: sums by group and day, marks of ids, what became of holds, and lines not understood."""
+    """The result of some lines: sums by group and day, marks of ids, changes of holds, and lines not understood."""
 
     def __init__(self, slots: range = _ALWAYS) -> None:
-        """Begin with nothing; only calls of some quarters of an hour are wanted."""
+        """Start empty; only calls of some quarters of an hour are wanted."""
         self._slots = slots
         self.by_name: dict[str, Sums] = {grouping: defaultdict(lambda: defaultdict(int)) for grouping in BY_NAME}
         self.quarters: defaultdict[int, int] = defaultdict(int)
@@ -214,7 +214,7 @@ class Block:
         # The line of a hold that has not ended by the end of the block, None for one that has.
         self.holds: dict[str, bytes | None] = {}
         self.unread: list[tuple[int, Unread]] = []
-        # Calls that OpenRouter can still be asked about, or whose bill is unbelievable: their offset, and which.
+        # Calls that OpenRouter can still be asked about, or whose bill is implausible: their offset, and which.
         self.unsettled: list[tuple[int, bool]] = []
         self.calls = 0
 
@@ -301,7 +301,7 @@ class Block:
         self.calls += len(rows) - odd
 
     def _add_other(self, start: int, line: bytes) -> None:
-        """Add a line that is not a usual call, for which order among the others does not matter but of holds."""
+        """Add a line that is not a usual call; order matters only for lines of holds."""
         known = usual_hold(line)
         record = None if known else read_line(line)
         if known:
@@ -316,7 +316,7 @@ class Block:
             self.unread.append((start, record))
 
     def _end_run(self, slot: int, vector: int, first: int, last: int) -> None:
-        """Count calls of one quarter of an hour, and remember between which offsets their lines begin."""
+        """Count the calls of one quarter of an hour, and note between which offsets their lines begin."""
         if slot >= 0:
             self.quarters[slot] += vector
             known = self.spans.get(slot, (first, last))
@@ -324,7 +324,7 @@ class Block:
 
 
 def mark_of(identity: bytes) -> int:
-    """Return the short mark under which an id is found; two ids with one mark are told apart by their lines."""
+    """Return the short mark under which an id is found; ids with the same mark are told apart by their lines."""
     return zlib.crc32(identity)
 
 

@@ -1,4 +1,4 @@
-"""Opens the index file, makes its tables, and recognises one that is of no use."""
+"""Opens the index file, creates its tables, and recognises an unusable one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from openrouter_usage.files import distrust
 
-# Raised whenever the meaning of a table changes: an index of another version is made anew.
+# Raised whenever the meaning of a table changes: an index of another version is rebuilt.
 VERSION = 5
 _OURS = 0x4F52_5549  # "ORUI": tells an index from any other database
 # The figures of `sums` and `quarters` are the columns of `COLUMNS`, in its order.
@@ -44,16 +44,16 @@ DELETE FROM position; DELETE FROM sums; DELETE FROM quarters; DELETE FROM ids; D
 DELETE FROM merged; DELETE FROM unsettled; DELETE FROM holds; DELETE FROM unread
 """
 
-# A damaged file can make even the message of an error one that cannot be read.
+# A damaged file can make even the message of an error unreadable.
 SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 
 
 class Damaged(Exception):
-    """The index cannot be used any more and has to be made anew."""
+    """The index is unusable and has to be rebuilt."""
 
 
 def open_index(path: Path, *, timeout_s: float) -> sqlite3.Connection:
-    """Open an index file for writing; sqlite3.Error or OSError when it cannot be, Damaged when it is none."""
+    """Open an index file for writing; sqlite3.Error or OSError when that fails, Damaged when it is not an index."""
     _make_private(path)
     connection = _connect(str(path), timeout_s=timeout_s)
     try:
@@ -75,9 +75,9 @@ def open_in_memory() -> sqlite3.Connection:
 
 
 def open_read_only(path: Path, *, untouched: bool = False) -> sqlite3.Connection:
-    """Open an index that may be in a place where nothing can be written; sqlite3.Error when it cannot be.
+    """Open an index that may be on a read-only disk; sqlite3.Error when that fails.
 
-    With `untouched` no empty file is left beside it, which SQLite makes in order to read.
+    With `untouched`, SQLite leaves no empty file beside the index.
     """
     uri = path.absolute().as_uri()
     # A pipe would keep SQLite waiting for somebody to write into it.
@@ -87,7 +87,7 @@ def open_read_only(path: Path, *, untouched: bool = False) -> sqlite3.Connection
     modes = ("mode=ro", "mode=ro&immutable=1")
     failed: Exception = sqlite3.OperationalError("unable to open database file")
     for mode in reversed(modes) if untouched and not os.path.exists(f"{path}-wal") else modes:
-        # Unchangeable it is only taken for when no other program has left changes beside it.
+        # It is treated as immutable only when no other program has left changes beside it.
         if "immutable" in mode and _size(f"{path}-wal"):
             break
         connection = _connect(f"{uri}?{mode}", timeout_s=0, uri=True)
@@ -104,9 +104,9 @@ def _connect(name: str, *, timeout_s: float, uri: bool = False) -> sqlite3.Conne
     connection = sqlite3.connect(
         name, timeout=timeout_s, isolation_level=None, check_same_thread=False, uri=uri, cached_statements=64
     )
-    # The ids of a million calls fit in it, so that reading a large ledger anew does not wait for the disk.
+    # The ids of a million calls fit in it, so that rebuilding the index of a large ledger does not wait for the disk.
     connection.execute("PRAGMA cache_size = -32000")
-    # Without it SQLite takes the sizes on a damaged page as they are.
+    # Without it SQLite trusts the sizes on a damaged page.
     connection.execute("PRAGMA cell_size_check = ON")
     return connection
 
@@ -123,7 +123,7 @@ def _make_private(path: Path) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         _delete_side_files(path)  # those of an index that was deleted without them
         return
-    # SQLite would follow a link and write into whatever it points at; and sums that somebody else may have
+    # SQLite would follow a link and write into its target; and sums that somebody else may have
     # written bound nothing, where the ledger has the true ones.
     why = distrust(os.lstat(path))
     if why:
@@ -142,7 +142,7 @@ def has_tables(connection: sqlite3.Connection) -> bool:
 
 
 def make_tables(connection: sqlite3.Connection) -> None:
-    """Make the tables, within the running transaction if there is one."""
+    """Create the tables, within the running transaction if there is one."""
     for statement in _TABLES.split(";"):
         connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {_OURS}")
@@ -150,14 +150,14 @@ def make_tables(connection: sqlite3.Connection) -> None:
 
 
 def clear_tables(connection: sqlite3.Connection) -> None:
-    """Forget everything, within the running transaction, so that the ledger is read from its beginning."""
+    """Empty the tables, within the running transaction, so that the ledger is read from its beginning."""
     for statement in _CLEAR.split(";"):
         connection.execute(statement)
 
 
 def delete_index(path: Path) -> None:
-    """Take away a damaged index; OSError when that is not allowed."""
-    # The side files first: they would be taken for those of the index that is made next.
+    """Delete a damaged index; OSError when that is not allowed."""
+    # The side files first, so that the next index does not use them.
     _delete_side_files(path)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)

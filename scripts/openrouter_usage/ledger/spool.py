@@ -1,4 +1,4 @@
-"""A place for lines that could not be written to the ledger, until they can be.
+"""Keeps lines that could not be written to the ledger until they can be.
 
 Every set of lines is a file of its own. Before it is appended its name is given the size that the ledger
 has then: whoever finds such a file looks there, and appends only what is missing. So a program that ends
@@ -21,7 +21,7 @@ _SUFFIX = ".jsonl"
 
 
 def spool_folder() -> str:
-    """Name the folder: in the system's temporary one, which may be on a disk that still has room."""
+    """Return the spool folder: in the system's temporary one, which may be on a disk that still has room."""
     user = os.getuid() if hasattr(os, "getuid") else "user"
     return f"{_temporary()}/openrouter-usage-{user}"
 
@@ -35,12 +35,12 @@ def _temporary() -> str:
 
 
 def spool_file(ledger: Path) -> Path:
-    """Return what the names of the files of a ledger begin with."""
+    """Return the prefix of the names of a ledger's spool files."""
     return Path(spool_folder()) / f"{zlib.crc32(os.fsencode(ledger.absolute())):08x}"
 
 
 def save(ledger: Path, lines: bytes) -> Path | None:
-    """Keep whole lines for later, and give where; None when that is not possible either."""
+    """Save whole lines for later and return the path; None when that is not possible either."""
     lines = lines if lines.endswith(b"\n") else lines + b"\n"
     begin = spool_file(ledger)
     folder, name = begin.parent, f"{begin.name}-{time.time_ns():020d}-{os.getpid()}-{os.urandom(3).hex()}"
@@ -51,7 +51,7 @@ def save(ledger: Path, lines: bytes) -> Path | None:
         if not _is_ours(folder):
             return None
         _write(part, lines)
-        # Only now does it have the name under which it is looked for: half a file is never taken.
+        # Only now the file gets the name that readers look for, so half a file is never read.
         os.rename(part, path)
     except OSError:
         with suppress(OSError):
@@ -86,7 +86,7 @@ def waiting(ledger: Path) -> list[Path]:
 
 
 def take(ledger: Path, file: LedgerFile) -> int:
-    """Append what waits for a ledger whose lock is held; give the number of lines, LedgerError when it cannot be."""
+    """Append what waits for a ledger whose lock is held and return the number of lines; LedgerError on failure."""
     return sum(_take(path, file) for path in waiting(ledger))
 
 
@@ -121,7 +121,7 @@ def _missing(lines: bytes, found: bytes) -> bytes:
 
 
 def _begin(path: Path, missing: bytes, lines: bytes, file: LedgerFile) -> Path:
-    """Write down that the missing lines are about to be appended, and where the file with them is now."""
+    """Note that the missing lines are about to be appended, and return the new path of their file."""
     if missing != lines:
         part = path.with_name(path.name + ".part")
         with suppress(FileNotFoundError):

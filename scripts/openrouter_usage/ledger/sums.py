@@ -1,4 +1,4 @@
-"""Answers sums of any period: whole days of UTC or of a zone from the index, the rest of a day from its own lines."""
+"""Sums of any period: whole days of UTC or of a zone from the index, the rest of a day from its own lines."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from openrouter_usage.ledger.schema import Damaged
 from openrouter_usage.money import loads, usd
 from openrouter_usage.period import UTC, Period, parse_moment
 
-# -- Asks the index for sums: by name or by day, over whole days of UTC or of any time zone.
+# -- Sums in the index: by name or by day, over whole days of UTC or of any time zone.
 
 # The first three sums prove the rest: see `_usage`. The columns are those of `COLUMNS`, in its order.
 _BY_NAME = """
@@ -62,7 +62,7 @@ _FIRST_DAY = date(1970, 1, 1)
 
 
 def _usage(values: tuple[int, ...], name: str = "") -> Usage:
-    """Return the Usage of summed rows; Damaged when their marks are not what their keys and figures come to."""
+    """Return the Usage of summed rows; Damaged when their marks do not match their keys and figures."""
     try:
         count, slots, marks, *figures = values
         if marks == sum(figures) + slots + count * mark_of(name.encode()):
@@ -80,7 +80,7 @@ def sums_by_name(connection: sqlite3.Connection, grouping: str, first_day: int, 
 
 
 def _slots(first_day: int, end_day: int) -> Iterator[int]:
-    """Cover days with as few rows as there can be: each 32 days have one of their own."""
+    """Cover days with as few rows as possible: every 32 days have a row of their own."""
     first_span, end_span = -(-first_day // SPAN_DAYS), end_day // SPAN_DAYS
     if first_span >= end_span:
         yield from range(first_day, end_day)
@@ -208,7 +208,7 @@ def lines_of_calls(connection: sqlite3.Connection) -> tuple[set[int], dict[int, 
 
 
 def unsettled_starts(connection: sqlite3.Connection, *, only_doubtful: bool = False) -> list[int]:
-    """Return where the calls stand that OpenRouter can still be asked about, or only those with an absurd bill."""
+    """Return the offsets of the calls that OpenRouter can still be asked about, or only of implausible bills."""
     rows = connection.execute(_DOUBTFUL if only_doubtful else _UNSETTLED).fetchall()
     if any(unsettled_row(row[0], bool(row[1])) != row for row in rows):
         raise Damaged("its unsettled calls are damaged")
@@ -216,7 +216,7 @@ def unsettled_starts(connection: sqlite3.Connection, *, only_doubtful: bool = Fa
 
 
 def unsettled_count(connection: sqlite3.Connection) -> int:
-    """Count the booked calls that OpenRouter can still be asked about."""
+    """Return the number of recorded calls that OpenRouter can still be asked about."""
     return int(connection.execute("SELECT count(*) FROM unsettled").fetchone()[0])
 
 
@@ -234,7 +234,7 @@ def unread_lines(connection: sqlite3.Connection) -> list[tuple[int, str, bool]]:
     return [(start, why, bool(damaged)) for start, why, damaged in rows]
 
 
-# -- Answers sums of any period: whole days from the index, the rest of a day from its own lines.
+# -- Sums of any period: whole days from the index, the rest of a day from its own lines.
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NameOf = Callable[[Entry], str]
@@ -272,7 +272,7 @@ def totals(engine: Engine, index: sqlite3.Connection, period: Period | None, by:
     known = known_slots(index)
     if known is None:
         return Totals(NOTHING, {})
-    # All calls are known, so the first and the last day may as well be taken whole.
+    # All calls are known, so the first and the last day can be read whole.
     start, end = moment_of(known[0] // DAY_SLOTS * DAY_SLOTS), moment_of(-(-known[1] // DAY_SLOTS) * DAY_SLOTS)
     if period:
         start, end = max(start, period.start), min(end, period.end)
@@ -384,7 +384,7 @@ def _ceiling(moment: datetime) -> int:
 def counted_entries(
     engine: Engine, index: sqlite3.Connection, start: datetime | None, end: datetime | None
 ) -> Iterator[Entry]:
-    """Return the calls of a period that count, in the order of the ledger; what is open on one side is None."""
+    """Return the calls of a period that count, in the order of the ledger; None for an open side."""
     known = known_slots(index)
     if known is None:
         return iter(())
@@ -400,7 +400,7 @@ def _within(
     engine: Engine, index: sqlite3.Connection, span: tuple[int, int], start: datetime, end: datetime
 ) -> Iterator[Entry]:
     completed, further = merged_in(index, *span)
-    # The further lines may stand anywhere, and the index may be closed by the time that their call is read.
+    # The further lines may be anywhere, and the index may be closed when their call is read.
     whole = {}
     for at in completed:
         entry = engine.entry_at(at)

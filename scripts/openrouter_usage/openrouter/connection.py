@@ -25,43 +25,43 @@ class Lifeline:
     """
 
     def __init__(self, seconds: float, forbids: Callable[[str], bool] | None = None) -> None:
-        """Begin to count the time until the cut; `forbids` says of an address whether nothing may be sent there."""
+        """Start the time until the cut; `forbids` says of an address whether nothing may be sent there."""
         self.forbids = forbids
         self.expired = False
         # Whether a byte of the request itself has been handed to the network: what comes before (names, TLS, a
         # proxy's tunnel) costs nothing, and what comes after may be billed whatever the error looks like.
         self.has_sent = False
         self._connections: list[_Cuttable] = []
-        # Entered again by a thread whose garbage collector ends the stream that it is in the middle of cutting.
+        # Re-entrant: the garbage collector may end a stream in the thread that is cutting that stream.
         self._lock = threading.RLock()
         self._timer = threading.Timer(max(0.0, seconds), self.cut)
         self._timer.daemon = True
-        # Where no thread can begin (its number is limited, Python is ending), the socket's own timeouts have to do.
+        # Where no thread can start (their number is limited, Python is ending), the socket's own timeouts have to do.
         with contextlib.suppress(RuntimeError):
             self._timer.start()
 
     def __enter__(self) -> Lifeline:
-        """Hold every connection that this thread opens or reuses from here on."""
+        """Register every connection that this thread opens or reuses from here on."""
         _running.lifeline = self
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Hold no further connection; those that are held stay so until `release`."""
+        """Register no further connection; those registered stay so until `release`."""
         _running.lifeline = None
 
     def release(self) -> None:
-        """Let go: the answer is there, or nobody waits for it any more."""
+        """Release the connections: the answer is there, or nobody waits for it any more."""
         self._timer.cancel()
 
     def hold(self, connection: _Cuttable) -> None:
-        """Cut this connection too when the time comes, or at once when it has come already."""
+        """Register a connection to be cut when the time is up; cut it at once if the time is up already."""
         with self._lock:
             self._connections.append(connection)
         if self.expired:
             connection.cut()
 
     def cut(self) -> None:
-        """Cut what is held, now; whoever reads from it is told that the time was up."""
+        """Cut the registered connections now; readers learn that the time was up."""
         with self._lock:
             self.expired = True
         for connection in self._connections:
@@ -69,11 +69,11 @@ class Lifeline:
 
 
 class ForbiddenAddress(OSError):
-    """A connection led to an address where nothing may be sent."""
+    """A connection led to an address to which nothing may be sent."""
 
 
 class _Cuttable:
-    """Adds to an urllib3 connection that its socket can be shut while somebody reads from it."""
+    """Makes the socket of an urllib3 connection closable while another thread reads from it."""
 
     sock: socket.socket | None
     auto_open: int
@@ -81,7 +81,7 @@ class _Cuttable:
     _is_tunnelling = False
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        """Send a request, held by the lifeline of this thread."""
+        """Send a request, registered with the lifeline of this thread."""
         lifeline = getattr(_running, "lifeline", None)
         if lifeline is not None:
             lifeline.hold(self)
@@ -90,14 +90,14 @@ class _Cuttable:
     def _new_conn(self) -> socket.socket:
         sock: socket.socket = super()._new_conn()  # type: ignore[misc]  # the mixin stands before a connection
         lifeline = getattr(_running, "lifeline", None)
-        # Looked at when the connection is there: a name may lead elsewhere than it did a moment ago.
+        # Checked once connected: the name may resolve to another address than a moment ago.
         if lifeline is not None and lifeline.forbids is not None and lifeline.forbids(str(sock.getpeername()[0])):
             sock.close()
             raise ForbiddenAddress(0, "nothing is sent to this address")
         return sock
 
     def send(self, data: Any) -> None:
-        """Send bytes of a request, and remember that they have left; those that ask a proxy for a tunnel are none."""
+        """Send bytes of a request, and remember that they were sent; asking a proxy for a tunnel does not count."""
         if self.sock is None and self.auto_open:
             self.connect()  # type: ignore[attr-defined]  # of the connection; what fails in here has sent nothing
         lifeline = getattr(_running, "lifeline", None)
@@ -113,15 +113,15 @@ class _Cuttable:
             self._is_tunnelling = False
 
     def getresponse(self) -> Any:
-        """Read the head of the answer; http.client forgets the socket of a closing answer, we do not."""
+        """Read the head of the answer; keep the socket of a closing answer, which http.client forgets."""
         self._last_sock = self.sock
         return super().getresponse()  # type: ignore[misc]  # the mixin stands before a connection
 
     def cut(self) -> None:
-        """Shut the socket; a blocked read ends at once."""
+        """Shut down the socket, which ends a blocked read at once."""
         for sock in (self.sock, self._last_sock):
             if sock is not None:
-                # Not SSLSocket.shutdown, which drops the TLS state under the reader's feet. An OSError
+                # Not SSLSocket.shutdown, which drops the TLS state that the reader still uses. An OSError
                 # means that the socket is closed already, which is what was wanted.
                 with contextlib.suppress(OSError):
                     socket.socket.shutdown(sock, socket.SHUT_RDWR)
@@ -152,12 +152,12 @@ class Adapter(HTTPAdapter):
         super().__init__(max_retries=0, pool_maxsize=16)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make the pool for direct connections."""
+        """Create the pool for direct connections."""
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        """Make the pool for connections through a proxy."""
+        """Create the pool for connections through a proxy."""
         manager = super().proxy_manager_for(proxy, **kwargs)
         manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
         return manager
@@ -169,7 +169,7 @@ class Adapter(HTTPAdapter):
         return host, {"cert_reqs": "CERT_REQUIRED", "ssl_context": self._tls.get()} if secure else {}
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """Demand a valid certificate; the bundle is in the context, and naming it here would read it again."""
+        """Require a valid certificate; the bundle is in the context, and naming it here would read it again."""
         conn.cert_reqs = "CERT_REQUIRED"
         conn.ca_certs = None
         conn.ca_cert_dir = None

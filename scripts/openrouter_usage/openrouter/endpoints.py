@@ -1,7 +1,7 @@
-"""The endpoints of OpenRouter that are asked for figures, one method each, under their own names.
+"""The endpoints of OpenRouter that give figures: one method each, under their own names.
 
-What reads an answer is imported after the request has been sent: it is loaded while OpenRouter thinks. What sends one
-is imported when it is sent: the help of every verb is shown without the packages.
+Code that reads an answer is imported after the request was sent, so it loads while OpenRouter thinks. Code that sends
+a request is imported when it is needed, so every verb shows its help without the packages.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from openrouter_usage.openrouter.answers.left_out import Rows
     from openrouter_usage.openrouter.transport import Answer, Request, Transport
 
-_SHORTEST = timedelta(seconds=1)  # at midnight the day is empty, and a range that is empty is refused
+_SHORTEST = timedelta(seconds=1)  # at midnight the day is empty, and OpenRouter refuses an empty range
 _MOST_ROWS = 10_000
 
 
@@ -31,24 +31,24 @@ class OpenRouter:
     """OpenRouter as one key sees it; every method raises Denied or Unreachable when there is no figure."""
 
     def __init__(self, transport: Transport, key: ApiKey | None) -> None:
-        """Ask through `transport` with `key`; what is public is asked without one."""
+        """Ask through `transport` with `key`; public endpoints are asked without a key."""
         self._transport = transport
         self._key = key
         self.clock_ahead_s: float | None = None
 
     def __repr__(self) -> str:
-        """Name the key without showing it."""
+        """Return the key's masked form."""
         return f"OpenRouter({self._key})"
 
     def key(self) -> KeyInfo:
-        """Ask GET /key about the key itself; its older name /auth/key where that is not known."""
+        """Ask GET /key about the key itself; falls back to the older name /auth/key."""
         answer = self.key_answer()
         from openrouter_usage.openrouter.answers.key import read_key
 
         return read_key(answer)
 
     def account(self) -> str:
-        """Ask GET /key whose the key is; "" where OpenRouter does not say."""
+        """Ask GET /key which account owns the key; "" where OpenRouter does not say."""
         answer = self.key_answer()
         from openrouter_usage.openrouter.answers.key import read_account
 
@@ -69,7 +69,7 @@ class OpenRouter:
         return read_credits(answer)
 
     def activity(self, key_hash: str = "") -> Rows[ActivityRow]:
-        """Ask GET /activity for the last 30 completed UTC days, of one key if need be; needs a management key."""
+        """Ask GET /activity for the last 30 completed UTC days, on request of one key; needs a management key."""
         answer = self._get("/activity", *([("api_key_hash", key_hash)] if key_hash else []))
         from openrouter_usage.openrouter.answers.account import read_activity
 
@@ -132,7 +132,7 @@ class OpenRouter:
 
 
 def parsed(answer: Answer, what: str) -> Json:
-    """Read a good answer; an error object inside a 200 is an error all the same."""
+    """Read an answer of status 200; raise for an error object inside the answer."""
     try:
         value = loads(answer.body)
     except ValueError as error:

@@ -11,7 +11,7 @@ from openrouter_usage.home.credentials import ApiKey
 from openrouter_usage.openrouter.refusals import may_be_billed, read_complaint, refusal, wait_before_resend
 from openrouter_usage.openrouter.transport import Answer, ConnectionFailed, OpenAnswer, Request, Transport
 
-# -- Reads server-sent events from bytes that may be cut anywhere; pure.
+# -- Server-sent events, read from bytes that may be cut anywhere; pure.
 
 DONE = "[DONE]"
 LONGEST_EVENT = 16 * 1024 * 1024
@@ -20,7 +20,7 @@ LONGEST_EVENT = 16 * 1024 * 1024
 def events(pieces: Iterable[bytes]) -> Iterator[str]:
     """Return the data of each event; comments, other fields and blank lines are passed over.
 
-    An event that is not ended by a blank line did not arrive whole, and is not given.
+    An event that is not ended by a blank line did not arrive whole, and is dropped.
     """
     reader = EventReader()
     for piece in pieces:
@@ -77,13 +77,13 @@ class EventReader:
             raise BadAnswer("the stream has a line of more than 16 MiB")
 
 
-# -- POST /chat/completions, whole or streamed; sent again only when nothing can have been billed.
+# -- Chat calls: POST /chat/completions, sent again only when nothing can have been billed.
 
 CHAT = "/chat/completions"
 
 
 class Inference:
-    """Chat calls of one key; every failure tells through `may_have_arrived` whether it may have cost something."""
+    """Chat calls of one key; `may_have_arrived` of every failure says whether the call may have cost something."""
 
     def __init__(self, transport: Transport, key: ApiKey) -> None:
         """Send through `transport` with `key`; its `timeout_s` bounds one call, its retries included."""
@@ -91,25 +91,25 @@ class Inference:
         self._key = key
 
     def chat(self, body: str) -> Answer:
-        """Send a chat request and read the whole answer; Denied, BadRequest or Unreachable when there is none."""
+        """Send a chat request and return the whole answer; Denied, BadRequest or Unreachable without an answer."""
         opened = self.open(body, streamed=False)
         try:
             return opened.whole(self._key)
         except OpenRouterUsageError as error:
-            error.generation = opened.generation  # its head told which call it was
+            error.generation = opened.generation  # the head of the answer named the generation
             raise
         finally:
             opened.release()
 
     def open(self, body: str, *, streamed: bool) -> OpenAnswer:
-        """Send a chat request and return the answer that has begun; errors as with `chat`."""
+        """Send a chat request and return the answer once it begins; errors as with `chat`."""
         deadline = time.monotonic() + self._transport.timeout_s
         request = Request("POST", CHAT, self._key, body=body)
         attempt = 1
         while True:
             left_s = max(0.001, deadline - time.monotonic())
             try:
-                # No limit of its own for the silence before an answer: models may think as long as there is time.
+                # No separate limit for the silence before an answer: models may think until the timeout.
                 opened = self._transport.open(request, left_s, read_s=left_s + 1, streamed=streamed)
                 if opened.status == 200:
                     return opened
@@ -126,15 +126,15 @@ class Inference:
         try:
             self._transport.sleep(seconds)
         except BaseException as error:
-            note_arrival(error, False)  # ^C between two tries: the one before was refused, or never left
+            note_arrival(error, False)  # ^C between two tries: the last one was refused, or never sent
             raise
 
     def _refused(self, opened: OpenAnswer, attempt: int) -> tuple[OpenRouterUsageError, float | None]:
-        """Read a refusal: the error it makes, and how long to wait before sending again, None for never."""
+        """Return the error for a refusal, and how long to wait before sending again, None for never."""
         try:
             answer = opened.whole(self._key)
         except Unreachable:
-            # What it says was cut off; its status tells enough.
+            # The body was cut off; the status is enough.
             answer = Answer(opened.status, b"")
         finally:
             opened.release()

@@ -1,4 +1,4 @@
-"""The keys API: one method per endpoint; what changes something is sent once and never again."""
+"""The keys API: one method per endpoint; a request that changes something is sent only once."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Management:
         self._key = key
 
     def workspaces(self) -> tuple[list[str], bool]:
-        """Ask GET /workspaces, page by page, for the ids of the workspaces, and say whether those are all."""
+        """Ask GET /workspaces, page by page; return the ids of the workspaces, and whether those are all."""
         found: dict[str, None] = {}
         while len(found) < _MOST_WORKSPACES:
             page, count = read_workspaces(self._read("/workspaces", ("offset", str(len(found))), ("limit", "100")))
@@ -49,7 +49,7 @@ class Management:
         return list(found), False
 
     def keys(self, workspace: str, offset: int) -> KeyPage:
-        """Ask GET /keys for the keys of one workspace, "" for the default one, from the `offset`-th on."""
+        """Ask GET /keys for the keys of one workspace, "" for the default one, starting at `offset`."""
         params = [("include_disabled", "true"), ("include_expired", "true"), ("offset", str(offset))]
         if workspace:
             params.append(("workspace_id", workspace))
@@ -94,5 +94,7 @@ class Management:
 def key_path(key_hash: str) -> str:
     """Return the path of a key; BadAnswer for a hash that would lead somewhere else."""
     if not _HASH.fullmatch(key_hash):
-        raise BadAnswer(f"OpenRouter names a key by {quoted(key_hash, 100)}, which is no hash: it is left alone")
+        raise BadAnswer(
+            f"OpenRouter names a key by {quoted(key_hash, 100)}, which is not a hash, so the key is left alone"
+        )
     return f"/keys/{key_hash}"

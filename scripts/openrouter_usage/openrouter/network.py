@@ -15,13 +15,13 @@ from openrouter_usage.home.settings import BaseUrl
 from openrouter_usage.redaction import PASSWORD, protect
 from openrouter_usage.text import safe
 
-# -- What the environment says about the way to OpenRouter: proxies.
+# -- Proxies that the environment names.
 
 _LEAST_PASSWORD = 8
 
 
 def proxies_for(base_url: BaseUrl) -> dict[str, str]:
-    """Return the proxies for an address, by scheme; nothing for this machine goes through one: it would see the key."""
+    """Return the proxies for an address, by scheme; none for this machine, because a proxy would see the key."""
     proxies = {} if base_url.is_loopback else dict(requests.utils.get_environ_proxies(base_url.url))
     for proxy in proxies.values():
         _protect_login(proxy)
@@ -29,7 +29,7 @@ def proxies_for(base_url: BaseUrl) -> dict[str, str]:
 
 
 def _protect_login(proxy: str) -> None:
-    """Keep a proxy's password out of everything that is shown; a short one is a word like others."""
+    """Keep a proxy's password out of all output; a short one may be a plain word and is not protected."""
     login = proxy.rpartition("@")[0].rpartition("//")[2]
     password = login.partition(":")[2]
     for secret in (login, password, unquote(password)):
@@ -38,19 +38,19 @@ def _protect_login(proxy: str) -> None:
 
 
 def proxy_hosts(base_url: BaseUrl) -> list[str]:
-    """Name the hosts of the proxies that are used for an address, without the login that may stand before them."""
+    """Return the hosts of the proxies that are used for an address, without any login."""
     proxy = _used(proxies_for(base_url), base_url)
-    return [_host(proxy, with_port=True) or "that is no URL"] if proxy else []
+    return [_host(proxy, with_port=True) or "that is not a URL"] if proxy else []
 
 
 def proxy_host(proxies: Mapping[str, str], base_url: BaseUrl) -> str:
-    """Name the host of the proxy that is used for an address, "" without one, and without its login."""
+    """Return the host of the proxy that is used for an address, without any login; "" without a proxy."""
     proxy = _used(proxies, base_url)
     return _host(proxy) or "that is configured" if proxy else ""
 
 
 def _used(proxies: Mapping[str, str], base_url: BaseUrl) -> str:
-    # The order in which requests looks for one.
+    # The order in which requests looks for a proxy.
     return next((proxies[name] for name in (urlsplit(base_url.url).scheme, "all") if proxies.get(name)), "")
 
 
@@ -64,9 +64,9 @@ def _host(proxy: str, *, with_port: bool = False) -> str:
     return f"{host}:{port}" if with_port and port else host
 
 
-# -- One TLS context for all connections, made while `requests` is still being imported.
+# -- One TLS context for all connections, built while `requests` is being imported.
 
-# The same variables, in the same order, that requests and curl themselves obey.
+# The same variables in the same order as in requests and curl.
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
@@ -74,17 +74,17 @@ class SharedContext:
     """A verifying TLS context; reading the certificate bundle releases the GIL, so it costs no wall time."""
 
     def __init__(self) -> None:
-        """Start to read the bundle in a thread of its own."""
+        """Start reading the bundle in a separate thread."""
         self._context: ssl.SSLContext | None = None
         self._error: OSError | ModuleNotFoundError | None = None
         # Not a daemon: a process that ends while OpenSSL reads certificates ends with a segmentation fault.
         self._thread = threading.Thread(target=self._make)
         try:
-            # In an exit handler nobody waits for threads any more, and the process would end in the midst of reading.
+            # In an exit handler nobody waits for threads any more, and the process would end while the bundle is read.
             if not threading.main_thread().is_alive():
                 raise RuntimeError
             self._thread.start()
-        except RuntimeError:  # no thread can begin here: their number is limited, or Python is ending
+        except RuntimeError:  # no thread can start here: their number is limited, or Python is ending
             self._make()
 
     def get(self) -> ssl.SSLContext:
@@ -96,7 +96,7 @@ class SharedContext:
         if self._context is None:
             raise SettingsError(
                 f"the TLS certificates in {safe(ca_bundle(), 300)} cannot be read",
-                hint=f"unset {' and '.join(CA_VARIABLES)}, or let them name a file of PEM certificates",
+                hint=f"unset {' and '.join(CA_VARIABLES)}, or set them to a file of PEM certificates",
             ) from self._error
         return self._context
 
@@ -112,7 +112,7 @@ class SharedContext:
 
 
 def ca_bundle() -> str:
-    """Name the file or folder of trusted certificates."""
+    """Return the file or folder of trusted certificates."""
     for variable in CA_VARIABLES:
         if os.environ.get(variable):
             return os.environ[variable]

@@ -1,4 +1,4 @@
-"""What an HTTP status and body that say no mean: whether and when to send again, which error, which remedy; pure."""
+"""What a refusal by HTTP status and body means: whether and when to send again, which error, which remedy; pure."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from openrouter_usage.openrouter.answers.fields import Fields
 from openrouter_usage.period import UTC, spoken, today
 from openrouter_usage.text import quoted
 
-# -- Decides whether, and when, a request is sent again; pure, so that its table can be tested.
+# -- Retries: whether and when a request is sent again; pure, so that the table can be tested.
 
 MOST_ATTEMPTS = 3
 LONGEST_WAIT_S = 30.0
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
 _FIRST_WAIT_S = 0.25
 _RESET = "x-ratelimit-reset"
-# OpenRouter names a limit in its message, such as free-models-per-day-high-balance: no wait of seconds ends that one.
+# OpenRouter names a daily limit in its message, such as free-models-per-day-high-balance: waiting does not help.
 _PER_DAY = re.compile(r"\bper[- ]day\b|\blimit_rpd\b", re.IGNORECASE)
-# Below so many seconds a reset is counted from now, above so many it is in milliseconds since 1970.
+# A reset below the first number is in seconds from now, one above the second in milliseconds since 1970.
 _LATEST_FROM_NOW, _LATEST_IN_SECONDS = 10**8, 10**11
 
 
 class RateLimit(NamedTuple):
-    """What a 429 says of its limit: when it resets, None where that is not told, and whether it is one of a day."""
+    """What a 429 says about its limit: when it resets, None where unknown, and whether it is a daily limit."""
 
     resets_at: datetime | None = None
     is_daily: bool = False
 
     def wait_s(self, served_at: datetime) -> float | None:
-        """Return the seconds until the reset by the server's own clock; None where it is not known, or past."""
+        """Return the seconds until the reset by the server's own clock; None where the reset is unknown or past."""
         seconds = 0.0 if self.resets_at is None else (self.resets_at - served_at).total_seconds()
         return seconds if seconds > 0 else None
 
 
 def read_rate_limit(headers: Mapping[str, str], body: bytes, served_at: datetime) -> RateLimit:
-    """Read the limit behind a 429 from its headers, and from those that OpenRouter repeats in its body."""
+    """Read the limit behind a 429 from its headers, and from the headers that OpenRouter repeats in the body."""
     error = _error(body)
     resets_at = _reset(headers, served_at) or _reset(_repeated(error), served_at)
     is_daily = bool(_PER_DAY.search(error.text("message")))
-    # OpenRouter's days are UTC days, whether or not it says when this one ends.
+    # OpenRouter's days are UTC days, even where the answer does not say when this one ends.
     return RateLimit(resets_at or (today(served_at).end if is_daily else None), is_daily)
 
 
@@ -65,7 +65,7 @@ def _repeated(error: Fields) -> dict[str, Json]:
 
 
 def _reset(headers: Mapping[str, Json], served_at: datetime) -> datetime | None:
-    """Read `X-RateLimit-Reset`: milliseconds since 1970, but seconds since then or from now are understood as well."""
+    """Read `X-RateLimit-Reset`: milliseconds since 1970; also accepts seconds since then or from now."""
     for name, value in headers.items():
         text = str(value).strip()
         if name.lower() == _RESET and text.isascii() and text.isdigit() and len(text) < 16:
@@ -103,13 +103,13 @@ def wait_before_resend(attempt: int, status: int | None, retry_after_s: float | 
 def may_be_billed(status: int, is_from_openrouter: bool) -> bool:
     """Check whether a call that ended with a status may have cost something.
 
-    A 503 in OpenRouter's own words says that no provider took the call; from anything in between it says nothing.
+    A 503 in OpenRouter's own words says that no provider accepted the call; one from a proxy says nothing.
     """
     return status < 300 or status == 408 or (status >= 500 and not (status == 503 and is_from_openrouter))
 
 
 def parse_retry_after(header: str | None, now: datetime) -> float | None:
-    """Read `Retry-After`, seconds or an HTTP date; None when absent or unreadable."""
+    """Return the seconds of `Retry-After`, a number or an HTTP date; None when absent or unreadable."""
     text = (header or "").strip()
     if text.isascii() and text.isdigit() and len(text) < 10:
         return float(text)
@@ -118,7 +118,7 @@ def parse_retry_after(header: str | None, now: datetime) -> float | None:
 
 
 def parse_http_date(text: str | None) -> datetime | None:
-    """Read an HTTP date into UTC; None when absent or unreadable."""
+    """Return an HTTP date in UTC; None when absent or unreadable."""
     try:
         moment = parsedate_to_datetime(text or "")
     except (ValueError, TypeError, IndexError, OverflowError):
@@ -126,7 +126,7 @@ def parse_http_date(text: str | None) -> datetime | None:
     return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).astimezone(UTC)
 
 
-# -- What to do about a 402 or a 403, by where the limit was hit; pure.
+# -- Remedies for a 402 or a 403, by the limit that was hit; pure.
 
 _CREDITS = "https://openrouter.ai/settings/credits"
 _KEYS_PAGE = "https://openrouter.ai/settings/keys"
@@ -146,7 +146,7 @@ _BY_SOURCE = {
     "openrouter_key_limit": "key limit",
     "openrouter_in_flight_budget": "in flight",
 }
-# A message may be as long as it likes, so no pattern may look far ahead.
+# A message may be very long, so no pattern may look far ahead.
 _BY_WORDS = (
     (re.compile(r"key limit (?:exceeded|reached)", re.IGNORECASE), "key limit"),
     (re.compile(r"insufficient credits", re.IGNORECASE), "credits"),
@@ -159,9 +159,9 @@ _BY_WORDS = (
 
 
 def remedy(status: int, *, message: str, limit_source: str, reason: str, key_name: str) -> str:
-    """Return one line about what to do; general words where OpenRouter says too little."""
+    """Return one line about what to do; a general one where OpenRouter says too little."""
     if _NO_CALLS.search(message):
-        return f"{key_name or 'the key'} is a management key, which makes no calls: take one from {_KEYS_PAGE}"
+        return f"{key_name or 'the key'} is a management key, which cannot make calls: use a key from {_KEYS_PAGE}"
     if wants_management_key(message):
         return use_management_key(key_name)
     if reason == "weight_exceeds_budget":
@@ -183,12 +183,12 @@ def _told(cause: str, when: str) -> str:
         "credits": f"the account's credits are used up: add some at {_CREDITS}; "
         "a :free model needs none, unless the balance is below zero",
         "key limit": f"the key's own limit is reached: {_RAISE}; {when}",
-        "in flight": "OpenRouter holds back money for calls that are running: try again in a moment",
+        "in flight": "OpenRouter holds money for calls that are running: try again in a moment",
         "workspace budget": f"the workspace's budget is used up: its admin can raise it; {when}",
         "budget": f"a guardrail's budget is used up: its admin can raise it; {when}",
         "guardrail": "a guardrail forbids this: its admin can change it at openrouter.ai",
-        "moderation": "the model's moderation refused the text: change it, or the model",
-        "region": "the model is not offered in this region: take another",
+        "moderation": "the model's moderation refused the text: change the text or the model",
+        "region": "the model is not offered in this region: choose another model",
     }.get(cause, "")
 
 
@@ -198,19 +198,19 @@ def wants_management_key(message: str) -> bool:
 
 
 def use_management_key(key_name: str) -> str:
-    """Say which key is missing, or in the wrong place; `key_name` is the variable of the key that was refused."""
+    """Return what to do about the missing or misplaced key; `key_name` is the variable of the refused key."""
     if key_name == "OPENROUTER_MGMT_KEY":
         return f"OPENROUTER_MGMT_KEY holds an ordinary key; management keys come from {_MGMT_KEYS_PAGE}"
     return f"set OPENROUTER_MGMT_KEY to a management key from {_MGMT_KEYS_PAGE}"
 
 
-# -- Turns an HTTP status and body that say no into the error that tells the user what to do; pure.
+# -- Errors for refused requests: from an HTTP status and body; pure.
 
-_TOO_DEAR = "no provider is as cheap as the call's limit on its prices: raise --max-cost, or lower --max-tokens"
+_TOO_DEAR = "no provider is as cheap as the call's price limit: raise --max-cost, or lower --max-tokens"
 
 
 class Complaint(NamedTuple):
-    """What an error body says: the message, and where a limit was hit; "" where it says nothing."""
+    """What an error body says: the message, and which limit was hit; "" where the body does not say."""
 
     message: str = ""
     limit_source: str = ""
@@ -218,7 +218,7 @@ class Complaint(NamedTuple):
 
 
 def read_complaint(body: bytes) -> Complaint:
-    """Read OpenRouter's error envelope; an empty Complaint when the body is something else."""
+    """Read OpenRouter's error envelope; return an empty Complaint when the body is something else."""
     try:
         return complaint_in(loads(body))
     except ValueError:
@@ -226,7 +226,7 @@ def read_complaint(body: bytes) -> Complaint:
 
 
 def complaint_in(answer: Json) -> Complaint:
-    """Find the error in a parsed answer; an empty Complaint when there is none."""
+    """Return the error in a parsed answer; an empty Complaint when there is none."""
     try:
         error = Fields(answer, "an error").within("error")
     except BadAnswer:
@@ -241,7 +241,7 @@ def complaint_in(answer: Json) -> Complaint:
 def refusal(
     status: int, body: bytes, what: str, key: ApiKey | None, limit: RateLimit | None = None
 ) -> OpenRouterUsageError:
-    """Return the error for an answer of status 300 or more; `what` names the request, `limit` is that of a 429."""
+    """Return the error for an answer of status 300 or more; `what` names the request, `limit` is the limit of a 429."""
     complaint = read_complaint(body)
     said = f"; OpenRouter said {quoted(complaint.message)}" if complaint.message else ""
     asked = f"{what} answered {status}{said}"
@@ -252,7 +252,7 @@ def refusal(
         what_to_do = remedy(status, **complaint._asdict(), key_name=key.name if key else "")
         return Denied(asked, hint=what_to_do, code=code)
     if status in (400, 409, 413, 422):
-        return BadRequest(asked, hint="check the values that were given")
+        return BadRequest(asked, hint="check the values in the request")
     if status in (404, 405, 410):
         missing = NotFound(asked, hint=_TOO_DEAR if "max_price" in complaint.message.lower() else "")
         missing.is_told = bool(complaint.message)
@@ -264,16 +264,16 @@ def refusal(
             f"{what} answered {status}, a redirect, which is not followed: a key is sent to one host only",
             hint="check OPENROUTER_BASE_URL and any proxy",
         )
-    return Unreachable(f"{asked}: OpenRouter, or something in between, has a fault", hint="try again later")
+    return Unreachable(f"{asked}: OpenRouter, or a proxy in between, has a fault", hint="try again later")
 
 
 def _limited(asked: str, limit: RateLimit) -> Unreachable:
     resets = f"; the limit resets {spoken(limit.resets_at)}" if limit.resets_at else ""
     hint = "wait a minute and try again"
     if limit.is_daily:
-        hint = "wait until then, or take a model without :free, for which no such limit is set"
+        hint = "wait until then, or use a model without :free, which has no such limit"
     elif limit.resets_at:
-        hint = "try again when it has reset"
+        hint = "try again after the reset"
     return Unreachable(f"{asked}: too many requests{resets}", hint=hint, code="rate_limited")
 
 
@@ -286,6 +286,6 @@ def _unauthorized(message: str, said: str, key: ApiKey | None) -> Denied:
         )
     return Denied(
         f"OpenRouter does not accept {key or 'a request without a key'} (401){said}",
-        hint="it may be mistyped, disabled, expired or deleted: see https://openrouter.ai/settings/keys",
+        hint="the key may be mistyped, disabled, expired or deleted: see https://openrouter.ai/settings/keys",
         code="unauthorized",
     )

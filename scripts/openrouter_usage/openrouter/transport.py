@@ -34,7 +34,7 @@ from openrouter_usage.period import UTC
 from openrouter_usage.redaction import scrubbed, scrubbed_bytes
 from openrouter_usage.text import safe
 
-# -- Says in our own words how a request failed; what libraries say may quote a proxy's password.
+# -- Failed requests in our own words, because libraries may quote a proxy's password.
 
 RAISED = (requests.RequestException, HTTPError, OSError)
 _NO_ADDRESS = (
@@ -47,13 +47,13 @@ _NO_ADDRESS = (
 
 
 class ConnectionFailed(Unreachable):
-    """A failure that may pass: nobody answered, or the answer broke off."""
+    """A failure that may be temporary: nobody answered, or the answer broke off."""
 
 
 def failure(error: Exception, *, host: str, proxy: str, path: str, has_sent: bool) -> OpenRouterUsageError:
-    """Return the error for a request that had no whole answer; `proxy` is the proxy's host, "" without one.
+    """Return the error for a request without a whole answer; `proxy` is the proxy's host, "" without a proxy.
 
-    Only where a byte of the request was sent may it have arrived.
+    The request may have arrived only if a byte of it was sent.
     """
     found = _found(error, host=host, proxy=proxy, about=f" ({path})" if path else "")
     found.may_have_arrived = has_sent
@@ -83,19 +83,19 @@ def _no_address(host: str, proxy: str) -> SettingsError:
     """Return the error for an address that nothing can be sent to: a proxy's, or else OpenRouter's own."""
     if proxy:
         return SettingsError(
-            f"the proxy {proxy} cannot be used to reach {host}, and nothing was sent: its address is malformed, "
-            "or of a kind that this program does not speak",
+            f"nothing was sent to {host}, because the address of the proxy {proxy} is malformed "
+            "or of a kind that this program does not support",
             hint="set HTTPS_PROXY to an address like http://proxy.example:8080, or unset it",
             code="proxy",
         )
     return SettingsError(
-        f"{host} is not a host name that can be looked up, and nothing was sent",
+        f"{host} is not a valid host name, so nothing was sent",
         hint="check OPENROUTER_BASE_URL, or the address of the webhook",
     )
 
 
 def _root(error: BaseException) -> BaseException:
-    """Follow an error of requests down to the one that began it."""
+    """Return the root cause of an error of requests."""
     for _ in range(8):
         reason = getattr(error, "reason", None)
         inner = next((arg for arg in error.args if isinstance(arg, BaseException)), None)
@@ -112,10 +112,10 @@ def _told(cause: BaseException) -> str:
         return "the name cannot be resolved"
     if isinstance(cause, ssl.SSLError):
         return "no TLS connection could be made"
-    if name == "IncompleteRead":  # there is one of http.client and one of urllib3
-        return "incomplete answer, the connection ended early"
+    if name == "IncompleteRead":  # both http.client and urllib3 have one
+        return "the answer is incomplete because the connection ended early"
     if isinstance(cause, ForbiddenAddress):
-        return "it leads to a link-local or metadata address, to which no alert is sent"
+        return "the name leads to a link-local or metadata address, to which no alert is sent"
     if isinstance(cause, ConnectionRefusedError):
         return "the connection was refused"
     if isinstance(cause, (SocketTimeout, TimeoutError)):
@@ -127,7 +127,7 @@ def _told(cause: BaseException) -> str:
     return f"the connection failed ({name})"
 
 
-# -- Reads the body of an answer up to a cap, decompressing it without ever holding more than that.
+# -- Bodies of answers, read and decompressed up to a size cap.
 
 LARGEST_BODY = 64 * 1024 * 1024
 _CHUNK = 64 * 1024
@@ -140,7 +140,7 @@ class _Raw(Protocol):
 
 
 def read_body(raw: _Raw, encoding: str, *, largest: int = LARGEST_BODY) -> bytes:
-    """Read a whole body; BadAnswer when it is larger than the cap or oddly compressed.
+    """Return a whole body; BadAnswer for one that is larger than the cap or oddly compressed.
 
     Decompressed here and not by urllib3, because a few kilobytes of zeros can unpack to gigabytes.
     """
@@ -151,20 +151,20 @@ def read_body(raw: _Raw, encoding: str, *, largest: int = LARGEST_BODY) -> bytes
         part = unpack(chunk, largest - size + 1)
         size += len(part)
         if size > largest:
-            raise BadAnswer(f"the answer is larger than {largest // 1024 // 1024} MiB and was not read to its end")
+            raise BadAnswer(f"the answer is larger than {largest // 1024 // 1024} MiB and was not read to the end")
         parts.append(part)
     return b"".join(parts)
 
 
 def read_pieces(raw: Any, *, largest: int = LARGEST_BODY) -> Iterator[bytes]:
-    """Read a body as it arrives; BadAnswer when it is larger than the cap."""
+    """Yield a body as it arrives; BadAnswer for one that is larger than the cap."""
     size = 0
-    # read1 gives what is there; urllib3 before 2 has only chunks, which of a stream are as good.
+    # read1 returns what is there; urllib3 before 2 has only chunks, which do as well for a stream.
     pieces = iter(lambda: raw.read1(_CHUNK, decode_content=False), b"") if hasattr(raw, "read1") else raw.read_chunked()
     for piece in pieces:
         size += len(piece)
         if size > largest:
-            raise BadAnswer(f"the stream is longer than {largest // 1024 // 1024} MiB and was not read to its end")
+            raise BadAnswer(f"the stream is longer than {largest // 1024 // 1024} MiB and was not read to the end")
         yield piece
 
 
@@ -176,7 +176,7 @@ class _Gzip:
         try:
             return self._stream.decompress(chunk, most)
         except zlib.error:
-            raise BadAnswer("the answer is damaged: its compression cannot be undone") from None
+            raise BadAnswer("the answer is damaged and cannot be decompressed") from None
 
 
 def _as_it_is(chunk: bytes, most: int) -> bytes:
@@ -188,7 +188,7 @@ def _unpacker(encoding: str) -> Callable[[bytes, int], bytes]:
         return _as_it_is
     if encoding in ("gzip", "x-gzip", "deflate"):
         return _Gzip()
-    raise BadAnswer("the answer is compressed in a way that was not asked for")
+    raise BadAnswer("the answer is compressed in a way that was not requested")
 
 
 CONNECT_S = 5.0
@@ -217,10 +217,10 @@ class Answer(NamedTuple):
 
 
 class OpenAnswer:
-    """An answer whose head is there; its body is read whole or piece by piece, and it has to be closed."""
+    """An answer whose head has arrived; its body is read whole or in pieces, and the answer must be closed."""
 
     def __init__(self, response: requests.Response, lifeline: Lifeline, translated: Callable[[Exception], Exception]):
-        """Hold an answer of requests, what cuts it off in time, and what turns its errors into ours."""
+        """Keep an answer of requests, the lifeline that can cut it off, and the function that translates its errors."""
         self._response = response
         self._lifeline = lifeline
         self._translated = translated
@@ -232,14 +232,14 @@ class OpenAnswer:
         headers = self._response.headers
         with self._translating():
             body = read_body(self._response.raw, headers.get("Content-Encoding", ""))
-        body = scrubbed_bytes(body)  # a server that repeats a secret would have it shown, and kept
+        body = scrubbed_bytes(body)  # otherwise a secret that a server repeats would be shown and stored
         now, served_at = datetime.now(UTC), parse_http_date(headers.get("Date"))
         retry_after_s = parse_retry_after(headers.get("Retry-After"), now)
         ahead_s = (served_at - now).total_seconds() if served_at else None
         limit = RateLimit()
         if self.status == 429:
             limit = read_rate_limit(headers, body, served_at or now)
-            # Where both are told, the later one is when it may work: sooner would be in vain.
+            # Where the answer has both, only the later one can work.
             waits = [wait for wait in (retry_after_s, limit.wait_s(served_at or now)) if wait is not None]
             retry_after_s = max(waits, default=None)
         return Answer(self.status, body, retry_after_s, ahead_s, self.generation, limit)
@@ -255,7 +255,7 @@ class OpenAnswer:
             yield piece
 
     def release(self) -> None:
-        """Give the connection back after the body was read to its end, or close it."""
+        """Return the connection to the pool after the body was read to the end, or close it."""
         self._lifeline.release()
         self._response.close()
 
@@ -265,7 +265,7 @@ class OpenAnswer:
         self.release()
 
     def abandon(self) -> None:
-        """Close this process's copy of the connection alone: another process, or nobody, goes on using it."""
+        """Close only this process's copy of the connection, which another process may go on using."""
         self._response.close()
 
     @contextmanager
@@ -297,7 +297,7 @@ class Transport:
         self.timeout_s = timeout_s
         self.sleep = sleep
         self._session = session = requests.Session()
-        # With trust_env a ~/.netrc entry would replace the Bearer header; proxies are taken up below.
+        # With trust_env a ~/.netrc entry would replace the Bearer header; proxies are set below.
         session.trust_env = False
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         adapter = Adapter(tls or SharedContext())
@@ -307,15 +307,15 @@ class Transport:
 
     @property
     def elsewhere(self) -> str:
-        """The address that is asked, "" where that is OpenRouter's own."""
+        """The address that is asked, "" for OpenRouter's own."""
         return "" if self._base_url.is_official else self._base_url.url
 
     def get(self, request: Request) -> Answer:
-        """Send a request that changes nothing, again where that can help; Unreachable when no try was answered."""
+        """Send a request that changes nothing, with retries; Unreachable when no try was answered."""
         deadline = time.monotonic() + self.timeout_s
         attempt = 1
         while True:
-            # A wait may end late, and a socket takes no timeout of nothing.
+            # A wait may end late, and a socket accepts no timeout of zero.
             answer, failed = self._attempt(request, max(0.001, deadline - time.monotonic()))
             if answer and answer.status not in RETRIED_STATUSES:
                 return answer
@@ -336,7 +336,7 @@ class Transport:
             return None, error
 
     def send(self, request: Request, timeout_s: float) -> Answer:
-        """Send a request once; ConnectionFailed, TimedOut or BadAnswer when no whole answer came."""
+        """Send a request once; ConnectionFailed, TimedOut or BadAnswer without a whole answer."""
         opened = self.open(request, timeout_s, read_s=READ_S)
         try:
             return opened.whole(request.key)
@@ -344,22 +344,22 @@ class Transport:
             opened.release()
 
     def open(self, request: Request, timeout_s: float, *, read_s: float, streamed: bool = False) -> OpenAnswer:
-        """Send a request and read the head of its answer; `timeout_s` bounds its body as well."""
+        """Send a request and read the head of the answer; `timeout_s` bounds the body as well."""
         try:
             lifeline = Lifeline(timeout_s, self._forbids)
         except BaseException as error:
-            note_arrival(error, False)  # no thread to be had, or ^C
+            note_arrival(error, False)  # no thread is available, or ^C
             raise
 
         def translated(error: Exception) -> Exception:
             lifeline.release()
-            # A connection that was cut can fail in any way, in the reader's hands.
+            # A read from a connection that was cut can fail in any way.
             if lifeline.expired:
                 late: OpenRouterUsageError = self._late(request, timeout_s)
                 late.may_have_arrived = lifeline.has_sent
                 return late
-            # What an address can be wrong in is a ValueError now and then, a TypeError for a proxy with a login and no
-            # host, and no bug while nothing has been sent.
+            # A wrong address may raise a ValueError, or a TypeError (a proxy with a login and no host); neither is
+            # a bug while nothing has been sent.
             is_address = isinstance(error, (ValueError, TypeError)) and not lifeline.has_sent
             if not isinstance(error, RAISED) and not is_address:
                 return error
@@ -373,13 +373,13 @@ class Transport:
                     stream=True,
                     allow_redirects=False,
                     proxies=self._proxies,
-                    # A little longer than the lifeline: when both are due, the deadline is what is told.
+                    # A little longer than the lifeline, so that the deadline is reported when both are due.
                     timeout=(min(CONNECT_S, timeout_s), min(read_s, timeout_s + 1)),
                 )
         except (*RAISED, AttributeError, ValueError, TypeError) as error:
             raise translated(error) from None
         except BaseException as error:
-            # ^C: nobody will read the answer, so nobody is to go on sending it.
+            # ^C: nobody will read the answer, so the server should stop sending it.
             lifeline.cut()
             lifeline.release()
             note_arrival(error, lifeline.has_sent)
@@ -387,7 +387,7 @@ class Transport:
         return OpenAnswer(response, lifeline, translated)
 
     def _prepared(self, request: Request, *, streamed: bool) -> requests.PreparedRequest:
-        # A stream comes as it is: unpacking would hold back what has arrived.
+        # A stream is not decompressed, which would delay what has arrived.
         encoding = "identity" if streamed else "gzip"
         headers = {
             "Accept": "application/json",
@@ -407,7 +407,7 @@ class Transport:
         to = f" to {request.path}" if request.path else ""
         return TimedOut(
             f"{self._host} sent no complete answer{to} within {timeout_s:.0f} s",
-            hint="try again, or give it longer with --timeout",
+            hint="try again, or allow more time with --timeout",
         )
 
     @property

@@ -94,11 +94,11 @@ def prepare(
 def _refuse_odd(most: Decimal | None, session: str | None, tags: Mapping[str, str], timeout_s: float) -> None:
     """Raise InvalidValue for what no line of the ledger can hold, and for a call that outlasts its hold."""
     if most is not None and not 0 <= most <= LARGEST_COST:
-        raise InvalidValue(f"max_cost is an amount from 0 to {LARGEST_COST:,} USD")
+        raise InvalidValue(f"max_cost must be an amount from 0 to {LARGEST_COST:,} USD")
     if session is not None and (not isinstance(session, str) or len(session) > LONGEST_NAME):
-        raise InvalidValue(f"session is a text of at most {LONGEST_NAME:,} characters")
+        raise InvalidValue(f"session must be a text of at most {LONGEST_NAME:,} characters")
     if len(tags) > MOST_TAGS:
-        raise InvalidValue(f"tags are at most {MOST_TAGS} names with a text each")
+        raise InvalidValue(f"tags must be at most {MOST_TAGS} names, each with a text")
     if not 0 < timeout_s <= LONGEST_CALL.total_seconds():
         raise InvalidValue(f"timeout_s is above 0 and at most {LONGEST_CALL.total_seconds():,.0f} seconds")
 

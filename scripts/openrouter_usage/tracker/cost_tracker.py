@@ -282,7 +282,7 @@ class CostTracker:
     def export_history(self, filepath: str | Path, *, force: bool = True) -> None:
         """Write all calls of the ledger to a file as a JSON list; amounts are exact numbers in USD.
 
-        With `force=False` SettingsError when the file is there already.
+        With `force=False` SettingsError when the file already exists.
         """
         save_output(
             Path(filepath),

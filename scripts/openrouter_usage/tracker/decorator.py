@@ -75,7 +75,7 @@ def track_cost(
 
 def _checked_tags(tags: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     if not isinstance(tags, Mapping) or len(tags) > MOST_TAGS:
-        raise InvalidValue(f"tags are at most {MOST_TAGS} names with a text each")
+        raise InvalidValue(f"tags must be at most {MOST_TAGS} names, each with a text")
     return tuple(sorted((safe_tag(name), safe_tag(text)) for name, text in tags.items()))
 
 

@@ -140,7 +140,7 @@ def describe(parser: Parser) -> None:
 def _tag(text: str) -> tuple[str, str]:
     name, sign, value = text.partition("=")
     if not sign or not name:
-        raise InvalidValue("a tag is written like project=website")
+        raise InvalidValue("a tag must be written like project=website")
     return safe_tag(name), safe_tag(value)
 
 

@@ -16,7 +16,7 @@ from openrouter_usage.openrouter.answers.key import KeyInfo
 from openrouter_usage.openrouter.answers.left_out import LeftOut, Rows
 from openrouter_usage.period import parse_day
 
-# -- GET /credits, GET /activity and POST /analytics/query: what the whole account has spent.
+# -- Account figures: GET /credits, GET /activity and POST /analytics/query.
 
 
 class Credits(NamedTuple):
@@ -27,12 +27,12 @@ class Credits(NamedTuple):
 
     @property
     def balance(self) -> Decimal:
-        """What is left; it may be negative."""
+        """The credits that are left; may be negative."""
         return subtract(self.purchased, self.used)
 
     @property
     def is_blank(self) -> bool:
-        """Check whether this is the 0/0 that an inference key is given for an account that has credits."""
+        """Check whether this is the 0/0 that an inference key gets for an account that has credits."""
         return not self.purchased and not self.used
 
 
@@ -58,13 +58,13 @@ class TodaySpend(NamedTuple):
 
 
 def read_credits(answer: Json) -> Credits:
-    """Read the body of GET /credits; BadAnswer for amounts below zero, of which no account has any."""
+    """Read the body of GET /credits; BadAnswer for amounts below zero, which no account has."""
     data = Fields(answer, "/credits").within("data")
     return Credits(data.positive_usd("total_credits"), data.positive_usd("total_usage"))
 
 
 def read_activity(answer: Json) -> Rows[ActivityRow]:
-    """Read the body of GET /activity: a row for each day, model and endpoint; one that cannot be used is left out."""
+    """Read the body of GET /activity: a row for each day, model and endpoint; unusable rows are left out."""
     data = Fields(answer, "/activity").get("data")
     if not isinstance(data, list):
         raise Fields(answer, "/activity").wrong("data", "a list was expected")
@@ -81,7 +81,7 @@ def read_activity(answer: Json) -> Rows[ActivityRow]:
         except BadAnswer as error:
             left_out.append(LeftOut(error.message, _known_day(row)))
     if left_out and not rows:
-        raise BadAnswer(left_out[0].why)  # not one row is understood: it is no answer
+        raise BadAnswer(left_out[0].why)  # not one row is understood, so this is not an answer
     return Rows.of(rows, left_out)
 
 
@@ -108,7 +108,7 @@ def _row(row: Fields) -> ActivityRow:
 
 
 def _day(row: Fields) -> date:
-    """Return a row's day: the documented 2026-08-31 and the observed 2026-08-31 00:00:00 both."""
+    """Return a row's day, written as the documented 2026-08-31 or the observed 2026-08-31 00:00:00."""
     try:
         return parse_day(row.text("date"))
     except InvalidValue as error:
@@ -124,12 +124,12 @@ def read_today(answer: Json) -> TodaySpend:
 
 
 def write_credits(credits: Credits) -> Json:
-    """Write a body of GET /credits that `read_credits` reads back the same."""
+    """Return a body of GET /credits that `read_credits` reads back the same."""
     return {"data": {"total_credits": credits.purchased, "total_usage": credits.used}}
 
 
 def write_activity(rows: Iterable[ActivityRow]) -> Json:
-    """Write a body of GET /activity with the endpoints of one provider added up."""
+    """Return a body of GET /activity with the endpoints of one provider added up."""
     sums: dict[tuple[date, str, str, str], Usage] = {}
     for row in rows:
         key = (row.day, row.model, row.slug, row.provider)
@@ -154,7 +154,7 @@ def _write_row(day: date, model: str, slug: str, provider: str, usage: Usage) ->
 
 
 def write_today(spend: TodaySpend) -> Json:
-    """Write an analytics answer that `read_today` reads back the same."""
+    """Return an analytics answer that `read_today` reads back the same."""
     usage = spend.usage
     row: Json = {
         "request_count": usage.requests,
@@ -168,13 +168,13 @@ def write_today(spend: TodaySpend) -> Json:
     return {"data": {"data": [row], "metadata": {"truncated": spend.truncated}}}
 
 
-# -- The parts of a summary as they came: each one an answer, or the gap where it should have been.
+# -- The parts of a summary: each one an answer, or a gap.
 
 
 class Gap(NamedTuple):
     """A part that is missing, why, and what would fill it; `passing` when a later try may succeed.
 
-    Of a part that is there `number` says how many rows or fields were left out, as they could not be used.
+    For a part that is there, `number` says how many unusable rows or fields were left out.
     """
 
     part: str
@@ -186,24 +186,24 @@ class Gap(NamedTuple):
 
     @classmethod
     def of(cls, part: str, error: OpenRouterUsageError) -> Gap:
-        """Keep what an error says about a part."""
+        """Return the gap that an error leaves."""
         return cls(part, error.code, error.message, error.hint, error.exit_code)
 
     @classmethod
     def of_left_out(cls, part: str, found: Sequence[LeftOut], noun: str) -> Gap:
-        """Name what was left out of a part, whose rest is used."""
+        """Return the gap for what was left out of a part, whose rest is used."""
         return cls(part, left_out.CODE, left_out.told(found, noun), "", BadAnswer.exit_code, len(found))
 
     @property
     def passing(self) -> bool:
-        """Check whether another try, later, may succeed."""
+        """Check whether a later try may succeed."""
         return self.exit_code == 5 and self.code not in ("not_found", "bad_answer", left_out.CODE)
 
 
 class Parts(NamedTuple):
     """What OpenRouter answered at one time; None for a part that was not asked for.
 
-    `managed` tells that a management key was asked, whose /credits can be believed.
+    `managed` says that a management key was used, whose /credits can be trusted.
     """
 
     taken_at: datetime
@@ -216,7 +216,7 @@ class Parts(NamedTuple):
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
-        """Every part that should be there and is not."""
+        """Return the gap of every part that should be there and is missing."""
         return tuple(part for part in (self.key, self.credits, self.activity, self.today) if isinstance(part, Gap))
 
     @property

@@ -13,7 +13,7 @@ from openrouter_usage.openrouter.answers.fields import Fields
 from openrouter_usage.openrouter.answers.left_out import LeftOut
 from openrouter_usage.period import UTC, parse_day
 
-# `total_usage` would add BYOK money to credits, which are two purses.
+# `total_usage` would add BYOK money to credits, which are kept apart.
 METRICS = (
     "request_count",
     "credits_usage",
@@ -23,7 +23,7 @@ METRICS = (
     "reasoning_tokens",
     "cached_tokens",
 )
-# So many days back it answers at all, and lists single calls.
+# How many days back the endpoint answers at all, and lists single calls.
 MOST_DAYS, LISTED_DAYS = 365, 31
 _TIME_COLUMNS = ("date__", "created_at__")
 
@@ -37,7 +37,7 @@ class Spend(NamedTuple):
 
 
 class Analytics(NamedTuple):
-    """An answer: its rows, whether some are missing, when it was made if it is a kept one, and what was left out."""
+    """An answer: its rows, whether some are missing, when it was made if it is a stored one, and what was left out."""
 
     rows: tuple[Spend, ...]
     truncated: bool = False
@@ -51,7 +51,7 @@ class Analytics(NamedTuple):
 
 
 def read_analytics(answer: Json, dimensions: Sequence[str] = ()) -> Analytics:
-    """Read an answer; its rows stand in data.data, and counts may be strings."""
+    """Read an answer; its rows are in data.data, and counts may be strings."""
     outer = Fields(answer, "/analytics/query").within("data")
     rows, left_out = _usable(outer, dimensions)
     try:
@@ -73,7 +73,7 @@ def _usable(outer: Fields, dimensions: Sequence[str]) -> tuple[tuple[Spend, ...]
         except BadAnswer as error:
             left_out.append(LeftOut(error.message))
     if left_out and not rows:
-        raise BadAnswer(left_out[0].why)  # not one row is understood: it is no answer
+        raise BadAnswer(left_out[0].why)  # not one row is understood, so this is not an answer
     return tuple(rows), tuple(left_out)
 
 

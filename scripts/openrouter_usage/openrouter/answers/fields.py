@@ -1,4 +1,4 @@
-"""Reads the fields of one JSON object; whatever is not what its name promises is a BadAnswer."""
+"""Reads the fields of one JSON object; raises BadAnswer for a value of the wrong kind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Fields:
     __slots__ = ("_values", "where")
 
     def __init__(self, value: Json, where: str) -> None:
-        """Take a JSON object; BadAnswer when it is anything else."""
+        """Keep a JSON object; BadAnswer for anything else."""
         if not isinstance(value, dict):
             raise BadAnswer(f"OpenRouter's answer to {where} is not understood: an object was expected")
         self._values = value
@@ -64,7 +64,7 @@ class Fields:
         return amount
 
     def positive_usd(self, name: str) -> Decimal:
-        """Return a required amount; BadAnswer for one below zero, which no spend is."""
+        """Return a required amount; BadAnswer for one below zero, which no spend can be."""
         amount = self.usd(name)
         if amount < 0:
             raise self.wrong(name, f"{safe(str(amount), 40)} is below zero")
@@ -83,7 +83,7 @@ class Fields:
         return self.optional_count(name) or 0
 
     def optional_count(self, name: str) -> int | None:
-        """Return a whole number, None when absent or null; 15.0 is one too, as JSON has no other kind of number."""
+        """Return a whole number, None when absent or null; 15.0 is one too, because JSON has one kind of number."""
         value: object = self._values.get(name)
         if isinstance(value, float):  # from a parser that is not ours, or from an object
             value = Decimal(value) if math.isfinite(value) else value
@@ -119,9 +119,9 @@ class Fields:
 
 
 def unbelievable(cost: object) -> str:
-    """Return how an answer tells a cost that no call can have: negative, not finite, or above a million USD.
+    """Return the text of an implausible cost in an answer: negative, not finite, or above a million USD.
 
-    Returns "" for a believable cost, and for what is no number at all or too fine to be kept: that is unknown.
+    Returns "" for a plausible cost, and for what is not a number or has too many decimals: that is unknown.
     """
     if isinstance(cost, bool) or not isinstance(cost, (int, float, Decimal, str)):
         return ""
@@ -129,6 +129,6 @@ def unbelievable(cost: object) -> str:
         amount = Decimal(cost)
         is_believable = amount.is_finite() and 0 <= amount <= LARGEST_COST
     except InvalidOperation:
-        # A number whose exponent is beyond all bounds; any other text tells no amount.
+        # A number whose exponent is beyond all bounds; any other text is not an amount.
         is_believable = not _BOUNDLESS.fullmatch(str(cost).strip())
     return "" if is_believable else safe(str(cost), 60)

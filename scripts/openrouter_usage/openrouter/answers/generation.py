@@ -23,16 +23,16 @@ from openrouter_usage.openrouter.answers.fields import Fields, unbelievable
 from openrouter_usage.openrouter.answers.left_out import LeftOut
 from openrouter_usage.text import quoted
 
-# -- What an answer of an inference endpoint says it used: chat, responses, messages, embeddings, rerank.
+# -- Usage in answers of the inference endpoints: chat, responses, messages, embeddings, rerank.
 
 Figure = TypeVar("Figure", int, Decimal)
 
 
 @dataclass(frozen=True, slots=True)
 class CallUsage:
-    """One call by its own answer; a cost of None is unknown, and BYOK money is paid to the provider.
+    """One call as its own answer describes it; a cost of None is unknown, and BYOK money is paid to the provider.
 
-    `told` is what the answer gives as its cost where that is no amount that a call can have.
+    `told` is the cost that the answer names where that is implausible.
     """
 
     id: str = ""
@@ -50,7 +50,7 @@ class CallUsage:
     told: str = ""
 
     def merged(self, later: CallUsage) -> CallUsage:
-        """Return what is known after a later chunk of a stream: its figures count, and what it leaves out stays."""
+        """Return what is known after a later chunk of a stream: figures in the chunk win, and the others stay."""
         return CallUsage(
             id=self.id or later.id,
             model=later.model or self.model,
@@ -61,7 +61,7 @@ class CallUsage:
             cached_tokens=_either(later.cached_tokens, self.cached_tokens),
             cache_write_tokens=_either(later.cache_write_tokens, self.cache_write_tokens),
             reasoning_tokens=_either(later.reasoning_tokens, self.reasoning_tokens),
-            # A client may add the chunks up and tell the usage once more, without the cost.
+            # A client may add the chunks up and repeat the usage without the cost.
             cost=_either(later.cost, self.cost),
             byok_cost=_either(later.byok_cost, self.byok_cost),
             finish_reason=later.finish_reason or self.finish_reason,
@@ -87,13 +87,13 @@ class CallUsage:
             session=_name(session),
             finish_reason=self.finish_reason,
             hold=hold,
-            # Any other program's figures are none of OpenRouter's bill, and no reason to stop.
+            # Figures of any other program are not OpenRouter's bill, and no reason to stop.
             told=self.told if self.id.startswith(GENERATION_PREFIX) else "",
         )
 
 
 def read_call(answer: Json) -> CallUsage:
-    """Read a whole answer or one chunk of a stream; what is not understood of it is left unknown."""
+    """Read a whole answer or one chunk of a stream; what is not understood is left unknown."""
     if not isinstance(answer, dict):
         return CallUsage()
     data = Fields(answer, "a call")
@@ -141,7 +141,7 @@ def _details(usage: Fields, *names: str) -> Fields:
 
 
 def _count(fields: Fields, *names: str) -> int | None:
-    """Return the first of the figures that is there; None when it is no count that a ledger can hold."""
+    """Return the first of the figures that is there; None when a ledger cannot store it as a count."""
     name = next((name for name in names if name in fields), "")
     try:
         count = fields.optional_count(name)
@@ -151,7 +151,7 @@ def _count(fields: Fields, *names: str) -> int | None:
 
 
 def _amount(fields: Fields, name: str) -> Decimal | None:
-    """Return an amount; None when it is no amount that a ledger can hold: unknown, and it can be looked up."""
+    """Return an amount; None when a ledger cannot store it: the amount is unknown, and can be looked up."""
     try:
         amount = fields.optional_usd(name)
     except BadAnswer:
@@ -164,7 +164,7 @@ def _either(first: Figure | None, second: Figure | None) -> Figure | None:
 
 
 def _name(text: str, limit: int = LONGEST_NAME) -> str:
-    """Cut a name to what a ledger can hold; half a surrogate pair cannot be written as UTF-8."""
+    """Return a name cut to what a ledger can store; half a surrogate pair cannot be written as UTF-8."""
     return text[:limit].encode("utf-8", "replace").decode("utf-8")
 
 
@@ -176,7 +176,7 @@ def _finish_reason(data: Fields) -> str:
     return _name(reason, 200)
 
 
-# -- GET /generation: what one call used and was billed.
+# -- Generations: GET /generation, what one call used and was billed.
 
 T = TypeVar("T")
 
@@ -187,7 +187,7 @@ class Generation:
 
     `normalized` counts are by one common tokenizer; `upstream_cost` is known for BYOK calls only, and is paid to
     the provider; `cache_discount` is positive for reads from a cache and negative for writes. `sent` is the whole
-    record as OpenRouter sent it, fields that are not read here included; its texts are not made safe. Fields that
+    record as OpenRouter sent it, including fields that are not read here; its texts are not made safe. Fields that
     cannot be used are unknown, and named in `left_out`.
     """
 
@@ -216,7 +216,7 @@ class Generation:
     left_out: tuple[LeftOut, ...] = ()
 
     def entry(self, now: datetime, *, session: str = "", hold: str = "", requested: str = "") -> Entry:
-        """Return the call as a ledger entry of the time at which OpenRouter made it."""
+        """Return the call as a ledger entry, dated when OpenRouter made the call."""
         return Entry(
             ts=self.created_at or now,
             model=self.model or requested or UNKNOWN_MODEL,
@@ -239,10 +239,10 @@ class Generation:
 
 
 def read_generation(answer: Json, asked_for: str) -> Generation:
-    """Read the body of GET /generation; BadAnswer for figures that no ledger can hold, or of another call."""
+    """Read the body of GET /generation; BadAnswer for another call, and for figures that no ledger can store."""
     data = Fields(answer, "/generation").within("data")
     if data.text("id") not in ("", asked_for):
-        raise data.wrong("id", "it is another one than was asked for")
+        raise data.wrong("id", "it is not the id that was asked for")
     told = unbelievable(data.get("total_cost"))
     if told:
         raise Unbelievable(data.wrong("total_cost", f"no call can cost {quoted(told)}").message, told=told)
@@ -252,7 +252,7 @@ def read_generation(answer: Json, asked_for: str) -> Generation:
     left_out: list[LeftOut] = []
 
     def usable(read: Callable[[Fields, str], T | None], name: str) -> T | None:
-        """Read a field that the call is known without; one that cannot be used is unknown, and noted."""
+        """Return an optional field; one that cannot be used is unknown, and noted."""
         try:
             return read(data, name)
         except BadAnswer as error:
@@ -305,12 +305,12 @@ def _tokens(data: Fields, name: str) -> int | None:
 
 
 def _told(data: Fields, name: str) -> str:
-    """Cut a name to what a ledger can hold; half a surrogate pair cannot be written as UTF-8."""
+    """Return a name cut to what a ledger can store; half a surrogate pair cannot be written as UTF-8."""
     return data.text(name)[:LONGEST_NAME].encode("utf-8", "replace").decode("utf-8")
 
 
 def _made(data: Fields) -> datetime | None:
-    """Return the moment of the call; None when it is absent, or one in which no call can have been made."""
+    """Return the moment of the call; None when it is absent or implausible."""
     try:
         moment = data.moment("created_at")
         return believable(moment) if moment else None

@@ -12,11 +12,11 @@ from openrouter_usage.openrouter.answers.fields import Fields
 from openrouter_usage.openrouter.answers.left_out import LeftOut
 from openrouter_usage.text import named
 
-# -- GET /key: what one key has spent, may spend, and is.
+# -- One key: GET /key.
 
 _WINDOWS = ("", "_daily", "_weekly", "_monthly")
 _DAILY, _WEEKLY, _MONTHLY = 1, 2, 3
-# Each figure is kept for up to a minute by OpenRouter: what is spent in it may be in one and not yet in another.
+# OpenRouter keeps each figure for up to a minute, so recent spend may be in one and not yet in another.
 _LAG, _LAG_SHARE = Decimal("0.10"), Decimal("0.02")
 
 
@@ -63,7 +63,7 @@ class KeyInfo(NamedTuple):
 
 
 def read_key(answer: Json) -> KeyInfo:
-    """Read the body of GET /key; BadAnswer when it carries no usage at all.
+    """Read the body of GET /key; BadAnswer when it has no usage at all.
 
     What is missing, not understood or impossible is unknown, and named in `left_out`.
     """
@@ -90,10 +90,10 @@ def read_key(answer: Json) -> KeyInfo:
 
 
 def read_account(answer: Json, elsewhere: str = "") -> str:
-    """Name the account of the key that asked: a checksum of its organization's or user's id, "" where neither is told.
+    """Return the name of the key's account: a checksum of the organization's or user's id, "" where neither is known.
 
-    A workspace will do where there is nothing else; it is of one account, and an account has several. `elsewhere` is
-    the address that answered if it is not OpenRouter's own: what it calls an account is another one.
+    Falls back to a workspace, which belongs to one account, though an account has several. `elsewhere` is the address
+    that answered if it is not OpenRouter's own: the same id names another account there.
     """
     data = Fields(answer, "/key").within("data")
     for field, kind in (("organization_id", "org"), ("creator_user_id", "user"), ("workspace_id", "workspace")):
@@ -114,7 +114,7 @@ def _spend(data: Fields, suffix: str, left_out: list[LeftOut]) -> Spend:
 
 
 def spent_or_unknown(data: Fields, name: str, left_out: list[LeftOut]) -> Decimal | None:
-    """Return an amount; None, and noted, for one that is not understood, or below zero: no spend is."""
+    """Return an amount; None, and noted, for one that is not understood or below zero, which no spend can be."""
     try:
         amount = data.optional_usd(name)
         return amount if amount is None or amount >= 0 else data.positive_usd(name)
@@ -124,7 +124,7 @@ def spent_or_unknown(data: Fields, name: str, left_out: list[LeftOut]) -> Decima
 
 
 def moment_or_unknown(data: Fields, name: str, left_out: list[LeftOut]) -> datetime | None:
-    """Return a moment; None, and noted, for one that is there and not understood."""
+    """Return a moment; None, and noted, for one that is present but not understood."""
     moment = data.moment(name)
     if moment is None and name in data:
         left_out.append(LeftOut(data.wrong(name, "a moment like 2026-11-22T10:30:00Z was expected").message))
@@ -132,17 +132,19 @@ def moment_or_unknown(data: Fields, name: str, left_out: list[LeftOut]) -> datet
 
 
 def _believable(windows: list[Spend], left_out: list[LeftOut]) -> list[Spend]:
-    """Take out figures that contradict each other: the running day is part of the running week and month."""
+    """Remove figures that contradict each other: the running day is part of the running week and month."""
     for field in Spend._fields:
         amounts: list[Decimal | None] = [getattr(window, field) for window in windows]
         pairs = [(_DAILY, longer) for longer in (_WEEKLY, _MONTHLY) if _exceeds(amounts[_DAILY], amounts[longer])]
         if not pairs:
             continue
-        # Where the day exceeds both, it is the day that is wrong; else nobody can tell which of two is.
+        # A day that exceeds both is wrong itself; otherwise either of two figures may be wrong.
         wrong = {_DAILY} if len(pairs) == 2 else set(pairs[0])
         prefix = "byok_" if field == "byok" else ""
         names = " and ".join(f"{prefix}usage{_WINDOWS[longer]}" for _, longer in pairs)
-        left_out += [LeftOut(f"/key says that {prefix}usage_daily is more than {names}, which cannot be")] * len(wrong)
+        left_out += [LeftOut(f"/key says that {prefix}usage_daily is more than {names}, which is implausible")] * len(
+            wrong
+        )
         windows = [
             window._replace(**{field: None}) if number in wrong else window for number, window in enumerate(windows)
         ]
@@ -150,14 +152,14 @@ def _believable(windows: list[Spend], left_out: list[LeftOut]) -> list[Spend]:
 
 
 def _exceeds(part: Decimal | None, whole: Decimal | None) -> bool:
-    """Check whether a part is more than the whole, beyond what figures of one answer lag behind each other."""
+    """Check whether a part is more than the whole, allowing for figures of one answer that lag behind each other."""
     if part is None or whole is None:
         return False
     return subtract(part, whole) > max(_LAG, EXACT.multiply(part, _LAG_SHARE))
 
 
 def _limit(data: Fields, left_out: list[LeftOut]) -> Limit | None:
-    """Return the key's limit; None when the answer does not speak of one, or of one that cannot be."""
+    """Return the key's limit; None when the answer has none, or an implausible one."""
     if not data.names("limit"):
         return None
     amount = spent_or_unknown(data, "limit", left_out)
@@ -174,7 +176,7 @@ def _limit(data: Fields, left_out: list[LeftOut]) -> Limit | None:
 
 
 def _budget(data: Fields) -> Limit | None:
-    """Return the budget that blocks first; a shape not understood is left out, as a new field may change."""
+    """Return the budget that blocks first; an unknown shape is left out, because the field is new and may change."""
     try:
         budget = data.within("effective_budget")
         amount, remaining = budget.usd("limit_usd"), budget.usd("remaining_usd")
@@ -193,7 +195,7 @@ def _free_quota(data: Fields) -> FreeQuota | None:
 
 
 def write_key(info: KeyInfo) -> dict[str, Json]:
-    """Write a body of GET /key that `read_key` reads back the same."""
+    """Return a body of GET /key that `read_key` reads back the same."""
     data: dict[str, Json] = {
         "label": info.label,
         "is_management_key": info.is_management_key,
@@ -223,11 +225,11 @@ def _write_budget(budget: Limit) -> Json:
     }
 
 
-# -- GET /keys and GET /workspaces: the account's keys as a management key sees them.
+# -- The account's keys: GET /keys and GET /workspaces, for a management key.
 
 
 class KeyRecord(NamedTuple):
-    """One key: amounts in USD, `usage` ever and in the running UTC day, week and month; no secret is ever in it."""
+    """One key: amounts in USD, `usage` ever and in the running UTC day, week and month; never holds the secret."""
 
     hash: str
     name: str
@@ -246,14 +248,14 @@ class KeyRecord(NamedTuple):
 
     @property
     def spent_in_window(self) -> Decimal | None:
-        """What counts against the limit: limit minus what remains, for `usage` is the key's whole life."""
+        """What counts against the limit: limit minus what remains, because `usage` covers the key's whole life."""
         if self.limit.amount is None:
             return self.usage
         return None if self.limit.remaining is None else subtract(self.limit.amount, self.limit.remaining)
 
 
 class KeyPage(NamedTuple):
-    """The keys of one page, how many stand on it, and what of them is not understood: whole keys, or figures of one."""
+    """The keys of one page, how many are on the page, and what was not understood: whole keys, or figures of one."""
 
     keys: tuple[KeyRecord, ...]
     size: int
@@ -262,18 +264,18 @@ class KeyPage(NamedTuple):
 
 
 class CreatedKey(NamedTuple):
-    """A key that was just made, and its secret, which OpenRouter shows this once."""
+    """A new key, and its secret, which OpenRouter shows only once."""
 
     record: KeyRecord
     secret: str
 
     def __repr__(self) -> str:
-        """Name the key without its secret."""
+        """Return the key's name without its secret."""
         return f"CreatedKey({self.record.name!r})"
 
 
 def read_keys(answer: Json) -> KeyPage:
-    """Read one page of GET /keys; a key that is not understood must not hide the others."""
+    """Read one page of GET /keys; a key that is not understood does not hide the others."""
     keys: list[KeyRecord] = []
     problems: list[str] = []
     figures: list[str] = []
@@ -296,7 +298,7 @@ def read_one(answer: Json) -> KeyRecord:
 
 
 def read_created(answer: Json) -> CreatedKey:
-    """Read the answer of POST /keys; the secret stands beside `data`, not in it."""
+    """Read the answer of POST /keys; the secret is beside `data`, not in it."""
     fields = Fields(answer, "/keys")
     secret = fields.text("key")
     if not secret:
@@ -312,14 +314,14 @@ def read_deleted(answer: Json) -> None:
 
 
 def read_workspaces(answer: Json) -> tuple[list[str], int]:
-    """Read a page of GET /workspaces: ids, and how many workspaces there are in all, 0 when it does not say."""
+    """Read a page of GET /workspaces: ids, and how many workspaces there are in all, 0 when unknown."""
     fields = Fields(answer, "/workspaces")
     ids = [data.text("id") for data in fields.each("data") if data.text("id")]
     return ids, fields.count("total_count")
 
 
 def _record(data: Fields, left_out: list[LeftOut] | None = None) -> KeyRecord:
-    """Read a key; figures that cannot be are unknown, and noted. Its limit has to be understood: none is no limit."""
+    """Read a key; implausible figures are unknown, and noted. An unreadable limit is an error: null means no limit."""
     noted = [] if left_out is None else left_out
     return KeyRecord(
         hash=data.text("hash"),

@@ -13,7 +13,7 @@ from openrouter_usage.openrouter.answers.left_out import LeftOut, Rows
 
 
 class Highest(NamedTuple):
-    """The highest prices that can hold for a prompt of some length; None is not known or varies.
+    """The highest prices that can apply to a prompt of some length; None is unknown or varies.
 
     `prompt` and `completion` are for any token, cache writes and reasoning included; the plain ones are for others.
     """
@@ -25,9 +25,9 @@ class Highest(NamedTuple):
 
 
 class Prices(NamedTuple):
-    """Prices in USD per token, `request` per request; None is not known or varies, and never free.
+    """Prices in USD per token, `request` per request; None is unknown or varies, and never free.
 
-    `conditions` name the highest prices of prompts that are longer than so many tokens, the shortest first.
+    `conditions` are the highest prices of prompts that are longer than so many tokens, the shortest first.
     """
 
     prompt: Decimal | None
@@ -67,7 +67,7 @@ _PRICED = (*_PROMPT_PRICES, *_ANSWER_PRICES, "request", "input_cache_read", "ove
 
 
 def read_models(answer: Json) -> Rows[Model]:
-    """Read the body of GET /models; a model that is not understood is left out, its price is unknown then."""
+    """Read the body of GET /models; a model that is not understood is left out, so its price is unknown."""
     models: list[Model] = []
     left_out: list[LeftOut] = []
     for value in _listed(answer):
@@ -104,7 +104,7 @@ def _model(data: Fields) -> Model:
 
 
 def _writes_text(data: Fields) -> bool:
-    """Check whether a model answers in text; one that does not say so is taken for one that does."""
+    """Check whether a model answers in text; True for one that does not say."""
     if not isinstance(data.get("architecture"), dict):
         return True
     outputs = data.within("architecture").get("output_modalities")
@@ -127,13 +127,13 @@ def _prices(pricing: Fields) -> Prices:
         listed("request") if "request" in pricing else Decimal(0),
         listed("input_cache_read"),
         listed("input_cache_write"),
-        # Without the discount, which can end: a bound must hold then too.
+        # Without the discount, which can end: the bound must still hold then.
         tuple((above, _highest(cases, above)) for above in sorted({above for above, _ in cases})),
     )
 
 
 def _undiscounted(discount: Json) -> Decimal:
-    """Return what a discount leaves of a price; all of it where the discount is not understood."""
+    """Return a price without its discount; the price as it is where the discount is not understood."""
     try:
         share = usd(discount)
     except InvalidValue:
@@ -150,7 +150,7 @@ def _condition(override: Json) -> tuple[int, dict[str, Json]]:
 
 
 def _highest(cases: Sequence[tuple[int, Mapping[str, Json]]], above: int) -> Highest:
-    """Take the highest price of each kind of all cases that a prompt longer than `above` tokens can meet."""
+    """Return the highest price of each kind in all cases that a prompt longer than `above` tokens can meet."""
 
     def of(*names: str) -> Decimal | None:
         met = [case for least, case in cases if least <= above]
@@ -159,14 +159,14 @@ def _highest(cases: Sequence[tuple[int, Mapping[str, Json]]], above: int) -> Hig
         return max(known) if known and len(known) == len(found) else None
 
     highest = of(*_PROMPT_PRICES), of(*_ANSWER_PRICES), of("prompt"), of("completion")
-    # A price that is missing altogether is not known, whatever stands in a condition.
+    # A price that is missing altogether is unknown, whatever a condition says.
     base = cases[0][1]
     known = [base.get(name) is not None for name in ("prompt", "completion", "prompt", "completion")]
     return Highest(*(price if is_known else None for price, is_known in zip(highest, known, strict=True)))
 
 
 def _price(value: Json) -> Decimal | None:
-    """Read a price; "-1" says that it varies, so it is unknown."""
+    """Return a price; None for "-1", which means that the price varies."""
     try:
         price = usd(value)
     except InvalidValue:
@@ -175,7 +175,7 @@ def _price(value: Json) -> Decimal | None:
 
 
 def compact(answer: Json) -> Json:
-    """Keep of a price list what `read_models` reads: a tenth of its size, for the disk."""
+    """Return what `read_models` reads of a price list: a tenth of its size, for the disk."""
     kept: list[Json] = []
     names = ("id", "canonical_slug", "name", "context_length", "supported_parameters", "alias_target")
     for value in _listed(answer):
@@ -183,7 +183,7 @@ def compact(answer: Json) -> Json:
             data = Fields(value, "/models (data)")
             pricing = data.within("pricing")
         except BadAnswer:
-            kept.append(None)  # so that it is counted among what is left out when this is read
+            kept.append(None)  # kept, so that it is counted as left out when the list is read
             continue
         prices: dict[str, Json] = {name: pricing.get(name) for name in _PRICED if name in pricing}
         top = data.get("top_provider")
