@@ -80,7 +80,7 @@ def test_what_is_given_is_remembered_and_checked_at_once_and_told_once(
 
 
 def test_rules_add_up_and_are_shown_and_forgotten(at: TrackerAt, webhook: Webhook, sandbox: Sandbox) -> None:
-    assert at(None, "alert", "--daily-limit", "10", "--list").out == "daily limit: 10\ndelivered nowhere, only shown\n"
+    assert at(None, "alert", "--daily-limit", "10", "--list").out == "daily limit: 10\nalerts are only printed, not delivered\n"
     at(None, "alert", "--monthly-limit", "1e2", "--spike", "2.5x", "--webhook", webhook.slack_url, "--list")
     ran = at(None, "alert", "--daily-limit", "0.5", "--list", "--json")
     assert ran.data == {
@@ -90,7 +90,7 @@ def test_rules_add_up_and_are_shown_and_forgotten(at: TrackerAt, webhook: Webhoo
         "delivers_to": "webhook: 127.0.0.1",
     }
     assert "not-a-secret" not in ran.out
-    assert at(None, "alert", "--clear").out == "No alert is remembered.\n"
+    assert at(None, "alert", "--clear").out == "No alert is set.\n"
     ran = at(None, "alert", "--json")
     assert (ran.code, ran.json["error"]["code"], sandbox.connections) == (2, "usage", 0)
 
@@ -262,7 +262,7 @@ def test_days_without_a_tracked_call_are_usual_days_too(at: TrackerAt) -> None:
     ran = at(None, "alert", "--spike", "3x", "--daily-limit", "1000", env=NO_KEYS)
     # Of seven days six cost nothing, and nothing times three is nothing; so much is said.
     assert (ran.code, ran.out[:1]) == (0, "✔")
-    assert ran.out.endswith("; today's $9.00 is no spike, for the usual day cost nothing)\n")
+    assert ran.out.endswith("; today's $9.00 is not a spike, because the usual day cost nothing)\n")
 
 
 # -- what is left, by whichever figure is known ------------------------------------------------------------------------
@@ -512,7 +512,7 @@ def test_an_address_with_a_key_in_it_is_refused_and_not_kept(
     else:
         ran = at(None, "alert", "--daily-limit", "1", env={"OPENROUTER_ALERT_WEBHOOK": url})
     assert (ran.code, webhook.connections, sandbox.connections) == (2, 0, 0)
-    assert "holds OPENROUTER_" in ran.error_line
+    assert "contains OPENROUTER_" in ran.error_line
     assert not any(secret.encode() in data for data in contents(tracker.home).values())
 
 
@@ -569,7 +569,7 @@ def test_pagerduty_without_its_key_is_not_forgotten_silently(at: TrackerAt, acco
     assert (ran.code, webhook.connections) == (2, 0)
     assert "OPENROUTER_PAGERDUTY_KEY is not set" in ran.error_line
     # What was refused is not kept: every later check would fail.
-    assert at(None, "alert", "--list").out == "No alert is remembered.\n"
+    assert at(None, "alert", "--list").out == "No alert is set.\n"
     assert at(None, "alert", "--daily-limit", "10").code == 3
     keyed = {"OPENROUTER_PAGERDUTY_KEY": ROUTING_KEY}
     # What was on the screen only has not been told to PagerDuty.

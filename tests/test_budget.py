@@ -362,7 +362,7 @@ def test_calls_that_run_are_told_without_a_budget_too(tracker, run_at):
 def test_a_limit_of_the_environment_is_said_to_be_in_force(tracker, run_at):
     ran = run_at(NOON, "budget", "set", "--daily", "5", env={"OPENROUTER_DAILY_LIMIT": "1"})
     assert "of $1.00" in ran.out
-    assert "OPENROUTER_DAILY_LIMIT in the environment is in force, whatever is set here" in ran.out
+    assert "OPENROUTER_DAILY_LIMIT in the environment overrides what is set here" in ran.out
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_without_a_budget_a_request_is_sent_as_it_was_asked_for(caller):
 
 def test_under_a_budget_the_request_carries_its_limits_and_the_length_is_shown(caller):
     ran = caller()
-    assert "the answer was limited to 1,024 tokens, for the budget; --max-tokens sets another" in ran.err
+    assert "the answer was limited to 1,024 tokens, to fit the budget; --max-tokens sets another" in ran.err
     assert "Held before it: $0.014541 at most (prices of " in ran.err
     assert caller.sent[0]["max_tokens"] == 1024
     max_price = {"prompt": Decimal("1.75"), "completion": 14, "request": 0}
@@ -117,7 +117,7 @@ def test_a_length_of_the_caller_s_own_is_kept(caller):
 
 def test_an_answer_that_the_budget_has_cut_off_is_said_to_be(caller, account):
     account.reply = Reply("word " * 2_000, completion_tokens=2_000)
-    assert "the answer was cut off at 1,024 tokens, for the budget" in caller().err
+    assert "the answer was cut off at 1,024 tokens, to fit the budget" in caller().err
 
 
 def test_the_age_of_the_prices_is_that_of_the_kept_list(caller, sandbox):
@@ -317,7 +317,7 @@ def test_an_error_inside_an_answer_of_status_200_is_an_error_and_booked_as_bille
 @pytest.mark.parametrize("face", [(), ("--json",)], ids=["text", "json"])
 def test_with_no_output_to_write_to_nothing_is_sent(face, stream, tracker, sandbox):
     ran = tracker("call", *HELLO, *face, *stream, shell=">&-")
-    assert ran.code == 2 and "no output to write the answer to: nothing was sent" in ran.error_line
+    assert ran.code == 2 and "nothing was sent, because standard output is closed" in ran.error_line
     assert sandbox.calls(CHAT) == 0 and not tracker.ledger.exists()
 
 
@@ -327,7 +327,7 @@ def test_with_no_output_to_write_to_nothing_is_sent(face, stream, tracker, sandb
 def test_an_answer_that_cannot_be_shown_is_said_to_be_made_and_booked(face, stream, tracker, account):
     ran = tracker("call", *HELLO, *face, *stream, shell=">/dev/full")
     assert ran.code == 2
-    assert "could not be written" in ran.error_line and "the call was made and is booked -- the call cost $" in ran.err
+    assert "could not be written" in ran.error_line and "the call was made and is recorded -- the call cost $" in ran.err
     assert audit(tracker.ledger).spent == account.bill > 0
     ran = tracker("call", *HELLO, *face, *stream, "--no-track", shell=">/dev/full")
     assert ran.code == 2 and "the call was made and is not in the ledger" in ran.error_line

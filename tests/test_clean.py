@@ -168,8 +168,8 @@ def test_a_dry_run_changes_no_byte(argv: tuple[str, ...], tracker: Tracker, at: 
     before, status = contents(tracker.folder), tracker.ledger.stat()
     ran = at(NOON, "clean", "--before", BEFORE, *argv)
     assert ran.code == 0
-    assert ran.out == "5 calls before 2026-11-22 UTC ($4.80) would be taken out, 7 lines left; " + (
-        "nothing was changed\n" if "--yes" in argv else "--yes does it\n"
+    assert ran.out == "5 calls before 2026-11-22 UTC ($4.80) would be removed, 7 lines left; " + (
+        "nothing was changed\n" if "--yes" in argv else "add --yes to confirm\n"
     )
     assert contents(tracker.folder) == before
     assert (tracker.ledger.stat().st_ino, tracker.ledger.stat().st_mtime_ns) == (status.st_ino, status.st_mtime_ns)
@@ -178,7 +178,7 @@ def test_a_dry_run_changes_no_byte(argv: tuple[str, ...], tracker: Tracker, at: 
 def test_what_goes_is_told_with_every_kind_of_money(tracker: Tracker, at: TrackerAt) -> None:
     tracker.write(call(OLD, cost="0.5"), call(OLD, cost=None), call(OLD, cost="0", byok_cost=4), call(NEW))
     ran = at(NOON, "clean", "--before", BEFORE)
-    assert ran.out.startswith("3 calls before 2026-11-22 UTC ($0.50 + $4.00 BYOK + 1 unknown) would be taken out, ")
+    assert ran.out.startswith("3 calls before 2026-11-22 UTC ($0.50 + $4.00 BYOK + 1 unknown) would be removed, ")
     answer = at(NOON, "clean", "--before", BEFORE, "--yes", "--json").json
     assert answer["kind"] == "clean"
     assert answer["data"] == {
@@ -193,7 +193,7 @@ def test_where_nothing_goes_nothing_is_touched(lines: list[bytes], tracker: Trac
         tracker.write(*lines)
     before = tracker.ledger.stat().st_ino if lines else None
     ran = at(NOON, "clean", "--before", BEFORE, "--yes")
-    assert ran.out == "nothing before 2026-11-22 UTC; the ledger is as it was\n"
+    assert ran.out == "nothing before 2026-11-22 UTC; the ledger is unchanged\n"
     assert tracker.ledger.exists() == bool(lines)
     if lines:
         assert (tracker.ledger.stat().st_ino, tracker.bytes) == (before, b"".join(lines))
@@ -204,7 +204,7 @@ def test_the_old_file_of_an_earlier_time_is_replaced(tracker: Tracker, at: Track
     tracker.write(call("2026-11-20T00:00:00Z"), call(OLD), call(NEW))
     at(NOON, "clean", "--before", "2026-11-21", "--yes")
     ran = at(NOON, "clean", "--before", BEFORE, "--yes")
-    assert ran.out.endswith(f"taken out, 1 line left; the old file is {tracker.ledger}.1\n")
+    assert ran.out.endswith(f"removed, 1 line left; the old file is {tracker.ledger}.1\n")
     assert (tracker.folder / "usage.jsonl.1").read_bytes() == call(OLD) + call(NEW)
     assert os.stat(tracker.ledger).st_mode & 0o777 == 0o600
 
@@ -222,8 +222,8 @@ def test_the_old_file_of_an_earlier_time_is_replaced(tracker: Tracker, at: Track
         (("--before", "1999-01-01"), "2000 to 2199"),
         (("--before", "9999-12-31"), "2000 to 2199"),
         (("--before", "all"), "a day must be written like 2026-11-22"),
-        (("--before", "2026-11-23"), "2026-11-23 has not come yet: calls of today would go too"),
-        (("--before", "2062-11-22"), "2062-11-22 has not come yet"),
+        (("--before", "2026-11-23"), "2026-11-23 is in the future, so calls of today would be removed too"),
+        (("--before", "2062-11-22"), "2062-11-22 is in the future"),
     ],
 )
 def test_a_day_that_cannot_be_meant_is_refused(
@@ -242,7 +242,7 @@ def test_a_monthly_budget_does_not_forget_what_is_spent(tracker: Tracker, at: Tr
     limited = {"OPENROUTER_MONTHLY_LIMIT": "10"}
     ran = at(NOON, "clean", "--before", "2026-11-02", "--yes", env=limited)
     assert (ran.code, ran.out) == (2, "")
-    assert "the calls since 2026-11-01 count against the monthly budget, and stay while it is set" in ran.error_line
+    assert "the calls since 2026-11-01 count against the monthly budget, so they must stay while it is set" in ran.error_line
     assert at(NOON, "clean", "--before", "2026-11-01", "--yes", "--json", env=limited).data["removed"] == 1
     only_daily = {"OPENROUTER_MONTHLY_LIMIT": None, "OPENROUTER_DAILY_LIMIT": "10"}
     assert at(NOON, "clean", "--before", "2026-11-02", "--yes", "--json", env=only_daily).data["removed"] == 1

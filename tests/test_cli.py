@@ -170,7 +170,7 @@ def test_a_bug_is_told_as_one_and_shows_no_key(capsys: pytest.CaptureFixture[str
 def test_a_closed_output_is_no_success(stats: Stats) -> None:
     ran = stats(shell=">&-")
     assert ran.code == 2
-    assert ran.error_line == "stats.py: there is no output to write to\n"
+    assert ran.error_line == "stats.py: standard output is closed\n"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
@@ -185,7 +185,7 @@ def test_a_full_output_is_no_success(argv: list[str], stats: Stats) -> None:
 
 @pytest.mark.parametrize("argv", [["--help"], ["--version"]])
 def test_help_into_a_closed_output_is_no_success(argv: list[str], stats: Stats) -> None:
-    assert stats(*argv, shell=">&-").error_line == "stats.py: there is no output to write to\n"
+    assert stats(*argv, shell=">&-").error_line == "stats.py: standard output is closed\n"
 
 
 def test_a_closed_standard_error_does_not_spoil_the_json(stats: Stats) -> None:
@@ -524,7 +524,7 @@ cost_tracker.py stast | did you mean stats?
 cost_tracker.py credit | did you mean credits?
 cost_tracker.py help | see cost_tracker.py --help
 cost_tracker.py balance | see cost_tracker.py --help
-cost_tracker.py --today | a command comes first: cost_tracker.py stats --today
+cost_tracker.py --today | put the command first: cost_tracker.py stats --today
 cost_tracker.py --line | --line is an option of stats.py
 cost_tracker.py --unheard-of | see cost_tracker.py --help
 """

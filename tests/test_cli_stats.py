@@ -225,7 +225,7 @@ WRONG = [
     (("--until", "2026-11-22 or so"), "a moment must be written like"),
     (("--since", "2026-11-22", "--until", "2026-11-21"), "--since is not before --until"),
     (("--since", "2026-11-22T00:00:00Z", "--until", "2026-11-22T00:00:00Z"), "--since is not before --until"),
-    (("--today", "--since", "2026-11-22"), "--today and --since/--until name two periods"),
+    (("--today", "--since", "2026-11-22"), "--today and --since/--until cannot be combined"),
     (("--today", "--month"), "not allowed with argument"),
     (("--tz", "Mars/Olympus"), "time zone is unknown"),
     (("--tz", ""), "time zone is unknown"),
@@ -479,7 +479,7 @@ def test_damaged_and_foreign_lines_are_named_with_their_place(tracker: Tracker, 
     [
         ([hold("a", most="0.5")], 1, Decimal("0.5"), "1 call running or unsettled, up to $0.50, not in"),
         ([hold("a", most="0.5"), hold("b", most="0.2")], 2, Decimal("0.7"), "2 calls running or unsettled, up to $0.7"),
-        ([hold("a", most="0.5"), hold("b", most=None)], 2, None, "2 calls running or unsettled, at a cost that"),
+        ([hold("a", most="0.5"), hold("b", most=None)], 2, None, "2 calls running or unsettled, of unknown cost"),
         ([hold("a"), release("a")], 0, Decimal(0), ""),
         ([hold("a"), call(id="gen-1", hold="a")], 0, Decimal(0), ""),
     ],
@@ -596,7 +596,7 @@ def test_a_ledger_that_is_no_file_is_refused(kind: str, tracker: Tracker, at: Tr
     assert len(ran.error_line) < 1_000
 
 
-@pytest.mark.parametrize(("shell", "error"), [(">&-", "no output to write to"), ("> /dev/full", "No space left")])
+@pytest.mark.parametrize(("shell", "error"), [(">&-", "standard output is closed"), ("> /dev/full", "No space left")])
 def test_an_output_that_is_closed_or_full_is_no_success(shell: str, error: str, tracker: Tracker) -> None:
     tracker.write(booking.sample())
     for face in ("text", "json"):

@@ -162,7 +162,7 @@ def test_the_text_has_one_line_for_each_finding_below_the_count(doctor: Doctor) 
     assert lines[0] == "🩺 OpenRouter check-up: 1 note"
     signs = {"ok": "✔", "note": "ℹ", "warning": "⚠", "problem": "✘"}
     assert [line[0] for line in lines[1:-1]] == [signs[one["level"]] for one in found]
-    assert lines[-1] == "Read it before you share it: it shows paths, key labels and host names."
+    assert lines[-1] == "Read this report before you share it: it shows paths, key labels and host names."
 
 
 def test_offline_nothing_is_asked_and_the_rest_is_checked(doctor: Doctor) -> None:

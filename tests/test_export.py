@@ -266,7 +266,7 @@ def test_a_full_device_leaves_what_was_there(force: tuple[str, ...], tracker: Tr
     assert not force or target.read_text() == "mine"
 
 
-@pytest.mark.parametrize(("shell", "error"), [(">&-", "no output to write to"), ("> /dev/full", "No space left")])
+@pytest.mark.parametrize(("shell", "error"), [(">&-", "standard output is closed"), ("> /dev/full", "No space left")])
 def test_standard_output_that_takes_nothing_is_no_success(shell: str, error: str, tracker: Tracker) -> None:
     ran = tracker("export", "--format", "csv", shell=shell)
     assert ran.code == 2
@@ -294,7 +294,7 @@ def test_of_two_exports_to_one_new_file_one_is_refused(tracker: Tracker) -> None
     [
         (("--output", "x.csv"), "the following arguments are required: --format"),
         (("--format", "xlsx"), "invalid choice: 'xlsx'"),
-        (("--format", "csv", "--json"), "--json tells of a file that was written"),
+        (("--format", "csv", "--json"), "--json describes a written file, but none is named"),
         (("--format", "csv", "--until", "2026-13-01"), "a day must be written like 2026-11-22"),
     ],
 )

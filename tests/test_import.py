@@ -370,7 +370,7 @@ def test_a_file_beyond_all_measure_is_not_read(
     assert at(None, "import", path).code == 0
     refused = at(None, "import", given_file(tracker, "[" + " " * 99 + "]"))
     assert (refused.code, refused.out) == (2, "")
-    assert "is larger than 1 GiB -- split it" in refused.error_line
+    assert "is larger than 1 GiB -- split the file" in refused.error_line
 
 
 def test_a_full_disk_leaves_the_ledger_as_it_was(tracker: Tracker) -> None:

@@ -147,7 +147,7 @@ def test_an_answer_that_says_0_is_corrected_by_the_look_up(account: Account, tra
     made(account, cost=Decimal(0), upstream=Decimal("0.0009"), overrides={"cache_discount": Raw("0.0001")})
     tracker.write(call(cost="0", model="openai/whisper-1", **BILLED))
     ran = at(None, "query", "--id", GEN, "--record")
-    assert "what was missing of it is added, and it counts once" in ran.out
+    assert "its missing figures were added, and it counts once" in ran.out
     total = at(None, "stats", "--json").data["total"]
     assert (total["requests"], total["cost_usd"], total["byok_usd"]) == (1, 0, Decimal("0.0009"))
     entry = only(tracker)
@@ -254,9 +254,9 @@ def test_after_an_unbelievable_bill_nothing_is_sent_until_a_person_has_looked(
     (identity,) = account.generations
     refused = caller("--max-tokens", "50")
     assert refused.code == 3 and len(caller.sent) == 1
-    assert "which nobody can believe" in refused.err and f"settle --id {identity}" in refused.err
+    assert "implausible bill" in refused.err and f"settle --id {identity}" in refused.err
     for words in (("stats",), ("budget",), ("doctor", "--offline")):
-        assert "can believe" in caller.run_at(None, *words, env=calling.BUDGET).out, words
+        assert "implausible bill" in caller.run_at(None, *words, env=calling.BUDGET).out, words
     # Asked in passing, nobody has looked.
     assert "its bill is unbelievable" in caller.run_at(None, "settle").out
     assert caller("--max-tokens", "50").code == 3
@@ -339,7 +339,7 @@ def test_a_call_dated_in_the_future_is_named_and_has_a_way_out(
 
 def test_what_has_no_id_is_taken_out_with_a_yes_and_kept_beside(tracker: Tracker, at: TrackerAt) -> None:
     tracker.write(call(AHEAD, cost="0.5"), call(cost="0.25"), call("2026-11-22T23:59:59Z", cost="0.125"))
-    assert "1 call dated 2026-11-23 UTC or later ($0.50) would be taken out" in at(NOON, "clean", "--ahead").out
+    assert "1 call dated 2026-11-23 UTC or later ($0.50) would be removed" in at(NOON, "clean", "--ahead").out
     assert at(NOON, "stats", "--json").data["total"]["requests"] == 3
     assert at(NOON, "clean", "--ahead", "--yes").code == 0
     assert at(NOON, "stats", "--json").data["total"]["cost_usd"] == Decimal("0.375")

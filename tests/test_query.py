@@ -257,7 +257,7 @@ STRANGE = ["gen-1&id=gen-2", "../keys", "gen-1?x=y#z", "gen 1", "%2e%2e/keys", "
 def test_what_cannot_be_an_id_is_asked_of_nobody(name: str, sandbox: Sandbox, at: TrackerAt) -> None:
     ran = at(None, "query", "--id", name)
     assert ran.code == 2
-    assert "a generation's id looks like gen-1700000000-abc" in ran.error_line
+    assert "a generation's id must look like gen-1700000000-abc" in ran.error_line
     assert "0123456789" not in ran.err
     assert sandbox.requests == []
 

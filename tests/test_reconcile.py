@@ -474,7 +474,7 @@ def test_two_keys_of_one_name_are_said_not_to_be_told_apart(history: History, at
 def test_the_age_of_kept_figures_and_a_wrong_clock_are_told(history: History, at: TrackerAt, sandbox: Sandbox) -> None:
     history.account.analytics_cached_at = NOON - timedelta(hours=11)
     sandbox.misbehave("/analytics/query", Fault.headers({"Date": "Sun, 22 Nov 2026 11:00:00 GMT"}))
-    assert "those of 2026-11-22 01:00 UTC" in at(NOON, "reconcile").out
+    assert "are from 2026-11-22 01:00 UTC" in at(NOON, "reconcile").out
 
 
 def test_without_a_management_key_unknown_costs_and_holds_are_named(history: History, at: TrackerAt) -> None:

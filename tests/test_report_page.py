@@ -285,7 +285,7 @@ def test_an_empty_ledger_says_so(face: str, tracker: Tracker, at: TrackerAt) -> 
     ran = at(NOON, "report", face, "-")
     assert (ran.code, ran.err) == (0, "")
     assert "No calls in this period." in ran.out
-    assert face == "--svg" or "no calls yet: they are logged by" in ran.out
+    assert face == "--svg" or "no calls yet: `call`, CostTracker" in ran.out
 
 
 def test_a_period_without_calls_says_so(at: TrackerAt) -> None:
@@ -520,8 +520,8 @@ def test_a_page_of_ones_own_may_lie_in_the_programs_folder(tracker: Tracker, at:
     [
         ((), "one of the arguments --html --svg is required"),
         (("--html", "a.html", "--svg", "b.svg"), "not allowed with argument"),
-        (("--html", "-", "--json"), "--json tells of a file that was written"),
-        (("--html", "a.html", "--today", "--since", "2026-11-01"), "name two periods"),
+        (("--html", "-", "--json"), "--json describes a written file, but none is named"),
+        (("--html", "a.html", "--today", "--since", "2026-11-01"), "cannot be combined"),
         (("--html", "a.html", "--since", "2026-11-02", "--until", "2026-11-01"), "--since is not before --until"),
         (("--svg", "a.svg", "--tz", "Mars/Olympus"), "this time zone is unknown"),
         (("--svg", "a.svg", "--top", "0"), "is not a whole number from 1"),

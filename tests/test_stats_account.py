@@ -168,9 +168,9 @@ def test_days_since_the_last_sync_are_missing_and_the_running_one_is_named(track
 
 
 REFUSED = [
-    (("--by", "session"), "name no session"),
-    (("--by", "tag"), "name no tag"),
-    (("--tz", "Europe/Amsterdam"), "are UTC"),
+    (("--by", "session"), "have no session"),
+    (("--by", "tag"), "have no tag"),
+    (("--tz", "Europe/Amsterdam"), "are per UTC day"),
     (("--since", "2026-11-12T10:00:00Z"), "whole UTC days"),
     (("--since", "2026-11-12", "--until", "2026-11-13T10:00:00Z"), "whole UTC days"),
     (("--today",), "2026-11-22 is running"),
@@ -207,7 +207,7 @@ def test_without_an_archive_it_says_how_one_comes_to_be(tracker: Tracker, at: Tr
 
 def test_an_account_is_named_only_where_the_account_is_asked_for(at: TrackerAt) -> None:
     ran = at(NOON, "stats", "--account", "user-1")
-    assert ran.code == 2 and "--account goes with --source account" in ran.error_line
+    assert ran.code == 2 and "--account needs --source account" in ran.error_line
 
 
 def test_a_dated_slug_stands_for_a_model_only_where_that_is_sure(tracker: Tracker, at: TrackerAt) -> None:

@@ -203,7 +203,7 @@ def test_a_reader_that_goes_away_ends_the_call_and_its_cost_is_booked(tracker, s
     running.stdout.close()
     assert running.wait(timeout=60) != 0
     said = running.stderr.read()
-    assert b"the reader of the output has gone, but the call was made and is booked -- the call cost $" in said
+    assert b"the reader of the output is gone, but the call was made and is recorded -- the call cost $" in said
     assert said.count(b"\n") == 1
     running.stderr.close()
     sandbox.wait_until(lambda: not account.in_flight)

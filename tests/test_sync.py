@@ -314,7 +314,7 @@ def test_two_accounts_are_never_mixed(life: Life) -> None:
     assert ran.code == 2 and "the management key is of another account" in ran.error_line
     assert life.path.read_bytes() == before
     ran = life.sync("--account", mine)
-    assert ran.code == 2 and f"not of {mine}" in ran.error_line
+    assert ran.code == 2 and f"not to {mine}" in ran.error_line
     assert life.path.read_bytes() == before
     life.account.activity.clear()
     other = life.sync("--json", "--account", _other(life)).data["account"]
@@ -336,7 +336,7 @@ def _other(life: Life) -> str:
 def test_an_account_that_nobody_names_has_to_be_named_by_the_user(life: Life) -> None:
     owner(life, creator_user_id=None, workspace_id=None, organization_id=None)
     ran = life.sync()
-    assert ran.code == 2 and "does not say whose the management key is" in ran.error_line
+    assert ran.code == 2 and "does not say which account owns the management key" in ran.error_line
     assert not life.path.exists()
     assert life.sync("--account", "mine", "--json").data["account"] == "mine"
 
@@ -344,13 +344,13 @@ def test_an_account_that_nobody_names_has_to_be_named_by_the_user(life: Life) ->
 @pytest.mark.parametrize("name", ["", "a b", "-x", "x" * 41, "sk-or-" + "v1-0123456789", "a/b", "é"])
 def test_a_name_that_is_none_is_turned_down(name: str, life: Life) -> None:
     ran = life.sync(f"--account={name}")
-    assert ran.code == 2 and "an account has up to 40 letters" in ran.error_line
+    assert ran.code == 2 and "an account's name has up to 40 letters" in ran.error_line
     assert "0123456789" not in ran.err
 
 
 def test_a_ledger_of_the_archives_name_is_refused(life: Life) -> None:
     ran = life.sync(OPENROUTER_USAGE_FILE=str(life.path))
-    assert ran.code == 2 and "the ledger is named activity.jsonl" in ran.error_line
+    assert ran.code == 2 and "the ledger has the name activity.jsonl" in ran.error_line
 
 
 # -- older days ------------------------------------------------------------------------------------------------------

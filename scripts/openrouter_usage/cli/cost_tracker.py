@@ -11,27 +11,27 @@ from openrouter_usage.errors import SettingsError
 from openrouter_usage.text import safe
 
 PROGRAM = "cost_tracker.py"
-# What a verb is for, in the order of --help; its module has the same name.
+# The purpose of each verb, in the order of --help; the verb's module has the same name.
 VERBS = {
     "stats": "what the tracked calls cost, or the account, by model, day, session, provider or tag",
     "report": "draw what the tracked calls cost: a page, or its chart alone",
     "export": "write the tracked calls as CSV, JSON or Markdown",
-    "import": "read an export, or another ledger, into this one",
-    "query": "look up what one call was billed",
-    "call": "make a chat call and write down what it cost",
+    "import": "add the calls of an export or another ledger",
+    "query": "look up the bill of one call",
+    "call": "make a chat call and record what it cost",
     "budget": "set, show or clear what calls may cost at most",
-    "gateway": "tokens, settings and state of the gateway that books every program's calls",
-    "settle": "find out what unsettled calls cost",
+    "gateway": "tokens, settings and state of the gateway that records all calls",
+    "settle": "look up what unsettled calls cost",
     "reconcile": "compare the ledger with the account's bill",
-    "credits": "what is used and left, and how long it will last",
+    "credits": "credits used and left, and how long they will last",
     "keys": "list, create, change, disable and delete keys",
     "cap": "set a key's own limit on OpenRouter",
     "models": "find, sort and compare models by price",
     "what-if": "what the ledger's calls would have cost on another model",
-    "alert": "tell when spending crosses a threshold, once",
-    "sync": "archive what OpenRouter says of completed days, before it forgets them",
+    "alert": "report each crossing of a spending threshold once",
+    "sync": "archive OpenRouter's figures of completed days",
     "doctor": "check keys, network, clock, ledger and files",
-    "clean": "take old calls out of the ledger",
+    "clean": "remove old calls from the ledger",
 }
 _EXAMPLES = """examples:
   python3 scripts/cost_tracker.py stats --today
@@ -75,15 +75,15 @@ def _module_name(verb: str) -> str:
 
 
 def _without_verb(argv: Sequence[str]) -> int:
-    """Answer --help and --version, and say what else is no command."""
+    """Answer --help and --version; raise SettingsError for an unknown command."""
     width = max(map(len, VERBS))
     listed = "".join(f"  {verb:<{width}}  {purpose}\n" for verb, purpose in VERBS.items())
     parser = with_version(
         Parser(
             prog=PROGRAM,
             usage=f"{PROGRAM} VERB [options]",
-            description="Keep the books of what OpenRouter calls cost.",
-            epilog=f"verbs (VERB --help tells more):\n{listed}\n{_EXAMPLES}{EXIT_CODES}",
+            description="Record, report and limit what OpenRouter calls cost.",
+            epilog=f"verbs (VERB --help shows more):\n{listed}\n{_EXAMPLES}{EXIT_CODES}",
         )
     )
     if not argv:
@@ -98,7 +98,7 @@ def _without_verb(argv: Sequence[str]) -> int:
     if close:
         hint = f"did you mean {close}?"
     elif own:
-        hint = f"a command comes first: {own[0]} {word}"
+        hint = f"put the command first: {own[0]} {word}"
     elif places:
         hint = said_of_places(word, places)
     else:

@@ -1,4 +1,4 @@
-"""Opens the keys API for a verb: with the management key, or a clear word about how to get one."""
+"""Opens the keys API for a verb: with the management key, or a clear error about how to get one."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from openrouter_usage.jobs.keys import Keyring
 from openrouter_usage.openrouter.management import Management
 from openrouter_usage.period import UTC
 
-# Longer than a masked label, which is no secret and may be a key's name.
+# Longer than a masked label, which is not secret and may be a key's name.
 _SECRET = re.compile(r"sk-or-[\w-]{20}")
 
 
 def load_managing(program: str) -> Settings:
-    """Load the settings, and say what the user should know about them."""
+    """Load the settings, and print warnings about them."""
     settings = load_settings()
     for warning in settings.warnings:
         complain(program, warning)
@@ -56,9 +56,9 @@ def open_keyring(program: str, timeout_s: float) -> Keyring:
 
 
 def key_named(text: str) -> str:
-    """Return what names a key as it is; SettingsError for a key itself, which is not to be shown or sent."""
+    """Return the name of a key unchanged; SettingsError for a key itself, which must not be shown or sent."""
     if looks_secret(text):
-        raise SettingsError("that is a key itself, which has to stay secret", hint="give its name or its full hash")
+        raise SettingsError("that is a key itself, which must stay secret", hint="name the key, or give its full hash")
     return text
 
 

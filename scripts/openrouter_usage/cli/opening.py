@@ -21,7 +21,7 @@ from openrouter_usage.money import format_usd
 from openrouter_usage.period import UTC, Period, days, find_zone, iso, parse_day, parse_moment, spoken
 from openrouter_usage.text import named, plural, quoted, safe
 
-# -- Opens the ledger for a verb: notices go to standard error, and long reading shows how far it is.
+# -- Opening the ledger for a verb: notices and progress go to standard error.
 
 _MOST_DOUBTFUL = 3
 _WORTH_SHOWING = 16 * 1024 * 1024
@@ -40,7 +40,7 @@ def open_ledger(program: str) -> Ledger:
 
 
 def close_ledgers() -> None:
-    """Close what was opened: a program leaves at once, and SQLite would leave its log behind unmerged."""
+    """Close all open ledgers: the program exits at once, and SQLite would leave its log unmerged."""
     while _opened:
         _opened.pop().close()
 
@@ -51,7 +51,7 @@ def _show_progress(done: int, size: int) -> None:
 
 
 def unread_notes(unread: Sequence[UnreadLine]) -> list[str]:
-    """Say how many lines of a file are not counted, and where the first one is."""
+    """Return notes on how many lines of a file are not counted, and where the first one is."""
     notes = []
     damaged = [line for line in unread if line.is_damaged]
     foreign = [line for line in unread if not line.is_damaged]
@@ -67,7 +67,7 @@ def _first(lines: list[UnreadLine]) -> str:
 
 
 def unsettled_notes(health: Health) -> list[str]:
-    """Say how many booked calls have no certain cost though OpenRouter can be asked, and which bills are absurd."""
+    """Return notes on recorded calls without a certain cost that OpenRouter knows, and on implausible bills."""
     notes = []
     if health.unsettled:
         notes.append(
@@ -76,28 +76,28 @@ def unsettled_notes(health: Health) -> list[str]:
         )
     for entry in health.doubtful[:_MOST_DOUBTFUL]:
         notes.append(
-            f"{named(entry.id)} was billed with {quoted(entry.told)}, which nobody can believe: under a budget nothing"
-            f" is sent until you have looked at it; then run: cost_tracker.py settle --id {safe(entry.id)}"
+            f"{named(entry.id)} has the implausible bill {quoted(entry.told)}: under a budget nothing"
+            f" is sent until you have looked at the bill; then run: cost_tracker.py settle --id {safe(entry.id)}"
         )
     return notes
 
 
 def ahead_notes(ahead: Ahead | None) -> list[str]:
-    """Say which calls are dated in the future, what they cost, and how to get them out of every later budget."""
+    """Return notes on calls dated in the future: what they cost, and how to remove them from every later budget."""
     if ahead is None:
         return []
     return [
         f"{plural(ahead.usage.requests, 'call')} dated in the future, up to {spoken(ahead.last)}, with"
         f" {format_usd(ahead.usage.cost)}: a clock was wrong, and every budget until then counts them;"
-        " `cost_tracker.py settle` asks OpenRouter when they were made, `clean --ahead` takes them out"
+        " `cost_tracker.py settle` asks OpenRouter when they were made, `clean --ahead` removes them"
     ]
 
 
 def describe_span(parser: Parser) -> None:
     """Add the arguments that pick a span of time."""
-    parser.add_argument("--since", metavar="WHEN", type=checked(_bound), help=f"from then on: {_MOMENT}")
+    parser.add_argument("--since", metavar="WHEN", type=checked(_bound), help=f"start: {_MOMENT}")
     parser.add_argument(
-        "--until", metavar="WHEN", type=checked(_bound), help="up to and with that day, or up to that moment"
+        "--until", metavar="WHEN", type=checked(_bound), help="end: this day included, or up to this moment"
     )
     parser.add_argument(
         "--tz", metavar="ZONE", type=checked(find_zone), help="time zone of days, such as Europe/Amsterdam (UTC)"
@@ -105,8 +105,8 @@ def describe_span(parser: Parser) -> None:
 
 
 def _bound(text: str) -> str:
-    """Check a bound and leave it as it is: which moment a day begins at depends on --tz."""
-    # A moment begins with its day: what else Python reads as one depends on its version.
+    """Check a bound and return it unchanged, because the moment when a day begins depends on --tz."""
+    # A moment must begin with its day: other forms depend on the version of Python.
     read_day(text[:10])
     if not is_day(text):
         parse_moment(text)
@@ -114,19 +114,19 @@ def _bound(text: str) -> str:
 
 
 def span(options: Namespace) -> Period | None:
-    """Return the span that --since and --until pick, all time where one is left out; None when both are."""
+    """Return the span that --since and --until pick, open where one is left out; None when both are."""
     if not options.since and not options.until:
         return None
     zone = options.tz or UTC
     start = _moment(options.since, zone).start if options.since else _EVER.start
     end = _moment(options.until, zone).end if options.until else _EVER.end
     if start >= end:
-        raise SettingsError("--since is not before --until", hint="swap them", code="usage")
+        raise SettingsError("--since is not before --until", hint="swap the two", code="usage")
     return Period(start, end, "since")
 
 
 def span_title(options: Namespace) -> str:
-    """Write the span as it was asked for; a moment in UTC."""
+    """Return the span as it was asked for; moments are in UTC."""
     since, until = _bound_title(options.since), _bound_title(options.until)
     if since and until:
         return since if since == until else f"{since} to {until}"
@@ -138,7 +138,7 @@ def _bound_title(text: str | None) -> str:
 
 
 def _moment(text: str, zone: tzinfo) -> Period:
-    """Return a day of a zone from its beginning to its end, or a moment, where both are the same."""
+    """Return the beginning and the end of a day in a zone, or a moment twice."""
     if is_day(text):
         day = parse_day(text)
         return days(day, day, "", zone)
@@ -146,7 +146,7 @@ def _moment(text: str, zone: tzinfo) -> Period:
     return Period(moment, moment, "")
 
 
-# -- Opens the archive for a verb, and makes the report of `stats --source account` from it.
+# -- The archive for a verb, and the report of `stats --source account`.
 
 
 def open_archive() -> Archive:
@@ -155,23 +155,23 @@ def open_archive() -> Archive:
     path = archive_beside(ledger)
     if path == ledger:
         raise SettingsError(
-            f"the ledger is named {path.name}, which is the archive's name",
-            hint="name another file with OPENROUTER_USAGE_FILE",
+            f"the ledger has the name {path.name}, which belongs to the archive",
+            hint="set OPENROUTER_USAGE_FILE to another file",
         )
     return Archive(path)
 
 
 def archived_report(options: Namespace, period: Period | None, title: str, now: datetime) -> Report:
-    """Sum the archived days of the period that the options pick; SettingsError for what nobody can know of them."""
+    """Return the report of the archived days that the options pick; SettingsError for a grouping that they lack."""
     if options.by not in GROUPINGS:
         raise SettingsError(
-            f"OpenRouter's figures of an account name no {options.by}",
-            hint=f"--by {', '.join(GROUPINGS[:-1])} or {GROUPINGS[-1]}; tracked calls have it: leave --source out",
+            f"OpenRouter's figures of an account have no {options.by}",
+            hint=f"--by {', '.join(GROUPINGS[:-1])} or {GROUPINGS[-1]}; for tracked calls leave --source out",
             code="usage",
         )
     if options.tz not in (None, UTC):
         raise SettingsError(
-            "the days of OpenRouter's figures are UTC, and cannot be divided anew", hint="leave --tz out", code="usage"
+            "OpenRouter's figures are per UTC day, so --tz cannot be used", hint="leave --tz out", code="usage"
         )
     archive = open_archive()
     contents = archive.read()

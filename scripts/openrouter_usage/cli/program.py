@@ -1,4 +1,4 @@
-"""Runs a program: parses its arguments, writes where the terminal can show it, and ends with a documented exit code."""
+"""Runs a program: parses its arguments, writes its output, and ends with a documented exit code."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from openrouter_usage.period import parse_day
 from openrouter_usage.redaction import StreamScrubber, scrubbed
 from openrouter_usage.text import is_account, safe, safe_lines
 
-# -- Writes text where it belongs, whatever the terminal can show.
+# -- Output, whatever the terminal can show.
 
 _LONGEST_LINE = 4_000
 _PROGRESS = 60
 
-# For terminals and code pages without these signs; anything else they lack becomes "?".
+# For terminals and code pages without these characters; others that they lack become "?".
 _PLAIN = {
     "💰": "$", "🩺": "+", "•": "*", "·": "|", "…": "...", "⚠": "!", "ℹ": "i", "✔": "+", "✘": "x", "⬅": "<-", "–": "-",
     "—": "-", "█": "#",
@@ -33,18 +33,18 @@ _PLAIN = {
 
 
 class OutputClosed(SettingsError):
-    """The text could not be written to where it should go."""
+    """The output could not be written."""
 
     code = "output"
 
 
 def write(text: str, stream: TextIO | None = None) -> None:
-    """Write and flush text; OutputClosed when the reader has gone or the device is full."""
+    """Write and flush text; OutputClosed when the reader is gone or the device is full."""
     stream = sys.stdout if stream is None else stream
     if stream is None:  # started with its output closed, as by `>&-`
-        raise OutputClosed("there is no output to write to")
+        raise OutputClosed("standard output is closed")
     try:
-        # Whatever others have said, and however it came here: no secret of one's own is shown.
+        # Texts from outside may repeat the user's own secrets.
         stream.write(shown(scrubbed(text), stream.encoding))
         stream.flush()
     except (OSError, ValueError) as error:
@@ -56,18 +56,18 @@ def write(text: str, stream: TextIO | None = None) -> None:
 class AnswerText:
     """A model's own words on their way to standard output, whole or in pieces.
 
-    No secret of one's own is among them. On a terminal what would steer it is shown as an escape; in a pipe or a file
-    they are as the model wrote them.
+    The user's own secrets are removed. On a terminal, control characters are shown as escapes; in a pipe or a file the
+    words stay as the model wrote them.
     """
 
     def __init__(self) -> None:
-        """Look where standard output leads."""
+        """Find out whether standard output is a terminal."""
         self._scrubber = StreamScrubber()
         self._is_terminal = sys.stdout is not None and sys.stdout.isatty()
         self._held = ""
 
     def feed(self, piece: str) -> str:
-        """Take the next words and return those that can be shown now."""
+        """Add the next words and return those that can be shown now."""
         return self._faced(self._scrubber.feed(piece))
 
     def end(self) -> str:
@@ -79,13 +79,13 @@ class AnswerText:
             return text
         text, self._held = self._held + text, ""
         if text.endswith("\r") and not is_over:
-            # The line feed behind it may be in the next piece; alone it would overwrite the line.
+            # The line feed may be in the next piece; a carriage return alone would overwrite the line.
             text, self._held = text[:-1], "\r"
         return safe_lines(text.replace("\r\n", "\n"))
 
 
 def shown(text: str, encoding: str | None) -> str:
-    """Replace what an encoding cannot express by the plainest sign that it can."""
+    """Return a text with characters that an encoding lacks replaced by plain ones."""
     encoding = encoding or "utf-8"
     try:
         text.encode(encoding)
@@ -110,14 +110,14 @@ def terminal_width() -> int:
 def complain(program: str, message: str, hint: str = "") -> None:
     """Write one line about what went wrong to standard error, if there is one."""
     line = f"{program}: {message}" + (f" -- {hint}" if hint else "")
-    if sys.stderr is None:  # closed by `2>&-`: standard output is not the place for it
+    if sys.stderr is None:  # closed by `2>&-`: an error does not belong on standard output
         return
     with contextlib.suppress(OutputClosed):
         write(safe(line.replace("\n", " "), _LONGEST_LINE) + "\n", sys.stderr)
 
 
 def progress(text: str, *, is_over: bool = False) -> None:
-    """Show on a terminal how far something long is, each time in place of the last; nothing once it is over."""
+    """Show the progress of a long task on a terminal, replacing the last text; clear it once the task is over."""
     if sys.stderr is None or not sys.stderr.isatty():
         return
     with contextlib.suppress(OutputClosed):
@@ -130,17 +130,16 @@ def _silence(stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-# -- What may have been meant by a word that is not known; loaded only where something was wrong.
+# -- Suggestions for unknown words, after an error.
 #
-# A guess that misleads is worse than none, so only a close misspelling of what exists right there is one. A word that
-# is
-# spelt well and belongs to another command is told to do so.
+# A misleading guess is worse than none, so only close misspellings of words that exist right there are suggested. For
+# a correct word of another command, the suggestion names that command.
 
 _MOST_PLACES = 3
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the one known word that `word` is a close misspelling of, or the beginning of; "" where none is."""
+    """Return the one known word that `word` misspells or begins; "" without one."""
     wanted = word.casefold()
     found = [(_distance(wanted, name), name) for name in known if name.strip("-")]
     close = [(distance, name) for distance, name in found if distance <= _allowed(wanted, name)]
@@ -151,7 +150,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def _allowed(word: str, name: str) -> int:
-    """Return how many letters may be wrong: one of a short word, two of a longer one.
+    """Return how many letters may be wrong: one in a short word, two in a longer one.
 
     `session` and `version` are two letters apart, so seven letters are not long.
     """
@@ -160,7 +159,7 @@ def _allowed(word: str, name: str) -> int:
 
 
 def _distance(word: str, name: str) -> int:
-    """Count the letters to add, leave out, replace or swap with their neighbour to make one word of the other."""
+    """Return the edit distance of two words: letters to add, leave out, replace or swap with a neighbour."""
     before: list[int] = []
     row = list(range(len(name) + 1))
     for at, letter in enumerate(word, 1):
@@ -174,7 +173,7 @@ def _distance(word: str, name: str) -> int:
 
 
 def places_of(option: str, *, but: str, value: str | None = None) -> list[str]:
-    """Name the commands that take an option, or this value of it, `but` not the one it was given to."""
+    """Return the commands that have an option, or this value of it, except `but`."""
     summary, tracker = _program("summary"), _program("cost_tracker")
     parsers = [summary.parser(), *map(tracker.verb_parser, tracker.VERBS)]
     return [parser.prog for parser in parsers if parser.prog != but and parser.takes(option, value)]
@@ -186,64 +185,64 @@ def is_command(word: str) -> bool:
 
 
 def _program(name: str) -> Any:
-    # By its name, as verbs are: the programs stand above this module.
+    # Imported by name, as verbs are, because the programs are above this module.
     return import_module(f"openrouter_usage.cli.{name}")
 
 
 def said_of_places(option: str, places: list[str]) -> str:
-    """Write where an option belongs."""
+    """Return in words to which commands an option belongs."""
     named = places[:_MOST_PLACES]
     more = [f"{len(places) - len(named)} more"] if len(places) > len(named) else []
     *first, last = [*named, *more]
     return f"{option} is an option of {', '.join(first) + ' and ' if first else ''}{last}"
 
 
-# -- An argument parser whose errors are ours: one line, a suggestion, exit code 2.
+# -- The argument parser: errors are one line with a suggestion, and exit code 2.
 
 _KEY = re.compile(r"sk-or-[\w-]+")
 EXIT_CODES = """exit codes:
-  0 done   2 wrong usage or settings, missing packages   3 the answer is no
-  4 OpenRouter said no (401, 402, 403)   5 OpenRouter could not be reached
+  0 done   2 wrong usage or settings, missing packages   3 refused, see the verb
+  4 OpenRouter refused (401, 402, 403)   5 OpenRouter could not be reached
   6 the ledger cannot be read or written   130 interrupted   1 a bug
 """
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Help as wide as the terminal; argparse would import shutil to find that out, on every run."""
+    """Help as wide as the terminal, without the import of shutil that argparse needs on every run."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=terminal_width() - 2)
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse without abbreviations, without exits, and with a guess at what was meant."""
+    """argparse without abbreviations and exits, but with suggestions."""
 
     def __init__(self, **kwargs: Any) -> None:
-        """Make a parser that shows its epilog as it is written."""
+        """Create a parser that shows its epilog unchanged."""
         super().__init__(allow_abbrev=False, formatter_class=_Formatter, **kwargs)
 
     def error(self, message: str) -> NoReturn:
-        """Raise SettingsError, with what may have been meant."""
+        """Raise SettingsError with a suggestion."""
         hint = self._hint(message) or f"see {self.prog} --help"
         raise SettingsError(safe(without_keys(message), 300), hint=hint, code="usage")
 
     @property
     def option_names(self) -> list[str]:
-        """Every option as it is written."""
+        """Every option as it is written on the command line."""
         return [name for action in self._actions for name in action.option_strings]
 
     def takes(self, option: str, value: str | None = None) -> bool:
-        """Check whether there is an option, and whether `value` is one of those that it offers."""
+        """Check whether an option exists, and whether `value` is one of its choices."""
         actions = [action for action in self._actions if option in action.option_strings]
         return bool(actions) and (value is None or value in (actions[0].choices or ()))
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        # argparse would write around what `write` knows of closed, full and narrow outputs.
+        # argparse would bypass `write`, which handles closed, full and narrow outputs.
         if message:
             write(message, file)
 
     def _hint(self, message: str) -> str:
-        """Return what may have been meant by a word that is not known; "" for any other mistake, and for no idea."""
+        """Return a suggestion for an unknown word; "" for any other mistake, and without a suggestion."""
         if message.startswith("unrecognized arguments:"):
             return self._hint_of(message.partition(":")[2].split())
         if ": invalid choice:" not in message:
@@ -261,7 +260,7 @@ class Parser(argparse.ArgumentParser):
         return said_of_places(f"{option} {word}", places) if places else ""
 
     def _hint_of(self, words: list[str]) -> str:
-        """Return what may have been meant by an argument that is not known; what follows an option is its value."""
+        """Return a suggestion for an unknown argument; the word after an option is its value."""
 
         option = next((word.partition("=")[0] for word in words if word.startswith("-")), "")
         if not option:
@@ -275,7 +274,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def without_keys(text: str) -> str:
-    """Take out of a text what looks like a key: given as an argument by mistake, it is not to be repeated."""
+    """Return a text without what looks like a key, which may be an argument by mistake and must not be shown."""
     return _KEY.sub("[key]", text)
 
 
@@ -286,7 +285,7 @@ def with_version(parser: Parser) -> Parser:
 
 
 def whole_number(lowest: int, highest: int) -> Any:
-    """Make an argument type: a whole number within bounds."""
+    """Return an argument type: a whole number within bounds."""
 
     def read(text: str) -> int:
         if not (text.isascii() and text.isdigit() and len(text) < 10 and lowest <= int(text) <= highest):
@@ -297,26 +296,28 @@ def whole_number(lowest: int, highest: int) -> Any:
 
 
 def account_name(text: str) -> str:
-    """Read the name of an archived account; ArgumentTypeError when it is none, or a key by mistake."""
+    """Return the name of an archived account; ArgumentTypeError for an invalid name, or a key by mistake."""
     if not is_account(text):
-        raise argparse.ArgumentTypeError("an account has up to 40 letters, digits, dots and dashes, as sync shows it")
+        raise argparse.ArgumentTypeError(
+            "an account's name has up to 40 letters, digits, dots and dashes, as sync shows it"
+        )
     return text
 
 
 def read_day(text: str) -> date:
-    """Read a day of the years that the ledger covers, and nothing but a day; InvalidValue when it is none."""
+    """Return a day of the years that the ledger covers; InvalidValue for anything else."""
     if not is_day(text) or not 2000 <= parse_day(text).year < 2200:
         raise InvalidValue("a day must be written like 2026-11-22, in the years 2000 to 2199")
     return parse_day(text)
 
 
 def is_day(text: str) -> bool:
-    """Check whether a text is as long as a day, and so no moment."""
+    """Check whether a text has the length of a day, and so is not a moment."""
     return len(text) == len("2026-11-22")
 
 
 def checked(read: Any) -> Any:
-    """Make an argument type of a function that raises InvalidValue."""
+    """Return an argument type made of a function that raises InvalidValue."""
 
     def convert(text: str) -> Any:
         try:
@@ -327,7 +328,7 @@ def checked(read: Any) -> Any:
     return convert
 
 
-# -- Runs a program: one place catches, and every way to end has its own exit code.
+# -- Running a program: one place catches errors, and every outcome has its own exit code.
 
 INTERRUPTED = 130
 BUG = 1
@@ -350,7 +351,7 @@ def run(name: str, program: Program, argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     try:
         return _ended(name, program, argv)
-    except KeyboardInterrupt:  # a second ^C, in the midst of dealing with an error or with the first
+    except KeyboardInterrupt:  # a second ^C, while an error or the first ^C is handled
         return _interrupted(name, argv)
 
 
@@ -369,7 +370,7 @@ def _ended(name: str, program: Program, argv: Sequence[str]) -> int:
         refused = refused_by_system(error)
         if refused is None:
             return _bug(name, argv)
-        # What is held in cycles keeps files open, of which the answer itself may need one.
+        # Reference cycles keep files open, and the report of the error may need one.
         gc.collect()
         return _failed(name, argv, refused)
     except Exception:
@@ -377,7 +378,7 @@ def _ended(name: str, program: Program, argv: Sequence[str]) -> int:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process at once with an exit code: taking a whole interpreter down takes a tenth of the time of a run."""
+    """End the process at once with an exit code, because a normal shutdown takes a tenth of the time of a run."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             with contextlib.suppress(OSError, ValueError):
@@ -403,7 +404,7 @@ def _error_envelope(error: OpenRouterUsageError) -> str:
 
         return envelope("error", now, None, error=error)
     except OSError:
-        # Not even a module can be read. What is said then is in plain words, without anything that JSON would escape.
+        # Not even a module can be read. This text is plain, without characters that JSON would escape.
         told = ", ".join(
             f'"{name}": "{value}"'
             for name, value in (("code", error.code), ("message", error.message), ("hint", error.hint))
@@ -415,7 +416,7 @@ def _error_envelope(error: OpenRouterUsageError) -> str:
 
 
 def _wants_json(argv: Sequence[str]) -> bool:
-    """Check whether JSON was asked for; from the words themselves, as they may not have been understood."""
+    """Check whether JSON was asked for, from the raw arguments, because parsing them may have failed."""
     return "--json" in argv or "--format=json" in argv or "\n--format\njson\n" in "\n".join(["", *argv, ""])
 
 
@@ -457,7 +458,7 @@ def _bug(name: str, argv: Sequence[str]) -> int:
 
     shown = scrubbed(traceback.format_exc())
     error = OpenRouterUsageError(
-        "this is a bug", hint="please report it to the skill's maintainers, with the lines above", code="bug"
+        "this is a bug", hint="please report the bug to the skill's maintainers, with the lines above", code="bug"
     )
     if sys.stderr is not None:
         with contextlib.suppress(OutputClosed):

@@ -1,4 +1,4 @@
-"""What stats.py asks beyond its usual endpoints for its options, such as a period, and what it makes of it."""
+"""The questions that stats.py asks beyond its usual endpoints, such as for a period, and their answers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Spending:
     """The answers to the options' own questions: OpenRouter's with a management key, else the local ledger's."""
 
     def __init__(self, options: Namespace, settings: Settings, now: datetime) -> None:
-        """Prepare the questions of some options; nothing is asked yet."""
+        """Prepare the questions that the options need; nothing is asked yet."""
         self._options = options
         self._settings = settings
         self._now = now
@@ -50,7 +50,7 @@ class Spending:
 
     def _questions_at(self, now: datetime) -> dict[str, Question]:
         asked = self._options
-        # The days of a chosen period are searched for; a question of its own is a breakdown without such a period.
+        # The days of a chosen period need a search; a breakdown without such a period needs one question.
         by = "model" if self._chosen else asked.by
         return questions(
             now, by=by, days=DEFAULT_DAYS, only_today=asked.period == "today", zone=asked.tz, explain=asked.explain
@@ -79,7 +79,7 @@ class Spending:
         self._answers = dict.fromkeys(self._questions, answers) if isinstance(answers, Gap) else answers
 
     def fit(self, parts: Parts) -> None:
-        """Leave out what is of another day than kept answers are: no figure would fit the one beside it."""
+        """Leave out answers of another day than the stored ones, because the figures would not fit together."""
         of_kept = self._questions_at(parts.taken_at)
         others = {name: question for name, question in self._questions.items() if question != of_kept[name]}
         self._left_out = frozenset(others)
@@ -87,11 +87,11 @@ class Spending:
             answer = self._answers.get(name)
             is_the_ledgers = name != "today" and question.by not in ACCOUNT_GROUPINGS
             if isinstance(answer, Analytics) or (answer is None and is_the_ledgers):
-                told = f"left out, for the other figures are older ones, of {spoken(parts.taken_at)}"
+                told = f"left out, because the other figures are older, from {spoken(parts.taken_at)}"
                 self._answers[name] = Gap(name, "other_day", told, "", Unreachable.exit_code)
 
     def ask_late(self, parts: Parts) -> None:
-        """Ask with the ordinary key where it turned out to be a management key; no string shows that before."""
+        """Ask with the ordinary key if it turned out to be a management key, which only OpenRouter can tell."""
         managing = self._settings.mgmt_key
         if managing is None and isinstance(parts.key, KeyInfo) and parts.key.is_management_key:
             managing = self._settings.require_key() if self._settings.base_url.may_see_mgmt_key else None
@@ -104,19 +104,19 @@ class Spending:
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
-        """What OpenRouter did not answer."""
+        """Return the gaps: the questions that OpenRouter did not answer."""
         names = {"breakdown": "breakdown", "zone": "zone_today", "today": "account_today"}
         found = [(names[name], answer) for name, answer in self._answers.items() if isinstance(answer, Gap)]
         short = [
             Gap.of_left_out(names[name], answer.left_out, "row")
             for name, answer in self._answers.items()
-            # What was left out of today's sum is named with that.
+            # The sum of today names what was left out of it.
             if isinstance(answer, Analytics) and answer.left_out and name != "today"
         ]
         return (*(gap._replace(part=part) for part, gap in found), *short, *(self._found.gaps if self._found else ()))
 
     def notes(self, parts: Parts) -> tuple[str, ...]:
-        """Say how old answers are that OpenRouter had kept, if the summary uses them."""
+        """Return notes on the age of answers that OpenRouter had stored, if the summary uses them."""
         names = {"breakdown": "the breakdown", "zone": "the zone's day"}
         if parts.today is None:
             names["today"] = "the account's spend of today"
@@ -126,7 +126,7 @@ class Spending:
             kept_at = answer.cached_at if isinstance(answer, Analytics) else None
             age_s = (self._now - kept_at).total_seconds() if kept_at else 0
             if kept_at and age_s > _NOTABLE_AGE_S:
-                found.append(f"{words} is as OpenRouter knew it at {spoken(kept_at)}, {ago(age_s)} before it was asked")
+                found.append(f"{words} is from {spoken(kept_at)}, {ago(age_s)} before OpenRouter was asked")
         return (*found, *(self._found.notes if self._found else ()))
 
     def with_today(self, parts: Parts) -> Parts:
@@ -137,7 +137,7 @@ class Spending:
         return parts
 
     def breakdown(self, parts: Parts) -> Breakdown | None:
-        """Return the breakdown that was asked for; None for the usual one. MissingKey where the ledger cannot help."""
+        """Return the requested breakdown; None for the usual one. MissingKey where the ledger cannot help."""
         question, answer = self._questions.get("breakdown"), self._answers.get("breakdown")
         if self._chosen:
             return self._of_period(self._chosen)
@@ -190,7 +190,7 @@ class Spending:
 
 
 def _chosen(options: Namespace, now: datetime) -> ChosenPeriod | None:
-    """Return the period that the options choose beside the running day; SettingsError for one that cannot be."""
+    """Return the period that the options choose beside the running day; SettingsError for an invalid one."""
     if options.period in (None, "today") and not (options.days or options.since or options.until):
         return None
     from openrouter_usage.period import ChosenPeriod
@@ -203,6 +203,6 @@ def _chosen(options: Namespace, now: datetime) -> ChosenPeriod | None:
 
 def _needs_mgmt_key(by: str) -> MissingKey:
     return MissingKey(
-        f"what each {by} spent is told to management keys only: set OPENROUTER_MGMT_KEY",
+        f"only a management key can see what each {by} spent: set OPENROUTER_MGMT_KEY",
         hint="create one at https://openrouter.ai/settings/management-keys",
     )

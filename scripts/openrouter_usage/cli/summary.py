@@ -76,7 +76,7 @@ def parser() -> Parser:
         "--line", action="store_const", const="line", dest="face", help="one line, from answers up to 60 s old"
     )
     face.add_argument(
-        "--format", choices=("text", "json", "csv", "markdown", "line"), dest="face", help="how to show it"
+        "--format", choices=("text", "json", "csv", "markdown", "line"), dest="face", help="output format"
     )
     parser.add_argument(
         "--top", type=whole_number(0, 10_000), metavar="N", help=f"lines of the breakdown ({DEFAULT_TOP})"
@@ -84,9 +84,9 @@ def parser() -> Parser:
     parser.add_argument("--by", choices=GROUPINGS, default="model", help="what to break down by (model)")
     _describe_period(parser)
     parser.add_argument(
-        "--tz", metavar="ZONE", type=checked(find_zone), help="show the running day of a zone too: Europe/Amsterdam"
+        "--tz", metavar="ZONE", type=checked(find_zone), help="also show today in a time zone: Europe/Amsterdam"
     )
-    parser.add_argument("--explain", action="store_true", help="say why the figures differ, and what lies ahead")
+    parser.add_argument("--explain", action="store_true", help="explain why the figures differ, and forecast")
     seconds = whole_number(0, 86_400)
     parser.add_argument(
         "--max-age", type=seconds, metavar="S", help="answer from figures up to S seconds old, without network"
@@ -102,20 +102,22 @@ def _describe_period(parser: Parser) -> None:
     """Add the options that choose the period of the breakdown; they exclude one another."""
     period = parser.add_mutually_exclusive_group()
     for name, words in (
-        ("today", "break the running day down, UTC unless --tz"),
-        ("yesterday", "break yesterday down (UTC, as all days below)"),
-        ("week", "break the running week down, from Monday to today"),
-        ("month", "break the running month down, from the 1st to today"),
+        ("today", "break down today, UTC unless --tz"),
+        ("yesterday", "break down yesterday (UTC, as all days below)"),
+        ("week", "break down this week, from Monday to today"),
+        ("month", "break down this month, from the 1st to today"),
     ):
         period.add_argument(f"--{name}", action="store_const", const=name, dest="period", help=words)
     period.add_argument(
         "--days",
         type=whole_number(1, MOST_DAYS),
         metavar="N",
-        help=f"break the last N days down, with today (1 to {MOST_DAYS})",
+        help=f"break down the last N days, with today (1 to {MOST_DAYS})",
     )
-    period.add_argument("--since", metavar="DAY", type=checked(read_day), help="from this day on: YYYY-MM-DD")
-    parser.add_argument("--until", metavar="DAY", type=checked(read_day), help="up to and with this day; with --since")
+    period.add_argument(
+        "--since", metavar="DAY", type=checked(read_day), help="break down from this day on: YYYY-MM-DD"
+    )
+    parser.add_argument("--until", metavar="DAY", type=checked(read_day), help="last day, included; needs --since")
 
 
 def main(argv: Sequence[str], *, clock: Callable[[], datetime] = _now) -> int:
@@ -150,7 +152,7 @@ def _has_period(options: Namespace) -> bool:
 
 
 def _spending(options: Namespace, settings: Settings, now: datetime) -> Spending | None:
-    """Prepare what goes beyond the usual endpoints; without such options, and for the line, nothing is loaded."""
+    """Prepare the questions beyond the usual endpoints; without such options, and for the line, load nothing."""
     asks_more = _has_period(options) or options.explain or options.tz or options.by in ACCOUNT_GROUPINGS
     if options.face == "line" or not asks_more:
         return None
@@ -160,7 +162,7 @@ def _spending(options: Namespace, settings: Settings, now: datetime) -> Spending
 
 
 def _summary(options: Namespace, parts: Parts, spending: Spending | None) -> Summary:
-    """Put all answers together."""
+    """Build the summary from all answers."""
     from openrouter_usage.figures.summary import build_summary
 
     asked = None
@@ -207,7 +209,7 @@ def _looking_ahead(options: Namespace, parts: Parts, summary: Summary) -> Summar
 
 
 def _load(face: str) -> None:
-    """Import what the answers will be needed for, while they are on their way."""
+    """Import what is needed later, while the answers are on their way."""
     for module in ("openrouter.answers.account", "figures.summary", "jobs.snapshot", _FACES[face]):
         import_module(f"openrouter_usage.{module}")
 

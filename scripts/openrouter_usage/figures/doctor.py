@@ -375,11 +375,11 @@ def _held(holds: Sequence[Hold], now: datetime) -> Finding:
 
 
 def doubtful_findings(doubtful: Sequence[Entry]) -> list[Finding]:
-    """Judge the calls with a bill that nobody can believe, and nobody has looked at yet."""
+    """Return findings about calls with an implausible bill that nobody has looked at yet."""
     if not doubtful:
         return []
     first = doubtful[0]
-    text = f"{plural(len(doubtful), 'call')} with a bill that nobody can believe ({quoted(first.told)})"
+    text = f"{plural(len(doubtful), 'call')} with an implausible bill ({quoted(first.told)})"
     remedy = "look at it on OpenRouter, then run: cost_tracker.py settle --id ID; under a budget nothing is sent before"
     return [problem("ledger", f"{text}, the first is {named(first.id)}", remedy, kind=Refused)]
 

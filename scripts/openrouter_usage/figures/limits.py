@@ -100,7 +100,7 @@ def dated_ahead_from(now: datetime) -> datetime:
 def check(caps: Caps, asked: Decimal, books: Books, now: datetime) -> None:
     """Raise BudgetExceeded when a call of at most `asked` USD does not fit one of the caps.
 
-    Raises UnbelievableBill under any cap while there is a bill that nobody can believe: what is spent is not known.
+    Raises UnbelievableBill under any cap while there is an implausible bill, because then the amount spent is unknown.
     """
     doubtful = books.doubtful() if caps.any else []
     if doubtful:

@@ -36,7 +36,7 @@ class ClientBooks:
         return self._books.spent_with_tag("client", self._client, period)
 
     def holds(self) -> list[Hold]:
-        """Give the client's holds that have not ended."""
+        """Return the client's holds that have not ended."""
         return [hold for hold in self._books.holds() if ("client", self._client) in hold.tags]
 
     def doubtful(self) -> list[Entry]:

@@ -28,7 +28,7 @@ def events(pieces: Iterable[bytes]) -> Iterator[str]:
 
 
 def lines(pieces: Iterable[bytes]) -> Iterator[str]:
-    """Give the lines of a stream."""
+    """Return the lines of a stream."""
     reader = EventReader()
     for piece in pieces:
         yield from reader.lines(piece)
@@ -46,7 +46,7 @@ class EventReader:
         self._data_size = 0
 
     def feed(self, piece: bytes) -> Iterator[str]:
-        """Give the data of each event that a piece completes; BadAnswer for one of more than 16 MiB."""
+        """Return the data of each event that a piece completes; BadAnswer for one of more than 16 MiB."""
         for line in self.lines(piece):
             if not line:
                 if self._data:
@@ -59,7 +59,7 @@ class EventReader:
                     raise BadAnswer("the stream has an event of more than 16 MiB")
 
     def lines(self, piece: bytes) -> Iterator[str]:
-        """Give the lines that a piece completes, ended by LF, CRLF or CR; cut as bytes, so no character is torn."""
+        """Return the lines that a piece completes, ended by LF, CRLF or CR; cut as bytes, so no character is torn."""
         # An LF right after a CR is the second half of a CRLF that was cut in two.
         text = piece[1:] if self._after_cr and piece.startswith(b"\n") else piece
         self._after_cr = piece.endswith(b"\r") or (self._after_cr and not piece)

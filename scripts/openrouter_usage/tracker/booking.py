@@ -236,7 +236,7 @@ class Booking:
 def looked_up(look_up: LookUp, generation: str) -> Generation | None:
     """Ask for a generation; None when OpenRouter does not know it yet, or cannot be asked.
 
-    Raises Unbelievable for a bill that nobody can believe.
+    Raises Unbelievable for an implausible bill.
     """
     try:
         return look_up(generation) if generation else None

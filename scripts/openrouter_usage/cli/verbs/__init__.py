@@ -1,1 +1,1 @@
-"""The verbs of cost_tracker.py, one a file: `describe` names the arguments, `run` does it."""
+"""The verbs of cost_tracker.py, one per file: `describe` adds the arguments, `run` does the work."""

@@ -1,4 +1,4 @@
-"""Tell when spending crosses a threshold, the balance gets low, or a day is unusual; each crossing once."""
+"""Report when spending crosses a threshold, the balance gets low, or a day is unusual; each crossing once."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import safe
 
 EXAMPLES = """examples:
-  cost_tracker.py alert --daily-limit 10 --balance-below 5      remembers both and checks now
-  cost_tracker.py alert --quiet                                 checks what is remembered; for cron
+  cost_tracker.py alert --daily-limit 10 --balance-below 5      saves both limits and checks now
+  cost_tracker.py alert --quiet                                 checks the saved limits; for cron
   cost_tracker.py alert --daily-limit 10 --webhook https://hooks.slack.com/services/...
   cost_tracker.py alert --list
 
-limits are told at 50, 80 and 100 %, once in each UTC window; exit code 3 when something was told
+a limit alerts at 50, 80 and 100 %, once in each UTC window; exit code 3 when an alert was sent
 """
 PROGRAM = "cost_tracker.py alert"
 PAGERDUTY = "https://events.pagerduty.com/v2/enqueue"
@@ -50,7 +50,7 @@ _AMOUNTS = {
     "daily_limit": "limit of the UTC day",
     "weekly_limit": "limit of the UTC week",
     "monthly_limit": "limit of the UTC month",
-    "balance_below": "tell when the balance is below this",
+    "balance_below": "alert when the balance is below this",
 }
 
 
@@ -66,19 +66,19 @@ def describe(parser: Parser) -> None:
     for name, meaning in _AMOUNTS.items():
         parser.add_argument("--" + name.replace("_", "-"), type=checked(_amount), metavar="USD", help=meaning)
     parser.add_argument(
-        "--runway-days", type=checked(_amount), metavar="N", help="tell when the balance lasts for fewer days"
+        "--runway-days", type=checked(_amount), metavar="N", help="alert when the balance lasts for fewer days"
     )
-    parser.add_argument("--spike", type=checked(_times), metavar="3x", help="tell when today is that many usual days")
+    parser.add_argument("--spike", type=checked(_times), metavar="3x", help="alert when today is that many usual days")
     target = parser.add_mutually_exclusive_group()
     target.add_argument(
-        "--webhook", metavar="URL", help="where to post (OPENROUTER_ALERT_WEBHOOK); Slack and Discord understand it"
+        "--webhook", metavar="URL", help="where to post (OPENROUTER_ALERT_WEBHOOK); works with Slack and Discord"
     )
     target.add_argument(
-        "--pagerduty", nargs="?", const=PAGERDUTY, metavar="URL", help="tell PagerDuty, by OPENROUTER_PAGERDUTY_KEY"
+        "--pagerduty", nargs="?", const=PAGERDUTY, metavar="URL", help="alert PagerDuty, with OPENROUTER_PAGERDUTY_KEY"
     )
-    parser.add_argument("--quiet", action="store_true", help="say nothing when there is nothing new to tell")
-    parser.add_argument("--list", action="store_true", help="show what is remembered")
-    parser.add_argument("--clear", action="store_true", help="forget all of it, and what was told")
+    parser.add_argument("--quiet", action="store_true", help="print nothing when nothing is new")
+    parser.add_argument("--list", action="store_true", help="show the saved limits")
+    parser.add_argument("--clear", action="store_true", help="delete the saved limits, and forget sent alerts")
     parser.add_argument("--timeout", type=whole_number(1, 600), default=30, metavar="S", help="seconds to wait (30)")
 
 
@@ -89,28 +89,30 @@ def _amount(text: str) -> Decimal:
 def _times(text: str) -> Decimal:
     times = usd(text.strip().removesuffix("x"))
     if times < 1:
-        raise InvalidValue("a spike is some number of usual days, such as 3x")
+        raise InvalidValue("a spike must be a number of usual days, such as 3x")
     return times
 
 
 def run(options: Namespace) -> int:
-    """Check the alerts; 3 when something was told, 5 when it could not be delivered or nothing proves all well."""
+    """Check the alerts; return 3 for a new alert, 5 when one was not delivered or nothing proves that all is well."""
     settings = load_settings()
     given = _given(options, settings)
     if options.clear and given:
-        raise SettingsError("--clear goes with nothing to remember", hint="clear first, then set", code="usage")
+        raise SettingsError(
+            "--clear cannot be combined with a limit", hint="run alert --clear first, then set the limit", code="usage"
+        )
     if options.clear:
         save_preference("alerts", None)
         forget(settings_file().parent)
     if given.get("pagerduty"):
-        _routing_key()  # before anything is kept: a setting that cannot work would fail every later check
+        _routing_key()  # before anything is saved: a setting that cannot work would fail every later check
     kept = change_preference("alerts", lambda known: _merged(known, given)) if given else load_preference("alerts")
     rules = read_rules(kept)
     target = _target(kept, settings, is_given="webhook" in given)
     if options.list or options.clear:
         return _list(options, rules, kept, target)
     if not rules.number:
-        raise SettingsError("no alert is set", hint="alert --daily-limit 10", code="usage")
+        raise SettingsError("no alert is set", hint="set one with: alert --daily-limit 10", code="usage")
     routing_key = _routing_key() if target.kind == "pagerduty" else ""
     now = datetime.now(UTC)
     standing = spending(settings, now, timeout_s=options.timeout)
@@ -134,7 +136,7 @@ def run(options: Namespace) -> int:
 
 
 def _name_of(target: Target, routing_key: str) -> str:
-    """Name a target in the memory of what was told; its address is a secret, and its checksum is none."""
+    """Return a target's name in the record of sent alerts; its address is secret, but the checksum is not."""
     if not target.kind:
         return SCREEN
     return f"{target.kind}:{sha256(f'{target.url} {routing_key}'.encode()).hexdigest()[:16]}"
@@ -151,10 +153,10 @@ def _as_text(outcome: Outcome, standing: Spending, rules: Rules, *, quiet: bool)
 
 
 def _judged(standing: Spending, rules: Rules) -> list[str]:
-    """Say which figure stood for the balance, where that is another one, and what no rule could find."""
+    """Return notes on the figure that replaced the balance, and on rules without a figure."""
     quiet = []
     if rules.spike is not None and standing.today and standing.past_days and not median(standing.past_days):
-        quiet = [f"today's {format_usd(standing.today)} is no spike, for the usual day cost nothing"]
+        quiet = [f"today's {format_usd(standing.today)} is not a spike, because the usual day cost nothing"]
     if not standing.remarks:
         return quiet
     found = []
@@ -179,12 +181,12 @@ def _as_json(outcome: Outcome, standing: Spending, rules: Rules, now: datetime) 
 
 
 def _error(outcome: Outcome, standing: Spending) -> OpenRouterUsageError | None:
-    """Return why no alert, or less than all, was told, other than that all is well."""
+    """Return why an alert was not sent although all may not be well."""
     return outcome.error or (None if outcome.told else standing.unasked)
 
 
 def _complain(options: Namespace, outcome: Outcome, standing: Spending) -> None:
-    """Say what went wrong; only a passing trouble that hid nothing is kept quiet about."""
+    """Print what went wrong, except temporary trouble that hid nothing."""
     unproven = _error(outcome, standing) is standing.unasked is not None
     loud = not options.quiet or outcome.told or outcome.unknown or unproven
     for error in standing.troubles:
@@ -198,7 +200,7 @@ def _complain(options: Namespace, outcome: Outcome, standing: Spending) -> None:
 
 
 def _given(options: Namespace, settings: Settings) -> dict[str, Json]:
-    """Return what is to be remembered, by name: amounts, and the one place to deliver to."""
+    """Return the settings to save, by name: amounts, and the one place to deliver to."""
     given: dict[str, Json] = {
         name: plain(getattr(options, name)) for name in Rules._fields if getattr(options, name) is not None
     }
@@ -214,17 +216,19 @@ def _merged(known: dict[str, Json], given: dict[str, Json]) -> dict[str, Json]:
 
 
 def _checked_url(kind: str, url: str, settings: Settings) -> str:
-    """Return the address of a webhook; SettingsError for one that is not safe, or that would carry a key away."""
+    """Return the address of a webhook; SettingsError for one that is not safe, or that contains a key."""
     address = parse_webhook(url)
     for key in (settings.credentials.api_key, settings.credentials.mgmt_key):
-        # However often it is quoted, or in base64: whoever gets it can undo that.
+        # Quoted or in base64 too: the receiver could decode it.
         if key and holds(url, key.secret):
-            raise SettingsError(f"the webhook's address holds {key.name}", hint="a webhook needs no OpenRouter key")
+            raise SettingsError(
+                f"the webhook's address contains {key.name}", hint="remove the key: a webhook needs no OpenRouter key"
+            )
     if kind == "pagerduty" and not (address.is_loopback or _is_pagerduty(address)):
         raise SettingsError(
-            f"the routing key is sent to PagerDuty alone ({' and '.join(_PAGERDUTY_HOSTS)}), and {safe(address.host)} "
+            f"the routing key is sent only to PagerDuty ({' and '.join(_PAGERDUTY_HOSTS)}), but {safe(address.host)} "
             "is another host",
-            hint=f"leave the address out, or name {PAGERDUTY}; a service of your own takes --webhook",
+            hint=f"leave the address out, or use {PAGERDUTY}; for a service of your own use --webhook",
         )
     return url
 
@@ -234,7 +238,7 @@ def _is_pagerduty(address: BaseUrl) -> bool:
 
 
 def _target(kept: dict[str, Json], settings: Settings, *, is_given: bool) -> Target:
-    """Return where alerts go: what was just given, else OPENROUTER_ALERT_WEBHOOK, else what is remembered."""
+    """Return where alerts go: the option's target, else OPENROUTER_ALERT_WEBHOOK, else the saved target."""
     named_by_environment = os.environ.get("OPENROUTER_ALERT_WEBHOOK", "").strip()
     if named_by_environment and not is_given:
         return Target("webhook", _checked_url("webhook", named_by_environment, settings))
@@ -247,7 +251,7 @@ def _target(kept: dict[str, Json], settings: Settings, *, is_given: bool) -> Tar
 def _routing_key() -> str:
     key = os.environ.get("OPENROUTER_PAGERDUTY_KEY", "").strip()
     if not key:
-        raise SettingsError("OPENROUTER_PAGERDUTY_KEY is not set", hint="export it: the integration's routing key")
+        raise SettingsError("OPENROUTER_PAGERDUTY_KEY is not set", hint="set it to the integration's routing key")
     protect(key, ROUTING_KEY)
     return key
 
@@ -259,15 +263,15 @@ def _list(options: Namespace, rules: Rules, kept: dict[str, Json], target: Targe
     if options.json:
         write(envelope("alerts", datetime.now(UTC), {**amounts, "delivers_to": delivers_to}))
     elif not kept:
-        write("No alert is remembered.\n")
+        write("No alert is set.\n")
     else:
         lines = [f"{name.replace('_', ' ')}: {amount}" for name, amount in amounts.items()]
-        write("\n".join([*lines, delivers_to or "delivered nowhere, only shown"]) + "\n")
+        write("\n".join([*lines, delivers_to or "alerts are only printed, not delivered"]) + "\n")
     return 0
 
 
 def _is_discord(url: str) -> bool:
-    """Check whether a webhook is one of Discord's own, which knows no `text`; its paths for Slack's form do."""
+    """Check whether a webhook uses Discord's own format, which has no `text`; its Slack-compatible paths have."""
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".").lower()
     branch, _, rest = host.partition(".")

@@ -1,4 +1,4 @@
-"""Set, show or clear the budget: what tracked calls may cost at most, held to for every process of this machine."""
+"""Set, show or clear the budget: the most that tracked calls may cost, enforced for every process of this machine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _REMEDY = "`cost_tracker.py settle` looks up what they cost"
 
 def describe(parser: Parser) -> None:
     """Add the arguments of this verb."""
-    parser.add_argument("action", choices=("set", "show", "clear"), nargs="?", default="show", help="what to do (show)")
+    parser.add_argument("action", choices=("set", "show", "clear"), nargs="?", default="show", help="action (show)")
     for name, unit in (("daily", "a UTC day"), ("monthly", "a UTC month"), ("per_request", "one call")):
         flag = "--" + name.replace("_", "-")
         parser.add_argument(
@@ -41,13 +41,13 @@ def describe(parser: Parser) -> None:
 
 
 def run(options: Namespace, *, now: datetime | None = None) -> int:
-    """Change the budget if asked to, and print how it stands."""
+    """Change the budget if asked to, and print its state."""
     given = {name: getattr(options, name) for name in VARIABLES if getattr(options, name) is not None}
     if options.action != "set" and given:
-        raise SettingsError("amounts go with `budget set`", hint="budget set --daily 10", code="usage")
+        raise SettingsError("amounts need `budget set`", hint="run: budget set --daily 10", code="usage")
     if options.action == "set":
         if not given:
-            raise SettingsError("no amount was given", hint="budget set --daily 10 --monthly 200", code="usage")
+            raise SettingsError("no amount was given", hint="run: budget set --daily 10 --monthly 200", code="usage")
         save_caps(given)
     elif options.action == "clear":
         save_preference("budget", None)
@@ -56,14 +56,14 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
     ledger = open_ledger(PROGRAM)
     found, holds = _standing(ledger, caps, now)
     overriding = [variable for variable in VARIABLES.values() if os.environ.get(variable, "").strip()]
-    notes = [f"{variable} in the environment is in force, whatever is set here" for variable in overriding]
+    notes = [f"{variable} in the environment overrides what is set here" for variable in overriding]
     notes += [*unsettled_notes(ledger.health()), *ahead_notes(ledger.ahead(dated_ahead_from(now)))]
     write(_as_json(caps, found, holds, notes, now) if options.json else _as_text(caps, found, holds, notes))
     return 0
 
 
 def _standing(ledger: Ledger, caps: Caps, now: datetime) -> tuple[list[Scope], list[Hold]]:
-    """Look at all caps and holds as of one moment."""
+    """Return all caps and holds as of one moment."""
     found: list[Scope] = []
     holds: list[Hold] = []
 
@@ -93,7 +93,7 @@ def _as_text(caps: Caps, found: list[Scope], holds: list[Hold], notes: list[str]
         if scope.ahead_calls:
             calls = plural(scope.ahead_calls, "call")
             lines.append(
-                f"  of it {format_usd(scope.ahead)} in {calls} dated in the future, which stay until corrected"
+                f"  {format_usd(scope.ahead)} of it is in {calls} dated in the future, which count until corrected"
             )
     if holds:
         lines.append(f"{plural(len(holds), 'call')} running or unsettled{_open_ended(holds)}; {_REMEDY}")
@@ -101,7 +101,7 @@ def _as_text(caps: Caps, found: list[Scope], holds: list[Hold], notes: list[str]
 
 
 def _used_percent(scope: Scope) -> Decimal | None:
-    """Return how much of a cap is spent or held, to a tenth of a percent; None of no cap at all, and per request."""
+    """Return how much of a cap is spent or held, to a tenth of a percent; None without a cap, and per request."""
     if scope.period is None or not scope.cap:
         return None
     return rounded(ratio(multiply(add(scope.spent, scope.held), 100), scope.cap), Decimal("0.1"))
@@ -112,7 +112,7 @@ def _left(scope: Scope) -> str:
 
 
 def _open_ended(holds: list[Hold]) -> str:
-    """Say how many were begun when there was no budget, so that nothing is held for them."""
+    """Return how many calls began without a budget, so that nothing is held for them, in words."""
     count = sum(hold.max_cost is None for hold in holds)
     return f", {count:,} of them without a limit" if count else ""
 

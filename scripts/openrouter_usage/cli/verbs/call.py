@@ -1,4 +1,4 @@
-"""Make a chat call and write down what it cost; under a budget, the most it can cost is held first."""
+"""Make a chat call and record what it cost; under a budget, the most it can cost is held first."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     from openrouter_usage.tracker.booking import Booking
     from openrouter_usage.tracker.chat import PreparedCall
 
-# -- The block after a call: what it used, and how the key stands.
+# -- The text after a call: its usage, and the state of the key.
 
 
 def render_usage(entry: Entry | None) -> str:
-    """Write the tokens and the cost of a call in USD, and where the cost comes from when it is not the answer."""
+    """Return the tokens and the cost of a call in USD, and the source of the cost unless it is the answer."""
     lines = ["", "📊 API Usage:"]
     if entry is None:
         return "\n".join(
@@ -62,13 +62,13 @@ def render_usage(entry: Entry | None) -> str:
 
 
 def render_held(most: Decimal, prices_from: datetime | None, now: datetime) -> str:
-    """Write the most that was held for a call in USD, and how old the prices are that say so."""
+    """Return the most that was held for a call in USD, and the age of the prices behind it."""
     age = f"prices of {ago((now - prices_from).total_seconds())} ago" if prices_from else "as asked for"
     return f"Held before it: {format_usd(most)} at most ({age})\n"
 
 
 def render_balance(balance: Mapping[str, Json], summary: Summary | None) -> str:
-    """Write what is left for calls, and how the key stands, as GET /key and GET /credits tell it."""
+    """Return what is left for calls, and the state of the key, from GET /key and GET /credits."""
     lines = ["💰 API Key Balance:"]
     if "error" in balance:
         return "\n".join([*lines, f"unknown: {safe(balance['error'], 300)}", ""])
@@ -85,7 +85,7 @@ def _amount(value: Json) -> str:
 
 
 def usage_data(entry: Entry | None) -> Json:
-    """Return what a call used, for JSON; null when it is not known yet."""
+    """Return the usage of a call, for JSON; null when it is not known yet."""
     if entry is None:
         return None
     return {
@@ -115,23 +115,23 @@ LARGEST_PROMPT = 8 * 1024 * 1024
 def describe(parser: Parser) -> None:
     """Add the arguments of this verb."""
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--model", help="the model, with :floor, :free or :nitro if wanted")
-    which.add_argument("--task", choices=TASKS, help="let the kind of task choose the model")
+    which.add_argument("--model", help="the model, optionally with :floor, :free or :nitro")
+    which.add_argument("--task", choices=TASKS, help="choose the model by the kind of task")
     parser.add_argument(
-        "--fallback", action="append", default=[], metavar="MODEL", help="a model to try next; again for more"
+        "--fallback", action="append", default=[], metavar="MODEL", help="a model to try next; may be repeated"
     )
-    parser.add_argument("--prompt", required=True, metavar="TEXT", help="what to say; - reads standard input")
-    parser.add_argument("--system", metavar="TEXT", help="instructions put before the prompt")
+    parser.add_argument("--prompt", required=True, metavar="TEXT", help="the prompt; - reads standard input")
+    parser.add_argument("--system", metavar="TEXT", help="system instructions before the prompt")
     parser.add_argument("--max-tokens", type=whole_number(1, 10_000_000), metavar="N", help="longest answer, in tokens")
     parser.add_argument("--stream", action="store_true", help="show the answer as it comes")
     track = parser.add_mutually_exclusive_group()
-    track.add_argument("--track", action="store_true", default=True, help="write the cost to the ledger (the default)")
+    track.add_argument("--track", action="store_true", default=True, help="record the cost in the ledger (the default)")
     track.add_argument(
-        "--no-track", action="store_false", dest="track", help="leave the ledger alone; not under a budget"
+        "--no-track", action="store_false", dest="track", help="do not record the cost; not under a budget"
     )
-    parser.add_argument("--session", default=None, metavar="NAME", help="what the call belongs to")
+    parser.add_argument("--session", default=None, metavar="NAME", help="the session that the call belongs to")
     parser.add_argument(
-        "--tag", type=checked(_tag), action="append", default=[], metavar="K=V", help="a tag; again for more"
+        "--tag", type=checked(_tag), action="append", default=[], metavar="K=V", help="a tag; may be repeated"
     )
     parser.add_argument("--max-cost", type=checked(usd), metavar="USD", help="the most this call may cost")
     parser.add_argument("--timeout", type=whole_number(1, 3600), default=300, metavar="S", help="seconds to wait (300)")
@@ -145,18 +145,20 @@ def _tag(text: str) -> tuple[str, str]:
 
 
 def run(options: Namespace, *, now: datetime | None = None) -> int:
-    """Make the call, print the answer, and then what it used; the answer goes to standard output alone."""
+    """Make the call, print the answer, and then its usage; only the answer goes to standard output."""
     from openrouter_usage.tracker.chat import prepare
 
     if sys.stdout is None:
-        raise OutputClosed("there is no output to write the answer to: nothing was sent")
+        raise OutputClosed("nothing was sent, because standard output is closed and could not show the answer")
     if options.task:
         chosen = route(options.task)
         options.model = chosen.model
         complain(PROGRAM, f"{options.task}: {named(chosen.model)}, for {chosen.why}")
     if not options.track and load_caps().any:
-        raise SettingsError("under a budget every call is tracked", hint="leave --no-track out, or clear the budget")
-    # A polite end: whatever the signal, the connection is closed and the call booked.
+        raise SettingsError(
+            "--no-track cannot be used under a budget", hint="leave --no-track out, or clear the budget"
+        )
+    # A clean end: whatever the signal, the connection is closed and the call recorded.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     call = prepare(
         open_ledger(PROGRAM),
@@ -198,7 +200,7 @@ class Said:
     finish: str = ""
 
     def add(self, answer: Mapping[str, Any]) -> str:
-        """Take the text and the finish reason of an answer or a chunk, defensively and return the text."""
+        """Add the text and the finish reason of an answer or a chunk, defensively, and return the text."""
         choices = answer.get("choices")
         first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
         said = first.get("message") or first.get("delta") or {}
@@ -216,7 +218,7 @@ class Said:
 
 
 def _make(call: PreparedCall, said: Said, *, stream: bool, quiet: bool) -> None:
-    """Make the call and show the answer, a stream's as it comes."""
+    """Make the call and show the answer, a streamed one as it comes."""
     shown = AnswerText()
     if not stream:
         text = said.add(call.caller.chat(call.plan, call.booking))
@@ -225,7 +227,7 @@ def _make(call: PreparedCall, said: Said, *, stream: bool, quiet: bool) -> None:
             write(text if text.endswith("\n") else text + "\n")
         return
     try:
-        # Should the reader of our output go away, the connection is closed and the call booked here, not some time.
+        # If the reader of the output goes away, the connection is closed and the call recorded here, not later.
         with call.caller.stream(call.plan, call.booking) as chunks:
             for chunk in chunks:
                 text = said.add(chunk)
@@ -244,7 +246,7 @@ def _messages(options: Namespace) -> list[dict[str, str]]:
         raise SettingsError("the prompt is not UTF-8 text", hint="convert it with iconv") from None
     if not prompt.strip():
         raise SettingsError(
-            "the prompt is empty", hint='say something with --prompt "...", or - to read it', code="usage"
+            "the prompt is empty", hint='pass a text with --prompt "...", or - to read one', code="usage"
         )
     system = [{"role": "system", "content": options.system}] if options.system else []
     return [*system, {"role": "user", "content": prompt}]
@@ -253,7 +255,9 @@ def _messages(options: Namespace) -> list[dict[str, str]]:
 def _standard_input() -> str:
     raw = sys.stdin.buffer.read(LARGEST_PROMPT + 1) if sys.stdin else b""
     if len(raw) > LARGEST_PROMPT:
-        raise SettingsError(f"the prompt is larger than {LARGEST_PROMPT // 1024 // 1024} MiB", hint="send less")
+        raise SettingsError(
+            f"the prompt is larger than {LARGEST_PROMPT // 1024 // 1024} MiB", hint="shorten the prompt"
+        )
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -276,7 +280,7 @@ def _report(options: Namespace, call: PreparedCall, said: Said) -> int:
     longest = plan.body.get("max_tokens")
     if longest is not None and options.max_tokens is None:
         was = "was cut off at" if said.finish == "length" else "was limited to"
-        complain(PROGRAM, f"the answer {was} {longest:,} tokens, for the budget; --max-tokens sets another limit")
+        complain(PROGRAM, f"the answer {was} {longest:,} tokens, to fit the budget; --max-tokens sets another limit")
     if options.json:
         saved = options.track and booking.unsaved is None
         write(envelope("call", now, {**_data(call, said), "balance": balance, "left": _left(summary), "saved": saved}))
@@ -287,7 +291,7 @@ def _report(options: Namespace, call: PreparedCall, said: Said) -> int:
 
 
 def _standing(now: datetime) -> tuple[dict[str, Json], Summary | None]:
-    """Ask how the key stands and what is left, which must take nothing from a call that is made."""
+    """Ask for the state of the key and what is left; a failure must not affect the call that was made."""
     try:
         parts = collect_funds(load_settings(), now, timeout_s=TIMEOUT_S)
     except OpenRouterUsageError as error:
@@ -298,7 +302,7 @@ def _standing(now: datetime) -> tuple[dict[str, Json], Summary | None]:
 
 
 def _left(summary: Summary | None) -> Json:
-    """Return what can still be spent: null where one of the figures that bind is not known."""
+    """Return what can still be spent: null where one of the binding figures is unknown."""
     if summary is None:
         return None
     balance = summary.balance.balance if summary.balance else None
@@ -311,7 +315,7 @@ def _left(summary: Summary | None) -> Json:
 
 def _tell_unsaved(booking: Booking) -> int:
     if booking.unsaved is not None:
-        where = f"waits in {booking.kept_in} for the next one" if booking.kept_in else "has to be added to it by hand"
+        where = f"waits in {booking.kept_in} for the next run" if booking.kept_in else "has to be added by hand"
         line = booking.unsaved.decode().strip()
         complain(PROGRAM, f"the call could not be written to the ledger; its line {where}: {line}")
         return LedgerError.exit_code
@@ -319,17 +323,17 @@ def _tell_unsaved(booking: Booking) -> int:
 
 
 def _unshown(call: PreparedCall, error: OutputClosed) -> OutputClosed:
-    """Say of an answer that could not be shown that it is paid for: whoever tries again pays again."""
+    """Return an error saying that an answer that could not be shown is paid for, and that another try costs again."""
     code, booking = _tell_unsaved(call.booking), call.booking
-    in_books = "is booked" if booking.is_kept and not code else "is not in the ledger"
-    why = error.message or "the reader of the output has gone"
-    hint = booking.remark or "what it cost is not known"
-    return OutputClosed(f"{why}, but the call was made and {in_books}", hint=hint)
+    in_ledger = "is recorded" if booking.is_kept and not code else "is not in the ledger"
+    why = error.message or "the reader of the output is gone"
+    hint = booking.remark or "its cost is unknown"
+    return OutputClosed(f"{why}, but the call was made and {in_ledger}", hint=hint)
 
 
 def _broken_off(call: PreparedCall, said: Said, error: OpenRouterUsageError) -> int:
-    """Show what came before the end: words that were paid for are not thrown away."""
-    for each in (signal.SIGINT, signal.SIGTERM):  # another one would tear the JSON apart
+    """Show what came before the end, because those words were paid for."""
+    for each in (signal.SIGINT, signal.SIGTERM):  # more output would break the JSON
         signal.signal(each, signal.SIG_IGN)
     write(envelope("call", datetime.now(UTC), _data(call, said), error=error))
     complain(PROGRAM, error.message, error.hint)

@@ -31,25 +31,25 @@ def describe(parser: Parser) -> None:
     for reset, unit in (("daily", "UTC day"), ("weekly", "UTC week"), ("monthly", "UTC month")):
         amount = checked(lambda text: cap(text, "the cap"))
         window.add_argument(f"--{reset}", type=amount, metavar="USD", help=f"most for a {unit}")
-    parser.add_argument("--key", metavar="NAME_OR_HASH", help="another key than that of OPENROUTER_API_KEY")
-    parser.add_argument("--yes", action="store_true", help="really set it")
-    parser.add_argument("--dry-run", action="store_true", help="show before and after, and send nothing")
+    parser.add_argument("--key", metavar="NAME_OR_HASH", help="a key other than OPENROUTER_API_KEY's")
+    parser.add_argument("--yes", action="store_true", help="confirm the change")
+    parser.add_argument("--dry-run", action="store_true", help="show the change, and send nothing")
     parser.add_argument("--timeout", type=whole_number(1, 600), default=30, metavar="S", help="seconds to wait (30)")
 
 
 def run(options: Namespace) -> int:
-    """Set the limit, and print the key as it was and as it is."""
+    """Set the limit, and print the key before and after."""
     reset = next(name for name in ("daily", "weekly", "monthly") if getattr(options, name) is not None)
     most = getattr(options, reset)
     fields: dict[str, Json] = {"limit": most, "limit_reset": reset}
     wanted = None if options.key is None else key_named(options.key)
-    # Before --yes is asked for: with it alone nothing would be set either.
+    # Before --yes is asked for, because --yes alone would not help.
     require_mgmt_key(load_settings())
     if not options.yes and not options.dry_run:
         whose = "the key of OPENROUTER_API_KEY" if wanted is None else named(wanted)
         raise SettingsError(
             f"nothing was changed: this would cap {whose} at {format_usd(most)} {reset}",
-            hint="add --yes to do it, or --dry-run to see it",
+            hint="add --yes to confirm, or --dry-run to see the change",
             code="unconfirmed",
         )
     keyring = open_keyring(PROGRAM, options.timeout)
@@ -79,12 +79,12 @@ def _own_label(options: Namespace) -> str:
     settings = load_settings()
     key = settings.credentials.api_key
     if key is None:
-        raise SettingsError("OPENROUTER_API_KEY is not set", hint="name the key with --key", code="usage")
+        raise SettingsError("OPENROUTER_API_KEY is not set", hint="name a key with --key", code="usage")
     info = connect(settings, timeout_s=options.timeout)(key).key()
     if info.is_management_key:
         raise SettingsError(
-            "OPENROUTER_API_KEY holds a management key, which makes no calls and has no limit",
-            hint="name the key that makes them with --key",
+            "OPENROUTER_API_KEY holds a management key, which cannot make calls and has no limit",
+            hint="name the key that makes the calls with --key",
             code="usage",
         )
     return info.label

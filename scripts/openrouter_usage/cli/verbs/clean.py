@@ -1,4 +1,4 @@
-"""Take calls before a day, or calls dated in the future, out of the ledger; the old file stays beside it as `.1`."""
+"""Remove calls before a day, or calls dated in the future, from the ledger; the old file stays beside it as `.1`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import plural, safe
 
 EXAMPLES = """examples:
-  cost_tracker.py clean --before 2026-01-01          shows what would go
-  cost_tracker.py clean --before 2026-01-01 --yes    takes it out
-  cost_tracker.py clean --ahead --yes                takes out what a wrong clock dated in the future
+  cost_tracker.py clean --before 2026-01-01          shows what would be removed
+  cost_tracker.py clean --before 2026-01-01 --yes    removes it
+  cost_tracker.py clean --ahead --yes                removes calls that a wrong clock dated in the future
 """
 PROGRAM = "cost_tracker.py clean"
-_LINKED = "the ledger has {} (hard links): with --yes it would be refused, for it would become two ledgers"
+_LINKED = "the ledger has {} (hard links): --yes would be refused, because cleaning would make two ledgers"
 
 
 def describe(parser: Parser) -> None:
@@ -31,12 +31,12 @@ def describe(parser: Parser) -> None:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--before", metavar="DATE", type=checked(read_day), help="the first UTC day that stays")
     which.add_argument("--ahead", action="store_true", help="calls that are dated in the future")
-    parser.add_argument("--yes", action="store_true", help="really do it; without, nothing is changed")
-    parser.add_argument("--dry-run", action="store_true", help="only show what would go, even with --yes")
+    parser.add_argument("--yes", action="store_true", help="confirm; nothing is changed without it")
+    parser.add_argument("--dry-run", action="store_true", help="only show what would be removed, even with --yes")
 
 
 def run(options: Namespace, *, now: datetime | None = None) -> int:
-    """Print what goes, or would go."""
+    """Print what is removed, or would be."""
     now = now or datetime.now(UTC)
     dry = options.dry_run or not options.yes
     ledger = open_ledger(PROGRAM)
@@ -62,18 +62,18 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
 
 
 def _check(before: date, now: datetime) -> None:
-    """Refuse a day that has not come, which is a slip, and one that would let a budget forget what is spent."""
+    """Refuse a day in the future, and one that would make a budget forget what is spent."""
     running = month(now)
     if before > today(now).first_day:
         raise SettingsError(
-            f"{before} has not come yet: calls of today would go too",
-            hint=f"name a day up to {today(now).first_day}, which is today in UTC",
+            f"{before} is in the future, so calls of today would be removed too",
+            hint=f"choose a day up to {today(now).first_day}, which is today in UTC",
             code="usage",
         )
     if before > running.first_day and load_caps().monthly is not None:
         raise SettingsError(
-            f"the calls since {running.first_day} count against the monthly budget, and stay while it is set",
-            hint=f"name a day up to {running.first_day}",
+            f"the calls since {running.first_day} count against the monthly budget, so they must stay while it is set",
+            hint=f"choose a day up to {running.first_day}",
         )
 
 
@@ -95,9 +95,9 @@ def _as_text(done: Cleaned, which: str, dry: bool, *, is_sure: bool) -> str:
     unknown = f" + {done.usage.unknown:,} unknown" if done.usage.unknown else ""
     cost = f"{plural(done.removed, 'call')} {which} ({format_usd(done.usage.cost)}{byok}{unknown})"
     if dry:
-        how = "; nothing was changed" if is_sure else "; --yes does it"
-        return f"{cost} would be taken out, {plural(done.kept, 'line')} left{how}\n"
+        how = "; nothing was changed" if is_sure else "; add --yes to confirm"
+        return f"{cost} would be removed, {plural(done.kept, 'line')} left{how}\n"
     if not done.removed:
-        return f"nothing {which}; the ledger is as it was\n"
+        return f"nothing {which}; the ledger is unchanged\n"
     old_file = safe(str(done.kept_as), 300)
-    return f"{cost} taken out, {plural(done.kept, 'line')} left; the old file is {old_file}\n"
+    return f"{cost} removed, {plural(done.kept, 'line')} left; the old file is {old_file}\n"

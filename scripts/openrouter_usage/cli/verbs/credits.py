@@ -1,4 +1,4 @@
-"""Show what is used and left, how fast it is used, and how many days it will last."""
+"""Show the credits used and left, the pace, and how many days they will last."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def describe(parser: Parser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """Print the figures of the key and of the account; a part that is missing is named."""
+    """Print the figures of the key and of the account, and name missing parts."""
     now = datetime.now(UTC)
     settings = load_settings()
     settings.require_key()
@@ -51,7 +51,7 @@ def run(options: Namespace) -> int:
 
 def _as_text(key: KeyInfo | None, summary: Summary, ahead: Forecast) -> str:
     lines = ["💳 OpenRouter Credits"]
-    # What stops the next call comes before the other figures of what is left, whichever of them it is.
+    # The figure that stops the next call comes before all others.
     left = f"Credits Remaining: {remaining(summary)}"
     if key and not key.is_management_key:
         limit = summary.key_limit

@@ -19,23 +19,23 @@ EXAMPLES = """examples:
   cost_tracker.py doctor
   cost_tracker.py doctor --offline
 
-ends with the exit code of the first problem, and with 0 when there are only notes and warnings
+the exit code is that of the first problem, or 0 when there are only notes and warnings
 """
 PROGRAM = "cost_tracker.py doctor"
 _SIGNS = {Level.OK: "✔", Level.NOTE: "ℹ", Level.WARNING: "⚠", Level.PROBLEM: "✘"}
-_LAST_LINE = "Read it before you share it: it shows paths, key labels and host names."
+_LAST_LINE = "Read this report before you share it: it shows paths, key labels and host names."
 
 
 def describe(parser: Parser) -> None:
     """Add the arguments of this verb."""
-    parser.add_argument("--offline", action="store_true", help="ask nobody")
+    parser.add_argument("--offline", action="store_true", help="check without network")
     parser.add_argument(
         "--timeout", type=whole_number(1, 600), default=15, metavar="S", help="seconds to wait for an answer (15)"
     )
 
 
 def run(options: Namespace, *, now: datetime | None = None) -> int:
-    """Print every finding; the exit code is that of the first of the gravest."""
+    """Print every finding; return the exit code of the first of the most severe."""
     now = now or datetime.now(UTC)
     findings = check_up(now, is_offline=options.offline, timeout_s=options.timeout)
     worst = gravest(findings)

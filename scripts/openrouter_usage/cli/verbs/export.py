@@ -28,17 +28,19 @@ EXAMPLES = """examples:
 
 def describe(parser: Parser) -> None:
     """Add the arguments of this verb."""
-    parser.add_argument("--format", choices=("csv", "json", "markdown"), required=True, help="what to write")
-    parser.add_argument("--output", metavar="FILE", type=Path, help="where to; - is standard output, as without")
-    parser.add_argument("--force", action="store_true", help="replace the file if it is there")
+    parser.add_argument("--format", choices=("csv", "json", "markdown"), required=True, help="output format")
+    parser.add_argument("--output", metavar="FILE", type=Path, help="output file; default and - are standard output")
+    parser.add_argument("--force", action="store_true", help="replace an existing file")
     describe_span(parser)
 
 
 def run(options: Namespace) -> int:
-    """Write the calls; to a file, and then say how many they are."""
+    """Write the calls; after writing to a file, print how many there are."""
     to_stdout = options.output is None or str(options.output) == "-"
     if to_stdout and options.json:
-        raise SettingsError("--json tells of a file that was written", hint="name one with --output", code="usage")
+        raise SettingsError(
+            "--json describes a written file, but none is named", hint="name a file with --output", code="usage"
+        )
     ledger = open_ledger("cost_tracker.py export")
     counted = _Counted(ledger.entries(span(options)))
     pieces = _FORMATS[options.format](counted)

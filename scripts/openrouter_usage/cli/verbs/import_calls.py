@@ -1,4 +1,4 @@
-"""Read calls from an export (CSV or JSON) or another ledger into this one; calls already there are left out."""
+"""Read calls from an export (CSV or JSON) or another ledger into this one; known calls are skipped."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def describe(parser: Parser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """Read the file whole, then write what is new at once: an error in it leaves the ledger as it was."""
+    """Read the whole file, then write all new calls at once, so that an error leaves the ledger unchanged."""
     unread: dict[str, None] = {}
     entries = list(imported(_text(options.file), unread))
     ledger = open_ledger(PROGRAM)
@@ -56,14 +56,14 @@ def run(options: Namespace) -> int:
 
 
 def _harmless(entry: Entry) -> Entry:
-    """Return a call without what only this machine may decide: a file ends no hold and settles no doubtful bill."""
+    """Return a call without what only this machine may decide: a file cannot end a hold or settle a doubtful bill."""
     return replace(entry, hold="", seen=False)
 
 
 def _unread(names: list[str]) -> str:
     shown = ", ".join(named(without_keys(name)) for name in names[:_MOST_NAMES])
     more = ", ..." if len(names) > _MOST_NAMES else ""
-    return f"not read, for no column of an export is called so: {shown}{more}"
+    return f"ignored unknown columns: {shown}{more}"
 
 
 def _text(name: str) -> str:
@@ -77,7 +77,7 @@ def _text(name: str) -> str:
     except OSError as error:
         raise SettingsError(f"{shown} cannot be read: {error.strerror}", hint="name an export or a ledger") from None
     if len(raw) > _LARGEST_FILE:
-        raise SettingsError(f"{shown} is larger than 1 GiB", hint="split it")
+        raise SettingsError(f"{shown} is larger than 1 GiB", hint="split the file")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -85,7 +85,7 @@ def _text(name: str) -> str:
 
 
 def _without_known(ledger: Ledger, entries: Iterable[Entry]) -> Iterator[Entry]:
-    """Leave out calls without an id that the ledger has already: nothing but their content tells them."""
+    """Skip calls without an id that the ledger already has, compared by content."""
     wanted = list(entries)
     known: Counter[Entry] = Counter()
     if any(not entry.id for entry in wanted):
@@ -99,5 +99,5 @@ def _without_known(ledger: Ledger, entries: Iterable[Entry]) -> Iterator[Entry]:
 
 
 def _content(entry: Entry) -> Entry:
-    """Return all of a call that an export tells."""
+    """Return the content of a call that an export contains."""
     return replace(entry, hold="")

@@ -29,7 +29,7 @@ without --yes nothing is changed; a new key's secret goes to a file (0600) and i
 """
 PROGRAM = "cost_tracker.py keys"
 _LIMITS = ("name", "limit", "unlimited", "limit_reset")
-# Each action and the options that it takes: any other would be left undone without a word.
+# Each action and its options: any other option would be ignored silently.
 _ACTIONS: dict[str, tuple[str, ...]] = {
     "list": (),
     "create": (*_LIMITS, "expires", "secret_file"),
@@ -44,43 +44,46 @@ _LONGEST_NAME = 100
 
 def describe(parser: Parser) -> None:
     """Add the arguments of this verb."""
-    parser.add_argument("action", choices=tuple(_ACTIONS), nargs="?", default="list", help="what to do (list)")
+    parser.add_argument("action", choices=tuple(_ACTIONS), nargs="?", default="list", help="action (list)")
     parser.add_argument("key", nargs="?", metavar="NAME_OR_HASH", help="the exact name or the full hash of a key")
     parser.add_argument("--name", type=checked(_name), help="create: the new key's name; update: a new name")
     parser.add_argument(
-        "--limit", type=checked(lambda text: cap(text, "--limit")), metavar="USD", help="most it may spend"
+        "--limit",
+        type=checked(lambda text: cap(text, "--limit")),
+        metavar="USD",
+        help="the most that the key may spend",
     )
-    parser.add_argument("--unlimited", action="store_true", help="no limit at all")
+    parser.add_argument("--unlimited", action="store_true", help="no limit")
     parser.add_argument("--limit-reset", choices=(*_RESETS, "never"), help="when the limit resets, in UTC")
     parser.add_argument(
-        "--expires", metavar="DATE", type=checked(read_day), help="create: the first UTC day it is void"
+        "--expires", metavar="DATE", type=checked(read_day), help="create: the first UTC day without access"
     )
     parser.add_argument(
-        "--secret-file", metavar="FILE", type=Path, help="where the secret goes (~/.openrouter/keys/NAME.env)"
+        "--secret-file", metavar="FILE", type=Path, help="the secret's file (~/.openrouter/keys/NAME.env)"
     )
-    parser.add_argument("--yes", action="store_true", help="really change it")
+    parser.add_argument("--yes", action="store_true", help="confirm the change")
     parser.add_argument("--dry-run", action="store_true", help="show the request and send nothing")
     parser.add_argument("--timeout", type=whole_number(1, 600), default=30, metavar="S", help="seconds to wait (30)")
 
 
 def _name(text: str) -> str:
-    """Check a name for a key: one printable line that can be typed, and that is no key and no hash."""
+    """Return a checked name for a key: one printable line that is not itself a key or a hash."""
     if looks_secret(text):
-        raise InvalidValue("that is a key itself, which has to stay secret; a name is expected")
+        raise InvalidValue("that is a key itself, which must stay secret; a name is expected")
     if not text.strip() or not text.isprintable() or len(text) > _LONGEST_NAME:
-        raise InvalidValue(f"a name is printable, on one line, and has 1 to {_LONGEST_NAME} characters")
+        raise InvalidValue(f"a name must be printable, on one line, and have 1 to {_LONGEST_NAME} characters")
     if len(text) == 64 and not text.strip("0123456789abcdef"):
         raise InvalidValue("a name must not look like the hash of a key")
     return text
 
 
 def run(options: Namespace) -> int:
-    """Do one action; a change without --yes sends nothing and ends with 2."""
+    """Run one action; a change without --yes sends nothing and returns 2."""
     given = [name for name in _ACTIONS["create"] if not _is_left_out(getattr(options, name))]
     strange = [name for name in given if name not in _ACTIONS[options.action]]
     if strange:
         option = "--" + strange[0].replace("_", "-")
-        raise SettingsError(f"keys {options.action} takes no {option}", hint="leave it out", code="usage")
+        raise SettingsError(f"keys {options.action} does not accept {option}", hint="leave it out", code="usage")
     if options.action == "list":
         return _list(options)
     if options.action == "create":
@@ -94,7 +97,9 @@ def _is_left_out(value: object) -> bool:
 
 def _list(options: Namespace) -> int:
     if options.key:
-        raise SettingsError("keys list takes no name", hint="it lists all keys", code="usage")
+        raise SettingsError(
+            "keys list does not accept a name", hint="leave the name out to list all keys", code="usage"
+        )
     listing = list_keys(open_management(load_managing(PROGRAM), options.timeout))
     now = datetime.now(UTC)
     if options.json:
@@ -116,11 +121,11 @@ def _listed(listing: Listing, now: datetime) -> str:
 
 def _create(options: Namespace) -> int:
     if not options.name or options.key:
-        raise SettingsError("a new key needs a name", hint="keys create --name ci --limit 50", code="usage")
+        raise SettingsError("a new key needs a name", hint="run: keys create --name ci --limit 50", code="usage")
     if options.limit is None and not options.unlimited:
         raise SettingsError(
             "a new key needs a limit",
-            hint="give it --limit 50 [--limit-reset monthly], or say --unlimited",
+            hint="add --limit 50 [--limit-reset monthly], or --unlimited",
             code="usage",
         )
     fields: dict[str, Json] = {"name": options.name, **_limit(options)}
@@ -136,21 +141,23 @@ def _create(options: Namespace) -> int:
 
 def _expiry(day: date) -> str:
     if midnight(day) <= datetime.now(UTC):
-        raise SettingsError(f"a key that expires on {day} is void at once", hint="name a later day", code="usage")
+        raise SettingsError(
+            f"a key that expires on {day} would expire at once", hint="choose a later day", code="usage"
+        )
     return iso(midnight(day))
 
 
 def _default_file(name: str) -> Path:
     home = find_home()
     if home is None:
-        raise SettingsError("there is no home folder for the secret", hint="name a file with --secret-file")
+        raise SettingsError("no home folder is known for the secret", hint="name a file with --secret-file")
     return home / ".openrouter" / "keys" / file_name(name)
 
 
 def _limit(options: Namespace) -> dict[str, Json]:
     if options.unlimited:
         if options.limit is not None or options.limit_reset:
-            raise SettingsError("--unlimited goes with no limit", hint="leave one of them out", code="usage")
+            raise SettingsError("--unlimited cannot be combined with a limit", hint="use either one", code="usage")
         return {"limit": None, "limit_reset": None}
     fields: dict[str, Json] = {} if options.limit is None else {"limit": options.limit}
     if options.limit_reset:
@@ -160,7 +167,9 @@ def _limit(options: Namespace) -> dict[str, Json]:
 
 def _change(options: Namespace) -> int:
     if not options.key:
-        raise SettingsError(f"which key to {options.action}?", hint="give its exact name or full hash", code="usage")
+        raise SettingsError(
+            f"no key to {options.action} was named", hint="add the key's exact name or full hash", code="usage"
+        )
     wanted, fields = key_named(options.key), _fields(options)
     if not options.yes and not options.dry_run:
         _refuse(options, f"{options.action} the key {named(wanted)}")
@@ -168,7 +177,7 @@ def _change(options: Namespace) -> int:
     change = keyring.plan(options.action, wanted, fields)
     if options.action == "delete":
         complain(
-            PROGRAM, "deleting cannot be undone, and takes the key's usage out of every list; `disable` can be undone"
+            PROGRAM, "deleting cannot be undone, and removes the key's usage from every list; `disable` can be undone"
         )
     if not _confirmed(options, change.request):
         return 0
@@ -185,7 +194,7 @@ def _fields(options: Namespace) -> dict[str, Json]:
     fields = _limit(options) | ({"name": options.name} if options.name else {})
     if not fields:
         raise SettingsError(
-            "nothing to update was given", hint="--limit, --limit-reset, --unlimited or --name", code="usage"
+            "no change was given", hint="add --limit, --limit-reset, --unlimited or --name", code="usage"
         )
     return fields
 
@@ -205,8 +214,8 @@ def _confirmed(options: Namespace, request: dict[str, Json]) -> bool:
 
 
 def _refuse(options: Namespace, what: str) -> None:
-    better = "; `keys disable` does it so that it can be undone" if options.action == "delete" else ""
-    hint = f"add --yes to do it{better}"
+    better = "; `keys disable` can be undone" if options.action == "delete" else ""
+    hint = f"add --yes to confirm{better}"
     raise SettingsError(f"nothing was changed: this would {what}", hint=hint, code="unconfirmed")
 
 
@@ -217,5 +226,5 @@ def _show(options: Namespace, done: str, key: KeyRecord, secret_file: str | None
         return
     lines = [f"✔ {done}", *key_lines(key, now)]
     if secret_file:
-        lines.append(f"The secret is in {safe(secret_file, 300)}; it is shown nowhere.")
+        lines.append(f"The secret is in {safe(secret_file, 300)}; it is not shown.")
     write("\n".join(lines) + "\n")

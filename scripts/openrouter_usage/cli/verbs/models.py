@@ -23,7 +23,7 @@ EXAMPLES = """examples:
   cost_tracker.py models --free
   cost_tracker.py models compare openai/gpt-5.2 anthropic/claude-sonnet-4.5 --prompt-tokens 2000 --completion-tokens 500
 
-variants: :free costs nothing and has a daily quota; :floor takes the cheapest provider, :nitro the fastest,
+variants: :free costs nothing and has a daily quota; :floor uses the cheapest provider, :nitro the fastest,
 which can cost more; both have the listed prices of their model. A listed price is an estimate, a bill is not.
 """
 _TOP = 20
@@ -32,24 +32,26 @@ _TOP = 20
 def describe(parser: Parser) -> None:
     """Add the arguments of this verb."""
     parser.add_argument("words", nargs="*", metavar="WORD", help="parts of a name; or: compare MODEL MODEL ...")
-    parser.add_argument("--sort", choices=("price", "name", "context"), default="name", help="in which order (name)")
-    parser.add_argument("--free", action="store_true", help="only models that cost nothing")
+    parser.add_argument("--sort", choices=("price", "name", "context"), default="name", help="sort order (name)")
+    parser.add_argument("--free", action="store_true", help="only free models")
     parser.add_argument("--cheapest", type=whole_number(1, 1_000), metavar="N", help="the N with the lowest prices")
-    parser.add_argument("--context", type=whole_number(1, 999_999_999), metavar="N", help="with room for N tokens")
-    parser.add_argument("--supports", default="", metavar="A,B", help="parameters it must take, such as tools")
+    parser.add_argument(
+        "--context", type=whole_number(1, 999_999_999), metavar="N", help="context of at least N tokens"
+    )
+    parser.add_argument("--supports", default="", metavar="A,B", help="required parameters, such as tools")
     parser.add_argument(
         "--prompt-tokens",
         type=whole_number(0, 999_999_999),
         default=1_000,
         metavar="N",
-        help="compare: tokens in (1000)",
+        help="compare: prompt tokens (1000)",
     )
     parser.add_argument(
         "--completion-tokens",
         type=whole_number(0, 999_999_999),
         default=1_000,
         metavar="M",
-        help="compare: tokens out (1000)",
+        help="compare: completion tokens (1000)",
     )
     parser.add_argument("--top", type=whole_number(1, 10_000), default=_TOP, metavar="N", help=f"lines shown ({_TOP})")
 
@@ -71,7 +73,9 @@ def run(options: Namespace) -> int:
     if not options.cheapest and len(found) > len(shown):
         lines.append(f"... and {len(found) - len(shown):,} more")
     if prices.left_out:
-        lines.append(f"⚠ {plural(prices.left_out, 'model')} left out: what OpenRouter says of them is not understood")
+        lines.append(
+            f"⚠ {plural(prices.left_out, 'model')} left out, because OpenRouter's answer about them is not understood"
+        )
     write("\n".join([*lines, _age(prices, now)]) + "\n")
     return 0
 
@@ -90,7 +94,7 @@ def _found(options: Namespace, prices: PriceList) -> list[Model]:
         and model.writes_text
     ]
     if options.cheapest:
-        # What costs nothing has a daily quota, and --free to find it.
+        # Free models have a daily quota, and --free finds them.
         return sorted((m for m in found if _price(m)), key=lambda m: (_price(m) or 0, m.id))
     if options.sort == "price":
         return sorted(found, key=lambda m: (_price(m) is None, _price(m) or 0, m.id))
@@ -100,7 +104,7 @@ def _found(options: Namespace, prices: PriceList) -> list[Model]:
 
 
 def _price(model: Model) -> Decimal | None:
-    """Weigh a model by a call of 3,000 tokens and an answer of 1,000, which is how agents use it; None is unknown."""
+    """Return the price of 3,000 prompt and 1,000 completion tokens, a usual ratio of agents; None is unknown."""
     return list_cost(model, 3_000, 1_000)
 
 
@@ -151,7 +155,7 @@ def _data(model: Model) -> Json:
 def _compare(options: Namespace, prices: PriceList, now: datetime) -> int:
     names = options.words[1:]
     if len(names) < 2:
-        raise SettingsError("compare needs two models or more", hint="models compare A B", code="usage")
+        raise SettingsError("compare needs two models or more", hint="run: models compare A B", code="usage")
     tokens = options.prompt_tokens, options.completion_tokens
     costs = [(name, list_cost(prices.find(name), *tokens)) for name in names]
     if options.json:

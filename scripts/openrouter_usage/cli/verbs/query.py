@@ -1,4 +1,4 @@
-"""Look up what one call was billed, waiting a little while OpenRouter does not know it yet."""
+"""Look up the bill of one call, waiting a little while OpenRouter does not know the call yet."""
 
 from __future__ import annotations
 
@@ -24,23 +24,21 @@ if TYPE_CHECKING:
 
 EXAMPLES = """examples:
   cost_tracker.py query --id gen-...
-  cost_tracker.py query --id gen-... --record     also writes it to the ledger, once
+  cost_tracker.py query --id gen-... --record     also records it in the ledger, once
 
-exit code 3 when OpenRouter knows no call of this id, however often it was asked
+exit code 3 when OpenRouter does not know the id after all tries
 """
-# What this program and OpenRouter call by the same name, and mean the same by.
+# Names that mean the same here and at OpenRouter.
 _SAME = ("id", "model", "created_at", "is_byok", "streamed", "cancelled", "finish_reason", "service_tier")
 _DEEPEST = 20
 
 
 def describe(parser: Parser) -> None:
     """Add the arguments of this verb."""
+    parser.add_argument("--id", required=True, type=checked(_identity), help="the generation's id, from the answer")
+    parser.add_argument("--record", action="store_true", help="record the call in the ledger, if it is new")
     parser.add_argument(
-        "--id", required=True, type=checked(_identity), help="the generation's id, as the answer carries it"
-    )
-    parser.add_argument("--record", action="store_true", help="write the call to the ledger, unless it is there")
-    parser.add_argument(
-        "--retries", type=whole_number(0, 20), default=4, metavar="N", help="more tries while it is unknown (4)"
+        "--retries", type=whole_number(0, 20), default=4, metavar="N", help="further tries while the id is unknown (4)"
     )
     parser.add_argument(
         "--timeout", type=whole_number(1, 600), default=30, metavar="S", help="seconds to wait for an answer (30)"
@@ -48,9 +46,9 @@ def describe(parser: Parser) -> None:
 
 
 def _identity(text: str) -> str:
-    # A key in its place must not go to OpenRouter as a part of an address, which is what servers write down.
+    # A key given by mistake must not become part of an address, because servers log addresses.
     if not text.strip() or len(text) > 200 or not text.isprintable() or without_keys(text) != text:
-        raise InvalidValue("a generation's id looks like gen-1700000000-abc")
+        raise InvalidValue("a generation's id must look like gen-1700000000-abc")
     return text.strip()
 
 
@@ -87,14 +85,14 @@ def _data(generation: Generation, done: Recorded | None) -> dict[str, Json]:
             data[f"{name}_usd" if is_money else name] = iso(value) if isinstance(value, datetime) else value
     data |= {"recorded": done and done.is_new, "completed": done and done.is_completed}
     for name, value in generation.sent.items():
-        # A field of the future may have a name that means something else here.
+        # A future field may have a name that means something else here.
         shown = f"sent_{name}" if name in data and name not in _SAME else name
         data.setdefault(_harmless(shown), _as_sent(value))
     return data
 
 
 def _as_sent(value: Json, depth: int = 0) -> Json:
-    """Return a value from OpenRouter that can be written: no key in a text, and not nested without end."""
+    """Return a value from OpenRouter that can be written: without keys, and not nested too deeply."""
     if isinstance(value, str):
         return _harmless(value)
     if depth >= _DEEPEST and isinstance(value, (dict, list)):
@@ -107,7 +105,7 @@ def _as_sent(value: Json, depth: int = 0) -> Json:
 
 
 def _harmless(text: str) -> str:
-    # Control characters are escaped by the JSON itself; half a surrogate pair is no text to other programs.
+    # JSON escapes control characters itself; half a surrogate pair is not text for other programs.
     return scrubbed(text).encode("utf-8", "replace").decode("utf-8")
 
 
@@ -158,5 +156,5 @@ def _recorded(done: Recorded | None) -> list[str]:
     if done.is_new:
         return ["Recorded in the ledger."]
     if done.is_completed:
-        return ["The ledger has this call already; what was missing of it is added, and it counts once."]
+        return ["The ledger has this call already; its missing figures were added, and it counts once."]
     return ["The ledger has this call already."]

@@ -1,4 +1,4 @@
-"""Compare the ledger with OpenRouter's account, per UTC day and model: what is explained, what not, and why."""
+"""Compare the ledger with OpenRouter's account, per UTC day and model: what is explained, what is not, and why."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ from openrouter_usage.text import named, plural
 if TYPE_CHECKING:
     from openrouter_usage.jobs.reconcile import Reconciliation
 
-# -- The ledger beside the account, for people and as JSON.
+# -- The comparison as text and as JSON.
 
 _TITLE = "🧾 OpenRouter Reconciliation"
 
 
 class Result(NamedTuple):
-    """A comparison with what is to be said about it; `is_partial` where days could not be read, and
-    `is_within` None where that leaves the verdict open."""
+    """A comparison with its notes; `is_partial` where days could not be read, and `is_within` None where
+    that leaves the verdict open."""
 
     comparison: Comparison
     period: Period
@@ -73,7 +73,7 @@ class Counters(NamedTuple):
 
 
 def as_text(result: Result, top: int) -> str:
-    """Write the result, with the `top` largest differences."""
+    """Return the result as text, with the `top` largest differences."""
     found = result.comparison
     account, ledger = found.account, found.ledger
     lines = [
@@ -116,7 +116,7 @@ def _headline(
 
 def _verdict(is_within: bool | None, tolerance: Tolerance) -> str:
     if is_within is None:
-        return f"❓ whether it is within the tolerance of {tolerance} cannot be told"
+        return f"❓ unknown whether the difference is within the tolerance of {tolerance}"
     return f"{'✅ within' if is_within else '❌ outside'} the tolerance of {tolerance}"
 
 
@@ -139,7 +139,7 @@ def _line(line: Line) -> str:
 
 
 def as_json(result: Result, now: datetime) -> str:
-    """Write everything, every differing line included, with exact amounts."""
+    """Return everything as JSON, including every differing line, with exact amounts."""
     found = result.comparison
     data: dict[str, Json] = {
         "scope": "account",
@@ -198,7 +198,7 @@ def _line_data(line: Line) -> dict[str, Json]:
 
 
 def counters_text(found: Counters) -> str:
-    """Write the ledger beside a key's own counters."""
+    """Return the comparison with a key's own counters as text."""
     judged = found.judged
     lines = [
         f"{_TITLE}: ledger against this key's own counters (/key), UTC {judged.period.label}",
@@ -212,7 +212,7 @@ def counters_text(found: Counters) -> str:
 
 
 def counters_json(found: Counters, now: datetime) -> str:
-    """Write the same with exact amounts."""
+    """Return the same as JSON with exact amounts."""
     judged = found.judged
     sums = _sums(judged.attributed, judged.unexplained, judged.surplus, found.tolerance, found.is_within)
     windows: list[Json] = [
@@ -250,23 +250,23 @@ def describe(parser: Parser) -> None:
         "--days",
         type=whole_number(1, MOST_DAYS),
         metavar="N",
-        help="the last N UTC days, the running one among them (7)",
+        help="the last N UTC days, today included (7)",
     )
-    parser.add_argument("--since", metavar="DAY", type=checked(read_day), help="from this UTC day on: YYYY-MM-DD")
-    parser.add_argument("--until", metavar="DAY", type=checked(read_day), help="up to and with this UTC day")
+    parser.add_argument("--since", metavar="DAY", type=checked(read_day), help="first UTC day: YYYY-MM-DD")
+    parser.add_argument("--until", metavar="DAY", type=checked(read_day), help="last UTC day")
     parser.add_argument(
         "--tolerance",
         type=checked(read_tolerance),
         default=Tolerance(Decimal(1), True),
         metavar="T",
-        help="what may differ: a share such as 1%%, or an amount such as 0.05 (1%%)",
+        help="allowed difference: a share such as 1%%, or USD such as 0.05 (1%%)",
     )
     parser.add_argument("--top", type=whole_number(0, 10_000), default=10, metavar="N", help="differences shown (10)")
     parser.add_argument("--timeout", type=whole_number(1, 600), default=30, metavar="S", help="seconds to wait (30)")
 
 
 def run(options: Namespace, *, now: datetime | None = None) -> int:
-    """Print how much of the bill the ledger explains; 3 outside the tolerance."""
+    """Print how much of the bill the ledger explains; return 3 outside the tolerance."""
     from openrouter_usage.jobs.reconcile import Account, reconcile
     from openrouter_usage.openrouter.network import SharedContext
     from openrouter_usage.openrouter.transport import Transport
@@ -286,7 +286,7 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
     found = reconcile(ledger, account, span, now=now, timeout_s=options.timeout)
     tolerance: Tolerance = options.tolerance
     is_within = tolerance.allows(found.comparison.difference, found.comparison.account.cost)
-    # What could not be read may hold any difference; one that is too large already is too large all the same.
+    # Unread days may hide any difference; one that is too large already stays too large.
     verdict = None if is_within and found.missing else is_within
     told = Result(
         found.comparison,
@@ -310,14 +310,22 @@ def _span(options: Namespace, now: datetime) -> tuple[date, date]:
     """Return the first and the last day that the options pick."""
     running = today(now).first_day
     if options.days and (options.since or options.until):
-        raise SettingsError("--days and --since/--until name two spans", hint="give one of them", code="usage")
+        raise SettingsError(
+            "--days and --since/--until cannot be combined",
+            hint="use either --days or --since/--until, not both",
+            code="usage",
+        )
     last = options.until or running
     first = options.since or last - (options.days or 7) * DAY + DAY
     if not first <= last <= running:
-        raise SettingsError("--since is after --until, or the span lies ahead", hint="swap them", code="usage")
+        raise SettingsError(
+            "--since is after --until, or in the future", hint="choose an earlier --since", code="usage"
+        )
     if first < running - MOST_DAYS * DAY:
         raise SettingsError(
-            f"OpenRouter tells no more than {MOST_DAYS} days back", hint=f"begin later than {first}", code="usage"
+            f"OpenRouter's figures go back only {MOST_DAYS} days",
+            hint=f"choose a --since later than {first}",
+            code="usage",
         )
     return first, last
 
@@ -327,7 +335,7 @@ def _notes(found: Reconciliation, span: Period, now: datetime) -> tuple[str, ...
     bill = found.bill
     if found.missing:
         notes.append(
-            f"not compared, as the account's figures are missing: {', '.join(map(str, stretches(found.missing)))}"
+            f"not compared, because the account's figures are missing: {', '.join(map(str, stretches(found.missing)))}"
         )
     if found.renamed:
         shown = [f"{named(name)} → {named(model)}" for name, model in found.renamed[:_MOST_NAMES]]
@@ -336,17 +344,17 @@ def _notes(found: Reconciliation, span: Period, now: datetime) -> tuple[str, ...
     if not found.booked.requests:
         notes.append("the ledger has no calls in these days: track them with `call`, track_cost or CostTracker")
     if bill.same_names > 1:
-        notes.append(f"{bill.same_names} keys are named {named(bill.own_name)}: by name they cannot be told apart")
+        notes.append(f"{bill.same_names} keys are named {named(bill.own_name)}, so they cannot be told apart by name")
     if bill.cached_at and (now - bill.cached_at).total_seconds() > _OLD_S:
-        notes.append(f"OpenRouter's figures of the running day are those of {spoken(bill.cached_at)}")
+        notes.append(f"OpenRouter's figures of today are from {spoken(bill.cached_at)}")
     skew_s = bill.clock_ahead_s
     if skew_s is not None and abs(skew_s) >= NOTABLE_SKEW_S:
-        notes.append(f"{clock_off(skew_s)}: near midnight UTC a day may be taken for another")
+        notes.append(f"{clock_off(skew_s)}: near midnight UTC a call may be counted on the wrong day")
     return tuple(notes)
 
 
 def _with_counters(options: Namespace, key: KeyInfo, now: datetime) -> int:
-    """Compare with what the key itself tells: the running day, week and month."""
+    """Compare with the key's own counters: the running day, week and month."""
     if options.since or options.until:
         raise SettingsError(
             "without a management key only the running day, week and month can be compared",
@@ -358,12 +366,12 @@ def _with_counters(options: Namespace, key: KeyInfo, now: datetime) -> int:
     windows = tuple(Beside(period, spend.usage, ledger.totals(period).total) for period, spend in spent)
     chosen = judged(windows, options.days or 7)
     if chosen.key is None:
-        raise error_of(Gap("key", "bad_answer", f"OpenRouter does not tell this key's {chosen.period.label}", "", 5))
+        raise error_of(Gap("key", "bad_answer", f"OpenRouter does not report this key's {chosen.period.label}", "", 5))
     tolerance: Tolerance = options.tolerance
     is_within = tolerance.allows(add(chosen.unexplained, chosen.surplus), chosen.key)
     notes = (
         *_not_in_the_sums(chosen.ledger, len(ledger.health().holds)),
-        "by model, by day and for other keys: set OPENROUTER_MGMT_KEY to a management key",
+        "set OPENROUTER_MGMT_KEY to a management key to compare by model, by day and other keys",
         "OpenRouter's counters may be up to a minute old; the ledger may have calls of other keys",
     )
     counters = Counters(windows, chosen, tolerance, is_within, notes)
@@ -372,10 +380,10 @@ def _with_counters(options: Namespace, key: KeyInfo, now: datetime) -> int:
 
 
 def _not_in_the_sums(ledger: Usage, holds: int) -> Iterator[str]:
-    """Name the calls whose cost the ledger does not know, or not for sure."""
+    """Yield notes on the calls whose cost the ledger does not know, or not for certain."""
     if ledger.unknown:
         yield f"{plural(ledger.unknown, 'call')} of unknown cost in the ledger: not in its sum"
     if ledger.estimated:
         yield f"{plural(ledger.estimated, 'call')} in the ledger whose cost is an estimate"
     if holds:
-        yield f"{plural(holds, 'call')} running or unsettled, not in these; see: settle"
+        yield f"{plural(holds, 'call')} running or unsettled, not included; see: settle"

@@ -51,7 +51,7 @@ def describe(parser: Parser) -> None:
     output = parser.add_mutually_exclusive_group(required=True)
     output.add_argument("--html", metavar="FILE", type=Path, help="write the page; - is standard output")
     output.add_argument("--svg", metavar="FILE", type=Path, help="write the chart alone; - is standard output")
-    parser.add_argument("--force", action="store_true", help="replace the file if it is there")
+    parser.add_argument("--force", action="store_true", help="replace an existing file")
     describe_period(parser)
     parser.add_argument(
         "--top", type=whole_number(1, 1_000), default=DEFAULT_TOP, metavar="N", help=f"models listed ({DEFAULT_TOP})"
@@ -59,11 +59,13 @@ def describe(parser: Parser) -> None:
 
 
 def run(options: Namespace, *, now: datetime | None = None) -> int:
-    """Write the page or the chart, and say where it is."""
+    """Write the page or the chart, and print where it is."""
     now = now or datetime.now(UTC)
     face, target = ("html", options.html) if options.html is not None else ("svg", options.svg)
     if str(target) == "-" and options.json:
-        raise SettingsError("--json tells of a file that was written", hint=f"name one with --{face}", code="usage")
+        raise SettingsError(
+            "--json describes a written file, but none is named", hint=f"name a file with --{face}", code="usage"
+        )
     refuse_two_periods(options)
     ledger = open_ledger("cost_tracker.py report")
     content = _content(ledger, options, now)
@@ -85,7 +87,7 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
 
 
 def _faces(face: str) -> Callable[[Content], str]:
-    """Return what draws; only its own module is loaded."""
+    """Return the drawing function; only its own module is loaded."""
     if face == "svg":
         from openrouter_usage.render import chart
 
@@ -102,7 +104,7 @@ def _content(ledger: Ledger, options: Namespace, now: datetime) -> Content:
     asked = asked_period(options, now, zone) or _last_days(now, zone)
     period = _drawn(ledger, options, asked, now)
     unit, slots = cut_up(period, zone)
-    # All sums of the page are made of these, so that they are of one moment and add up.
+    # All sums of the page come from these, so that they are of one moment and add up.
     billed = [totals.groups for totals in ledger.totals_of(slot.period for slot in slots)]
     name_of = canonical_names({name for found in billed for name in found})
     groups = [grouped(found, name_of) for found in billed]
@@ -144,14 +146,14 @@ def _days_of(period: Period, zone: tzinfo) -> str:
 
 
 def _drawn(ledger: Ledger, options: Namespace, asked: Period, now: datetime) -> Period:
-    """Return the part of an open period that has something in it: from the first call, or up to today."""
+    """Return the used part of an open period: from the first call, or up to today."""
     if options.window or bool(options.since) == bool(options.until):
         return asked
     zone = options.tz or UTC
     known = [parse_day(name) for name in ledger.totals(asked, "day", zone).groups]
     if options.since:
         last = max([today(now, zone).end, *(days(day, day, "", zone).end for day in known)])
-        # What has not begun yet is drawn as it was asked for, as far as one day.
+        # A period in the future is drawn as one day.
         end = last if last > asked.start else asked.start + timedelta(days=1)
         return asked._replace(end=min(asked.end, end))
     first = min(known, default=None)
@@ -171,6 +173,6 @@ def _budget(ledger: Ledger, now: datetime) -> tuple[Scope, ...]:
 
 
 def _without_home(path: Path) -> str:
-    """Name the ledger without the user's own name in it: a page is made to be shown to others."""
+    """Return the ledger's path without the user's name, because a page is made to be shown to others."""
     home = find_home()
     return f"~/{path.relative_to(home).as_posix()}" if home and path.is_relative_to(home) else str(path)

@@ -1,4 +1,4 @@
-"""Find out what calls cost whose cost is not known yet: looks each one up, and says which ones are left."""
+"""Look up calls whose cost is not known yet, and report which ones are left."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from openrouter_usage.text import named, plural, safe
 from openrouter_usage.tracker.booking import Settled, settle_all, settle_one
 
 EXAMPLES = """examples:
-  cost_tracker.py settle                                look up every call whose cost is not known yet
-  cost_tracker.py settle --id gen-...                   a call with an unbelievable bill, after you have looked
-  cost_tracker.py settle --id gen-... --cost 0.02 --yes   the same, by the cost that you have found
-  cost_tracker.py settle --release HOLD --yes           a call that surely was not billed
+  cost_tracker.py settle                                look up every call of unknown cost
+  cost_tracker.py settle --id gen-...                   a call with an implausible bill, after you checked it
+  cost_tracker.py settle --id gen-... --cost 0.02 --yes   the same, with the cost that you found
+  cost_tracker.py settle --release HOLD --yes           a call that was certainly not billed
 """
 PROGRAM = "cost_tracker.py settle"
 
@@ -29,9 +29,9 @@ def describe(parser: Parser) -> None:
     """Add the arguments of this verb."""
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--release", metavar="HOLD", help="end one hold by its full id, without a cost")
-    which.add_argument("--id", metavar="GEN", help="settle one booked call whose bill you have looked at")
+    which.add_argument("--id", metavar="GEN", help="settle one recorded call after you checked its bill")
     parser.add_argument("--cost", type=checked(_cost), metavar="USD", help="with --id: what the call cost")
-    parser.add_argument("--yes", action="store_true", help="really release it, or really book that cost")
+    parser.add_argument("--yes", action="store_true", help="confirm --release or --cost")
     parser.add_argument(
         "--timeout", type=whole_number(1, 600), default=30, metavar="S", help="seconds for each look-up (30)"
     )
@@ -40,7 +40,7 @@ def describe(parser: Parser) -> None:
 def _cost(text: str) -> Decimal:
     cost = usd(text)
     if not 0 <= cost <= LARGEST_COST:
-        raise InvalidValue(f"a cost is an amount from 0 to {LARGEST_COST:,} USD")
+        raise InvalidValue(f"a cost must be an amount from 0 to {LARGEST_COST:,} USD")
     return cost
 
 
@@ -49,19 +49,21 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
     ledger = open_ledger(PROGRAM)
     now = now or datetime.now(UTC)
     if options.cost is not None and not options.id:
-        raise SettingsError("--cost says what one call cost", hint="name the call with --id", code="usage")
+        raise SettingsError("--cost needs the call", hint="name the call with --id", code="usage")
     if options.release:
         if not options.yes:
             raise SettingsError(
-                "a hold is only released with --yes", hint="its money counts as free again", code="usage"
+                "releasing a hold frees its money and needs --yes", hint="add --yes to confirm", code="usage"
             )
         if not ledger.release(options.release, now):
-            raise SettingsError(f"no open hold has the id {safe(options.release, 80)}", hint="settle lists them")
+            raise SettingsError(
+                f"no open hold has the id {safe(options.release, 80)}", hint="run settle to list the open holds"
+            )
         complain(PROGRAM, f"the hold {named(options.release)} is released: its money counts as free again")
     if options.id:
         if options.cost is not None and not options.yes:
             raise SettingsError(
-                "a cost that you found yourself is only booked with --yes", hint="add --yes to confirm", code="usage"
+                "recording a cost that you found yourself needs --yes", hint="add --yes to confirm", code="usage"
             )
         done = Settled((settle_one(ledger, options.id, now, cost=options.cost, timeout_s=options.timeout),), ())
     else:

@@ -50,7 +50,7 @@ def describe(parser: Parser) -> None:
         default="ledger",
         help="tracked calls, or OpenRouter's figures of the account, as archived by sync (ledger)",
     )
-    parser.add_argument("--account", type=account_name, metavar="ID", help="which account, where several are archived")
+    parser.add_argument("--account", type=account_name, metavar="ID", help="the account, if several are archived")
     parser.add_argument("--by", choices=GROUPINGS, default="model", help="what to group by (model)")
     parser.add_argument("--by-model", action="store_const", const="model", dest="by", help="the same as --by model")
     parser.add_argument("--trend", action="store_true", help="one bar a day")
@@ -58,7 +58,7 @@ def describe(parser: Parser) -> None:
         "--top", type=whole_number(0, 100_000), metavar="N", help=f"groups shown ({DEFAULT_TOP}; of days all)"
     )
     parser.add_argument(
-        "--format", choices=("text", "json", "csv", "markdown"), default="text", help="how to show it (text)"
+        "--format", choices=("text", "json", "csv", "markdown"), default="text", help="output format (text)"
     )
 
 
@@ -75,7 +75,7 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
     now = now or datetime.now(UTC)
     refuse_two_periods(options)
     if options.account and options.source != "account":
-        raise SettingsError("--account goes with --source account", hint="give both", code="usage")
+        raise SettingsError("--account needs --source account", hint="add --source account", code="usage")
     if options.source == "account":
         from openrouter_usage.cli.opening import archived_report
 
@@ -91,7 +91,9 @@ def refuse_two_periods(options: Namespace) -> None:
     """Raise SettingsError for a window and a span at once."""
     if options.window and (options.since or options.until):
         raise SettingsError(
-            f"--{options.window} and --since/--until name two periods", hint="give one of them", code="usage"
+            f"--{options.window} and --since/--until cannot be combined",
+            hint=f"use either --{options.window} or --since/--until, not both",
+            code="usage",
         )
 
 
@@ -133,7 +135,7 @@ def make_report(ledger: Ledger, options: Namespace, now: datetime) -> Report:
 
 
 def _sums(ledger: Ledger, period: Period | None, options: Namespace, zone: tzinfo) -> tuple[Totals, dict[str, Usage]]:
-    """Sum by group and, for the trend, by day: of one moment, so again when somebody appended in between."""
+    """Return the sums by group and, for the trend, by day, as of one moment."""
     for _ in range(_MOST_TRIES):
         totals = ledger.totals(period, options.by, zone)
         by_day = ledger.totals(period, "day", zone).groups if options.trend else {}
@@ -148,13 +150,13 @@ def _beside(ledger: Ledger, window: str, now: datetime) -> Beside:
 
 
 def held(holds: tuple[Hold, ...]) -> Decimal | None:
-    """Return the most that open holds may still cost; None when that is not known."""
+    """Return the most that open holds may still cost; None when unknown."""
     amounts = [hold.max_cost for hold in holds if hold.max_cost is not None]
     return total(amounts) if len(amounts) == len(holds) else None
 
 
 def period_title(options: Namespace, period: Period | None, zone: tzinfo) -> str:
-    """Write the days of a window, or the span as it was asked for."""
+    """Return the days of a window, or the span as it was asked for."""
     if period is None or not options.window:
         return span_title(options)
     first = period.start.astimezone(zone).date()
@@ -165,12 +167,12 @@ def period_title(options: Namespace, period: Period | None, zone: tzinfo) -> str
 
 
 def health_notes(health: Health) -> tuple[str, ...]:
-    """Say what is not counted in any sum: an empty ledger, open holds, lines that were not understood."""
-    notes = [] if health.size else ["no calls yet: they are logged by `call`, CostTracker, track_cost, or an import"]
+    """Return notes on what no sum counts: an empty ledger, open holds, lines that were not understood."""
+    notes = [] if health.size else ["no calls yet: `call`, CostTracker, track_cost and `import` record them"]
     if health.holds:
         amount = held(health.holds)
-        most = "at a cost that is not known yet" if amount is None else f"up to {format_usd(amount)}"
-        notes.append(f"{plural(len(health.holds), 'call')} running or unsettled, {most}, not in these; see: settle")
+        most = "of unknown cost" if amount is None else f"up to {format_usd(amount)}"
+        notes.append(f"{plural(len(health.holds), 'call')} running or unsettled, {most}, not included; see: settle")
     return (*notes, *unread_notes(health.unread))
 
 

@@ -1,4 +1,4 @@
-"""Archive what OpenRouter says of completed UTC days, which it forgets after 30; for `stats --source account`."""
+"""Archive OpenRouter's figures of completed UTC days, which it deletes after 30; for `stats --source account`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from openrouter_usage.render.amounts import spent
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import named, plural, safe
 
-# -- What `sync` has archived, as text and as JSON.
+# -- The result of `sync` as text and as JSON.
 
 _MOST_CHANGED = 5
 
 
 def as_text(synced: Synced) -> str:
-    """Write what is new, what has changed, all that is known, and what is not; amounts in USD."""
+    """Return what is new, what has changed, what is known and what is not, as text; amounts in USD."""
     lines = [f"OpenRouter's figures of completed UTC days, archived for {named(synced.account)}", *_written(synced)]
     span = whole_span(synced.known)
     if span:
@@ -38,7 +38,7 @@ def as_text(synced: Synced) -> str:
 
 def _written(synced: Synced) -> list[str]:
     if not synced.written:
-        return [f"Nothing new: {synced.asked} is as it was"]
+        return [f"Nothing new: {synced.asked} is unchanged"]
     lines = []
     if synced.new:
         usage = sum((change.day.total for change in synced.new), NOTHING)
@@ -47,7 +47,7 @@ def _written(synced: Synced) -> list[str]:
         lines.append(
             f"New: {plural(len(days), 'day')}, {span}: {spent(usage)} ({plural(usage.requests, 'call')})",
         )
-    # What changed last is what somebody may act on.
+    # The user may act on the latest changes.
     changed = sorted(synced.changed, key=lambda change: change.day.day)
     rest = len(changed) - _MOST_CHANGED
     lines += [f"Changed: {plural(rest, 'earlier day')}"] if rest > 0 else []
@@ -63,7 +63,7 @@ def _changed(change: Change) -> str:
 
 
 def notes(synced: Synced) -> list[str]:
-    """Say what is not known, and what of the archive is not read."""
+    """Return notes on unknown days, and on lines of the archive that are not read."""
     found = []
     if synced.gaps:
         found.append(f"{spoken_stretches(synced.gaps)} not known; {_way_out(synced)}")
@@ -79,15 +79,15 @@ def notes(synced: Synced) -> list[str]:
 
 
 def _way_out(synced: Synced) -> str:
-    """Say how a gap can still be filled, and from when on it cannot."""
+    """Return how a gap can still be filled, and until when."""
     today = synced.asked.last + DAY
     back = min((today - synced.gaps[0].first).days, MOST_DAYS)
     is_lost = synced.gaps[-1].last < today - MOST_DAYS * DAY
-    return "OpenRouter does not tell them any more" if is_lost else f"sync --backfill {back} asks for them"
+    return "OpenRouter no longer has them" if is_lost else f"sync --backfill {back} asks for them"
 
 
 def as_json(synced: Synced, now: datetime, error: OpenRouterUsageError | None) -> str:
-    """Write the same as the data of an envelope of kind `sync`; with an error it is what was archived all the same."""
+    """Return the data of an envelope of kind `sync`; with an error, what was archived before the error."""
     span = whole_span(synced.known)
     data: dict[str, Json] = {
         "account": synced.account,
@@ -119,11 +119,11 @@ def _usage(usage: Usage) -> dict[str, Json]:
 
 EXAMPLES = """examples:
   cost_tracker.py sync
-  cost_tracker.py sync --quiet                 every day from cron; missed days are caught up for 30 days
-  cost_tracker.py sync --backfill 365          older days too, as far as OpenRouter still tells them
+  cost_tracker.py sync --quiet                 daily from cron; catches up on the last 30 days
+  cost_tracker.py sync --backfill 365          older days too, as far as OpenRouter still has them
   cost_tracker.py stats --source account --since 2026-01-01 --by day
 
-it needs OPENROUTER_MGMT_KEY
+needs OPENROUTER_MGMT_KEY
 """
 PROGRAM = "cost_tracker.py sync"
 
@@ -135,15 +135,15 @@ def describe(parser: Parser) -> None:
         type=whole_number(1, MOST_DAYS),
         default=0,
         metavar="DAYS",
-        help=f"also ask for what is missing of so many days (at most {MOST_DAYS}), without providers",
+        help=f"also ask for missing days this far back (at most {MOST_DAYS}), without providers",
     )
-    parser.add_argument("--quiet", action="store_true", help="say nothing when nothing is new")
-    parser.add_argument("--account", type=account_name, metavar="ID", help="the account that the key must be of")
+    parser.add_argument("--quiet", action="store_true", help="print nothing when nothing is new")
+    parser.add_argument("--account", type=account_name, metavar="ID", help="the account that the key must belong to")
     parser.add_argument("--timeout", type=whole_number(1, 600), default=30, metavar="S", help="seconds to wait (30)")
 
 
 def run(options: Namespace, *, now: datetime | None = None) -> int:
-    """Archive what is new; what was archived before a failure stays, and is shown."""
+    """Archive new days; days archived before a failure stay, and are shown."""
     settings = load_managing(PROGRAM)
     client = connect(settings, timeout_s=options.timeout)(require_mgmt_key(settings))
     archive = open_archive()
@@ -167,24 +167,24 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
 
 
 def _account(told: str, named: str | None) -> str:
-    """Return the account of the key, by OpenRouter's word, or by the user's where OpenRouter has none."""
+    """Return the account of the key as OpenRouter names it, or as the user does where OpenRouter does not."""
     if told and named and told != named:
         raise SettingsError(
-            f"the management key is of the account {told}, not of {named}",
-            hint="nothing was archived; see OPENROUTER_MGMT_KEY, or leave --account out",
+            f"nothing was archived: the management key belongs to the account {told}, not to {named}",
+            hint="check OPENROUTER_MGMT_KEY, or leave --account out",
             code="other_account",
         )
     if not told and not named:
         raise SettingsError(
-            "OpenRouter does not say whose the management key is, and accounts must not be mixed",
-            hint="name its account yourself, always the same: sync --account NAME",
+            "OpenRouter does not say which account owns the management key, and accounts must not be mixed",
+            hint="choose a name for the account and always use it: sync --account NAME",
             code="other_account",
         )
     return told or str(named)
 
 
 class _Progress:
-    """What was written so far, the days that nobody can tell whole, and what ended the asking early."""
+    """What was written so far, the days that remain incomplete, and the error that ended the run early."""
 
     def __init__(self, added: Added) -> None:
         self.written = list(added.changes)
@@ -200,7 +200,7 @@ class _Progress:
 def _backfill(
     progressed: _Progress, asking: Asking, archive: Archive, *, span: Stretch, back: int, days: list[ArchivedDay]
 ) -> None:
-    """Archive older days piece by piece: what breaks off leaves what was archived before."""
+    """Archive older days piece by piece, so that an error leaves the earlier pieces archived."""
     account, pace, done = days[0].account, Pace(), 0
     known = progressed.contents.accounts[account]
     unsure = older_gaps(span, back, known)

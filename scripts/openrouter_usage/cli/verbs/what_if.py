@@ -1,4 +1,4 @@
-"""Reprice the ledger's calls on another model, at its listed prices: an estimate beside what was billed."""
+"""Estimate what the ledger's calls would have cost on another model, at its listed prices."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ EXAMPLES = """examples:
   cost_tracker.py what-if --model openai/gpt-5-mini
   cost_tracker.py what-if --model google/gemini-3.1-flash-lite --days 7 --json
 
-the same tokens are counted, though another model may need more or fewer of them, and the same of them as cached;
-calls of unknown cost, and those that were paid to a provider (BYOK), are on neither side
+the same tokens count, cached ones too, though another model may need more or fewer of them;
+calls of unknown cost, and BYOK calls, are on neither side
 """
 
 
@@ -33,7 +33,7 @@ def describe(parser: Parser) -> None:
     """Add the arguments of this verb."""
     parser.add_argument("--model", required=True, help="the model to reprice on")
     parser.add_argument(
-        "--days", type=whole_number(1, 3_660), default=30, metavar="N", help="the last N UTC days, with today (30)"
+        "--days", type=whole_number(1, 3_660), default=30, metavar="N", help="the last N UTC days, today included (30)"
     )
 
 
@@ -51,7 +51,8 @@ def run(options: Namespace) -> int:
     cost = repriced(model, usage)
     if cost is None:
         raise SettingsError(
-            f"the price of {named(options.model)} varies", hint="cost_tracker.py models WORD finds one with a price"
+            f"the price of {named(options.model)} varies",
+            hint="find a model with a fixed price: cost_tracker.py models WORD",
         )
     saved = subtract(usage.cost, cost)
     notes = _notes(compared, model)
@@ -121,5 +122,7 @@ def _notes(compared: _Compared, model: Model) -> list[str]:
         (compared.usage.cache_write_tokens, model.prices.cache_write, "written to a cache"),
     ):
         if count and price is None:
-            notes.append(f"{named(model.id)} lists no price for tokens {what}: {count:,} cost as much as any others")
+            notes.append(
+                f"{named(model.id)} lists no price for tokens {what}, so {count:,} are counted at the usual price"
+            )
     return notes
