@@ -21,7 +21,6 @@ from openrouter_usage.cli.program import (
 from openrouter_usage.errors import OpenRouterUsageError, SettingsError
 from openrouter_usage.figures.options import ACCOUNT_GROUPINGS, DEFAULT_DAYS, DEFAULT_TOP, GROUPINGS, MOST_DAYS
 from openrouter_usage.home.settings import Settings, load_settings
-from openrouter_usage.jobs.snapshot import latest
 from openrouter_usage.period import UTC, Period, find_zone, week
 
 if TYPE_CHECKING:
@@ -130,6 +129,8 @@ def main(argv: Sequence[str], *, clock: Callable[[], datetime] = _now) -> int:
     for warning in settings.warnings:
         complain(PROGRAM, warning)
     max_age_s = LINE_MAX_AGE_S if options.max_age is None and options.face == "line" else options.max_age or 0
+    from openrouter_usage.jobs.snapshot import latest  # late: help and a wrong argument need no answers
+
     now = clock()
     spending = _spending(options, settings, now)
 

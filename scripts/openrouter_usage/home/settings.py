@@ -7,10 +7,9 @@ import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
-from openrouter_usage.entry import Caps
 from openrouter_usage.errors import InvalidValue, MissingKey, SettingsError
 from openrouter_usage.files import (
     SKILL_FOLDER,
@@ -26,6 +25,9 @@ from openrouter_usage.home.credentials import ApiKey, Credentials, find_credenti
 from openrouter_usage.money import Json, dumps, loads, plain, usd
 from openrouter_usage.redaction import WEBHOOK, protect
 from openrouter_usage.text import safe
+
+if TYPE_CHECKING:
+    from openrouter_usage.entry import Caps
 
 # -- The skill's version; SKILL.md, CHANGELOG.md and the marketplace file carry the same one.
 
@@ -359,6 +361,8 @@ def load_caps(environ: Mapping[str, str] | None = None) -> Caps:
         raw = environ.get(variable, "").strip()
         value: Json = raw or (kept or {}).get(name)
         found[name] = None if value is None else cap(value, variable if raw else f"the {name} budget in the settings")
+    from openrouter_usage.entry import Caps  # late: neither help nor a wrong argument needs the entries
+
     return Caps(**found)
 
 
