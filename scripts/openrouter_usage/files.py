@@ -120,6 +120,12 @@ def how_to_own(shown: str, why: str) -> str:
     return f"chmod 600 '{shown}'" if why == OTHERS_CAN_CHANGE else f"sudo chown $USER '{shown}'"
 
 
+def state_of(path: Path) -> tuple[int, int, int]:
+    """Return what is another once a file was written or replaced; OSError where there is none."""
+    status = os.stat(path)
+    return status.st_mtime_ns, status.st_ino, status.st_size
+
+
 def read_own(path: Path, largest: int) -> bytes:
     """Read up to so many bytes of a file that nobody else can have written; Distrusted, or another OSError."""
     # O_NONBLOCK keeps a FIFO from stopping the program before it can be looked at.

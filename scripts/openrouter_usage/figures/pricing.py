@@ -73,16 +73,17 @@ def asks_for_length(body: Mapping[str, Json]) -> bool:
 
 def most_answer_tokens(body: Mapping[str, Json]) -> int:
     """Return the longest answer that is asked for, or a length that will be."""
-    given = [_whole(body.get(name), name) for name in ("max_tokens", "max_completion_tokens")]
+    given = [whole_number(body.get(name), name) for name in ("max_tokens", "max_completion_tokens")]
     return max([count for count in given if count is not None], default=DEFAULT_MAX_TOKENS)
 
 
 def number_of_answers(body: Mapping[str, Json]) -> int:
     """Count the answers that are asked for at once."""
-    return max(_whole(body.get(name), name) or 1 for name in ("n", "best_of"))
+    return max(whole_number(body.get(name), name) or 1 for name in ("n", "best_of"))
 
 
-def _whole(value: Json, name: str) -> int | None:
+def whole_number(value: Json, name: str) -> int | None:
+    """Return a count that a request names, None where it names none; InvalidValue for what is no such number."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= 100_000_000:

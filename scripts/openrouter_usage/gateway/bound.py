@@ -84,7 +84,7 @@ def _answer(
     """Return the longest answer in tokens, and the limit that has to be set for it; None where there is one already."""
     if shape == paths.EMBEDDINGS:
         return 0, None
-    given = [_whole(body.get(name), name) for name in _LIMIT_NAMES[shape]]
+    given = [pricing.whole_number(body.get(name), name) for name in _LIMIT_NAMES[shape]]
     known = [count for count in given if count is not None]
     if known:
         return max(known), None
@@ -94,14 +94,6 @@ def _answer(
     if window is not None:
         return window, None
     raise unbounded("it says nowhere how long the answer may be (max_tokens), nor does the price list")
-
-
-def _whole(value: Json, name: str) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= 100_000_000:
-        raise InvalidValue(f"{name} is a whole number above 0")
-    return value
 
 
 def _capacity(body: Mapping[str, Json], prices: PriceList) -> tuple[int | None, int | None, Decimal]:

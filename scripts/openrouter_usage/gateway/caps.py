@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from datetime import timedelta
 from decimal import Decimal
 
@@ -11,6 +10,7 @@ from openrouter_usage.entry import Caps
 from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.figures.limits import scopes
 from openrouter_usage.figures.pricing import PriceList
+from openrouter_usage.files import state_of
 from openrouter_usage.gateway.booking import now
 from openrouter_usage.home.settings import Settings, load_caps, settings_file
 from openrouter_usage.jobs.price_list import MAX_AGE, current_prices, price_file
@@ -31,8 +31,7 @@ class CapsNow:
     def read(self) -> Caps:
         """Return the caps; SettingsError where they cannot be read, so that no call slips past them."""
         try:
-            status = os.stat(settings_file())
-            seen: object = (status.st_mtime_ns, status.st_ino, status.st_size)
+            seen: object = state_of(settings_file())
         except (OSError, OpenRouterUsageError):
             seen = ()
         if seen != self._seen:

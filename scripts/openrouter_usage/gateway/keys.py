@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import re
 import secrets
 from collections.abc import Callable, Mapping
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from openrouter_usage.entry import Caps, safe_tag
 from openrouter_usage.errors import InvalidValue, SettingsError
-from openrouter_usage.files import Distrusted, how_to_own, locked, make_private_folder, read_own, replace_file
+from openrouter_usage.files import Distrusted, how_to_own, locked, make_private_folder, read_own, replace_file, state_of
 from openrouter_usage.home.settings import cap, find_home
 from openrouter_usage.money import Json, dumps, loads, plain
 from openrouter_usage.text import safe
@@ -158,8 +157,7 @@ class KeyRing:
 
     def _refresh(self) -> None:
         try:
-            status = os.stat(keys_file())
-            seen: object = (status.st_mtime_ns, status.st_ino, status.st_size)
+            seen: object = state_of(keys_file())
         except FileNotFoundError:
             seen = ()
         if seen != self._seen:

@@ -58,7 +58,7 @@ class LookUps:
             return
 
     async def close(self) -> None:
-        """Return up: what is not known is held, with its id, and `settle` finds it."""
+        """Stop asking: what is not known is held, with its id, and `settle` finds it."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

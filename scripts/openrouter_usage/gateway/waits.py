@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from openrouter_usage.figures.limits import LONGEST_CALL
+
 # A connection on which no request has come, or has come in full, for so long is closed.
 IDLE_S = 60.0
 SLOWEST_REQUEST_S = 120.0
@@ -9,8 +11,8 @@ SLOWEST_REQUEST_S = 120.0
 GRACE_S = 2.0
 # How long running calls may go on when the gateway ends.
 FAREWELL_S = 10.0
-# As long as a hold counts in the next day as well: see budget.LONGEST_CALL.
-LONGEST_CALL_S = 3600.0
+# A hold counts in the next day as well for as long, so no call may last longer.
+LONGEST_CALL_S = LONGEST_CALL.total_seconds()
 SILENCE_S = 900.0
 CONNECT_S = 30.0
 LOCK_S = 5.0
