@@ -53,6 +53,7 @@ class Running:
     process: subprocess.Popen[bytes] | None = None
     url: str = ""
     err: bytes = b""
+    envelope: dict[str, Any] = field(default_factory=dict)
 
     @property
     def tracker(self) -> Tracker:
@@ -75,8 +76,14 @@ class Running:
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline().decode()
-        assert line.startswith("listening on http://127.0.0.1:"), (line, self._end())
-        self.url = line.split()[-1]
+        if "--json" in self.argv:
+            while line and not line.endswith("\n}\n"):
+                line += self.process.stdout.readline().decode() or self._end()[1].decode()
+            self.envelope = json.loads(line)
+            self.url = self.envelope["data"]["url"]
+        else:
+            assert line.startswith("listening on http://127.0.0.1:"), (line, self._end())
+            self.url = line.split()[-1]
         self.port = int(self.url.rpartition(":")[2])
         return self
 

@@ -18,6 +18,7 @@ from unittest import mock
 from openrouter_usage.cli import cost_tracker as tracker
 from openrouter_usage.cli import summary
 from openrouter_usage.cli.program import run
+from tests.gatewaying import running
 from tests.sandbox import (
     DEMO_KEY,
     DEMO_MGMT_KEY,
@@ -337,6 +338,23 @@ def checkups(ask: Asking, sandbox: Sandbox) -> None:
     ask("doctor")
 
 
+def gateways(ask: Asking, sandbox: Sandbox) -> None:
+    """gateway with a gateway that runs and without one, and what that prints when it begins to listen."""
+    ask("gateway key", "list")
+    ask("gateway key", "add", "ci", "--tag", "project=site")
+    limits = ("--daily", "1", "--monthly", "2", "--per-request", "0.5", "--max-cost", "0.1")
+    ask("gateway key", "add", "laptop", *limits)
+    ask("gateway key", "list")
+    ask("gateway key", "remove", "ci", "--yes")
+    ask("gateway setup", "codex")
+    ask("gateway unit", "systemd")
+    ask("gateway status")
+    with running(ask.home, sandbox, "--no-keys", "--json") as gateway:
+        ask.told.setdefault(gateway.envelope["kind"], []).append(gateway.envelope)
+        gateway.post()
+        ask("gateway status")
+
+
 SCENES: list[tuple[Callable[[], Account], Callable[[Asking, Sandbox], None]]] = [
     (demo_account, summaries),
     (odd_account, odd_summaries),
@@ -349,4 +367,5 @@ SCENES: list[tuple[Callable[[], Account], Callable[[Asking, Sandbox], None]]] = 
     (Account.simple, checkups),
     (unequal_books, books),
     (demo_account, archive),
+    (Account.simple, gateways),
 ]

@@ -60,8 +60,9 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
     """Do what was asked, and print it."""
     now = now or datetime.now(UTC)
     action = {"key": _key, "setup": _setup, "status": _status, "unit": _unit}[options.action]
+    kind = {"key": "gateway-keys", "setup": "gateway-setup", "status": "gateway", "unit": "gateway-unit"}
     text, data = action(options, now)
-    write(envelope("gateway", now, data) if options.json else text)
+    write(envelope(kind[options.action], now, data) if options.json else text)
     return 0
 
 
@@ -141,7 +142,7 @@ def _unit(options: Namespace, now: datetime) -> tuple[str, dict[str, Json]]:
     script = str(Path(sys.argv[0]).resolve().with_name("gateway.py"))
     make = setup.systemd_unit if kind == "systemd" else setup.launchd_unit
     text = make(os.path.abspath(sys.executable), script)
-    return text, {"kind": kind, "unit": text}
+    return text, {"for": kind, "unit": text}
 
 
 def _status(options: Namespace, now: datetime) -> tuple[str, dict[str, Json]]:
