@@ -342,18 +342,52 @@ def test_curl_works_through_it_also_with_a_body_that_it_asks_about_first(gateway
     assert gateway.sandbox.received("POST /chat/completions")[0].body == large.encode()
 
 
-def test_the_library_starts_one_for_any_package(
-    home: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("stored", [False, True])
+def test_the_library_starts_one_whose_calls_count_in_the_session_around_it(
+    stored: bool, home: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     openai = pytest.importorskip("openai")
-    from cost_tracker import CostTracker, Gateway
+    from cost_tracker import CostSession, CostTracker, Gateway
 
     for name, value in {"HOME": str(home), "OPENROUTER_BASE_URL": sandbox.url}.items():
         monkeypatch.setenv(name, value)
-    with Gateway(session="a task/1") as url:
-        assert url.endswith("/s/a%20task%2F1/api/v1")
-        with openai.OpenAI(base_url=url, api_key=INFERENCE_KEY) as client:
-            client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "Hi"}])
+    if stored:
+        (home / ".openrouter").mkdir(mode=0o700)
+        kept = home / ".openrouter" / "credentials.env"
+        kept.write_text(f"OPENROUTER_API_KEY={INFERENCE_KEY}\n")
+        kept.chmod(0o600)
+    call: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]}
+    with CostSession("around/1") as around:
+        for gateway, path in ((Gateway(session="a task/1", stored_key=stored), "a%20task"), (Gateway(stored_key=stored), "around")):
+            with gateway as url:
+                assert f"/s/{path}%2F1/api/v1" in url
+                with openai.OpenAI(base_url=url, api_key=gateway.api_key or INFERENCE_KEY) as client:
+                    client.chat.completions.create(**call)
+                    list(client.chat.completions.create(**call, stream=True))
+                other = openai.OpenAI(base_url=url, api_key=INFERENCE_KEY if stored else "gw-x y")
+                with other, pytest.raises(openai.AuthenticationError):
+                    other.chat.completions.create(**call)
+    assert (around.total_cost, around.calls) == (sandbox.account.bill, 4)
+    assert {request.headers["Authorization"] for request in sandbox.received("POST *")} == {f"Bearer {INFERENCE_KEY}"}
     with CostTracker() as tracker:
         assert tracker.get_total_cost() == sandbox.account.bill > 0
-        assert [entry.session for entry in tracker.ledger.entries()] == ["a task/1"]
+        assert {entry.session for entry in tracker.ledger.entries()} == {"a task/1", "around/1"}
+
+
+def test_a_call_that_was_cut_is_known_to_its_session_before_and_after_it_was_looked_up(
+    home: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cost_tracker import CostSession, Gateway
+
+    for name, value in {"HOME": str(home), "OPENROUTER_BASE_URL": sandbox.url}.items():
+        monkeypatch.setenv(name, value)
+    sandbox.account.reply = Reply("one", stream=Stream(usage_chunk="missing"))
+    sandbox.account.generation_lag_requests = "never"
+    with CostSession("s") as session, Gateway() as url:
+        host, _, prefix = url.partition("/s/")
+        ask(host, "POST", f"/s/{prefix}/chat/completions", {**HELLO, "stream": True}, Authorization=f"Bearer {INFERENCE_KEY}")
+        sandbox.wait_until(lambda: session.calls == 1)
+        assert session.unknown == 1 and str(session.total_cost) == "unknown"
+        sandbox.account.generation_lag_requests = 0
+        sandbox.wait_until(lambda: not session.unknown)
+    assert (session.total_cost, session.calls) == (sandbox.account.bill, 1)

@@ -107,6 +107,23 @@ class Page:
             self._booking.hold = replace(self._booking.hold, generation="")
         self._booking.warn_of_no_name(error)
 
+    def leave(self, usage: CallUsage, *, streamed: bool) -> None:
+        """Have a call whose cost is not known yet left to a look-up, without waiting: its hold stays, and is named."""
+
+        def run() -> None:
+            if self._booking.hold is None:  # nothing else in the ledger tells of it
+                self._booking.settle(usage, streamed=streamed, latency_ms=None)
+            else:
+                self._booking.leave(usage, latency_ms=None)
+
+        def failed(error: LedgerError) -> None:
+            if self._booking.hold is None:
+                self._booking.keep_for_later(error)
+            else:
+                self._forget_name(error)
+
+        self._naming = self._writer.submit(run, failed)
+
     async def settle(self, usage: CallUsage, *, streamed: bool, latency_ms: int) -> Entry:
         """End the call with what its answer says it was billed; an unbelievable bill is left to a person."""
         self._is_ended = True
@@ -139,6 +156,7 @@ class Page:
             self._booking.keep_for_later(error)
             return self._booking.entry
 
+        self._booking.entry = None  # what is not known of it yet may stand there
         entry = await self._writer.submit(run, failed)
         assert isinstance(entry, Entry)  # noqa: S101  # what `run` returns
         return entry

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextvars
+import secrets
 import threading
 from collections.abc import Callable
 from decimal import Decimal
@@ -12,30 +14,38 @@ from urllib.parse import quote
 from openrouter_usage.entry import LARGEST_COST, LONGEST_NAME
 from openrouter_usage.errors import InvalidValue, SettingsError
 from openrouter_usage.money import usd
+from openrouter_usage.tracker.session import current_session
 
 if TYPE_CHECKING:
     import asyncio
 
+PREFIX = "gw-"
+
 
 class Gateway:
-    """Serves on a free port of this machine while the block runs; the base URL to give to a client is its value.
+    """Serves on a free port of this machine while the block runs; the block's value is the base URL for clients.
 
-    Clients use their own OpenRouter key. `max_cost` in USD is held under a budget for a call that nobody can bound.
-    Raises SettingsError without the package aiohttp. For Anthropic's clients leave /v1 off: `Gateway.anthropic_url`.
+    Clients use their own OpenRouter key. With `stored_key`, calls are made with the key of the environment or the
+    credentials file instead, and clients are given `api_key`. A CostSession around the block counts the calls.
+    `max_cost` in USD is held under a budget for a call that cannot be bounded. Raises SettingsError without the
+    package aiohttp, MissingKey without a stored key. Anthropic's clients take `anthropic_url`.
     """
 
     def __init__(
         self,
         *,
         session: str = "",
+        stored_key: bool = False,
         max_cost: object = None,
         usage_file: str | Path | None = None,
         log: Callable[[str], None] | None = None,
     ) -> None:
-        """Prepare a gateway; `log` gets a line for each call."""
+        """Prepare a gateway; `session` is by default that of the CostSession around it, `log` gets a line per call."""
         if len(session) > LONGEST_NAME:
             raise InvalidValue(f"session is a text of at most {LONGEST_NAME:,} characters")
         self._session = session
+        # Other users of this machine can reach the port too, and must not spend with the stored key.
+        self._token = PREFIX + secrets.token_urlsafe(32) if stored_key else ""
         self._max_cost: Decimal | None = None if max_cost is None else usd(max_cost)
         if self._max_cost is not None and not 0 <= self._max_cost <= LARGEST_COST:
             raise InvalidValue(f"max_cost is an amount from 0 to {LARGEST_COST:,} USD")
@@ -46,7 +56,7 @@ class Gateway:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending: asyncio.Event | None = None
         self._error: BaseException | None = None
-        self._address = ""
+        self._address = self._around = ""
 
     @property
     def url(self) -> str:
@@ -59,8 +69,14 @@ class Gateway:
         return f"{self._prefix}/api"
 
     @property
+    def api_key(self) -> str:
+        """What a client presents in place of a key with `stored_key`, "" without; worth nothing elsewhere."""
+        return self._token
+
+    @property
     def _prefix(self) -> str:
-        return f"{self._address}/s/{quote(self._session, safe='')}" if self._session else self._address
+        session = self._session or self._around
+        return f"{self._address}/s/{quote(session, safe='')}" if session else self._address
 
     def __enter__(self) -> str:
         """Start to serve, and return the base URL."""
@@ -72,7 +88,11 @@ class Gateway:
             ) from None
         self._ready.clear()
         self._error = None
-        self._thread = threading.Thread(target=self._serve, name="gateway", daemon=True)
+        self._around = current_session()[:LONGEST_NAME]
+        # In the context of the block: what is tracked around it, such as a CostSession, gets to know the calls.
+        self._thread = threading.Thread(
+            target=contextvars.copy_context().run, args=(self._serve,), name="gateway", daemon=True
+        )
         self._thread.start()
         self._ready.wait()
         error: BaseException | None = self.__dict__["_error"]  # which the thread has set meanwhile
@@ -82,7 +102,7 @@ class Gateway:
         return self.url
 
     def __exit__(self, *_: object) -> None:
-        """Let running calls end, book them, and stop."""
+        """Let running calls end, record them, and stop."""
         if self._loop is not None and self._ending is not None:
             self._loop.call_soon_threadsafe(self._ending.set)
         if self._thread is not None:
@@ -101,6 +121,7 @@ class Gateway:
     async def _run(self) -> None:
         import asyncio
 
+        from openrouter_usage.gateway.keys import OneKey
         from openrouter_usage.gateway.log import Log
         from openrouter_usage.gateway.server import Options, Server
         from openrouter_usage.home.settings import ledger_file
@@ -108,9 +129,9 @@ class Gateway:
         self._loop, self._ending = asyncio.get_running_loop(), asyncio.Event()
         log = Log(self._log or _nowhere, quiet=self._log is None)
         path = ledger_file({"OPENROUTER_USAGE_FILE": str(self._usage_file)}) if self._usage_file else None
-        options = Options(port=0, has_keys=False, session=self._session, max_cost=self._max_cost, announces=False)
+        options = Options(port=0, has_keys=bool(self._token), max_cost=self._max_cost, announces=False)
         try:
-            server = Server(options, log, ledger=path)
+            server = Server(options, log, ledger=path, keys=OneKey(self._token) if self._token else None)
             self._address = await server.start()
             self._ready.set()
             try:

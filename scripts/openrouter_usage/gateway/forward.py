@@ -56,7 +56,6 @@ class Gateway(Protocol):
     upstream: aiohttp.ClientSession
     base_url: str
     proxy: str
-    session: str
     max_cost: Decimal | None
     left: Decimal | None
     videos: dict[str, tuple[Page, str]]
@@ -191,7 +190,7 @@ class ProxiedCall:
         caller = find_caller(
             self._request.headers,
             body,
-            path_session=self._route.session or self._server.session,
+            path_session=self._route.session,
             client=client.name if client else "",
             key_tags=key_tags,
         )
@@ -357,9 +356,9 @@ class ProxiedCall:
         if page is None:
             return
         self._server.log.call_unsettled(self._client, self._model, why)
+        page.leave(usage, streamed=streamed)
         if not usage.id:
             return
-        page.name(usage.id)
 
         async def found(known: Generation | Unbelievable) -> None:
             self._tell(await page.settle_late(known, usage, streamed=streamed))

@@ -21,11 +21,12 @@ from yarl import URL
 from openrouter_usage.entry import Entry
 from openrouter_usage.errors import LedgerError, MissingKey, OpenRouterUsageError, SettingsError
 from openrouter_usage.files import make_private_folder, replace_file
-from openrouter_usage.gateway import caps, keys, waits
+from openrouter_usage.gateway import caps, waits
 from openrouter_usage.gateway.booking import Page, now
 from openrouter_usage.gateway.denial import refuse
 from openrouter_usage.gateway.forward import ProxiedCall, quietly
 from openrouter_usage.gateway.headers import stranger
+from openrouter_usage.gateway.keys import KeyRing, folder
 from openrouter_usage.gateway.log import Log
 from openrouter_usage.gateway.lookups import LookUps
 from openrouter_usage.gateway.paths import SPENDING, find_route
@@ -43,12 +44,11 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 class Options(NamedTuple):
-    """How a gateway runs: where it listens, whether clients bring keys of their own, and for which work."""
+    """How a gateway runs: where it listens, and whether clients use gateway keys or OpenRouter keys of their own."""
 
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     has_keys: bool = True
-    session: str = ""
     max_cost: Decimal | None = None
     announces: bool = True
 
@@ -57,7 +57,12 @@ class Server:
     """One gateway; its parts are used by the calls that go through it."""
 
     def __init__(
-        self, options: Options, log: Log, settings: Settings | None = None, ledger: Path | None = None
+        self,
+        options: Options,
+        log: Log,
+        settings: Settings | None = None,
+        ledger: Path | None = None,
+        keys: KeyRing | None = None,
     ) -> None:
         """Check the set-up: SettingsError for an address or a key that cannot be used."""
         self.options = options
@@ -71,9 +76,9 @@ class Server:
             )
         self.key = self._own_key() if options.has_keys else None
         self.base_url = self.settings.base_url.url
-        self.session, self.max_cost = options.session, options.max_cost
+        self.max_cost = options.max_cost
         self.ledger = Ledger(ledger or ledger_file(), lock_timeout_s=waits.LOCK_S, notice=log.say)
-        self.keys, self.caps = keys.KeyRing(), caps.CapsNow()
+        self.keys, self.caps = keys or KeyRing(), caps.CapsNow()
         self.left: Decimal | None = None
         self.videos: dict[str, tuple[Page, str]] = {}
         self.url = ""
@@ -151,7 +156,7 @@ class Server:
     def _announce(self) -> None:
         """Write down where the gateway runs, for `gateway status`; nothing depends on it."""
         with contextlib.suppress(OSError, OpenRouterUsageError):
-            make_private_folder(keys.folder())
+            make_private_folder(folder())
             told: Json = {"url": self.url, "pid": os.getpid(), "since": iso(self._since), "token": self._token}
             replace_file(run_file(), [dumps(told) + "\n"])
 
@@ -282,7 +287,7 @@ class Server:
 
 def run_file() -> Path:
     """Name the file that says where a gateway runs."""
-    return keys.folder() / "gateway.json"
+    return folder() / "gateway.json"
 
 
 def _silent() -> logging.Logger:
