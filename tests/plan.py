@@ -31,7 +31,7 @@ FOLDERS["cli.verbs"] = {*FOLDERS}
 PURE = {"openrouter.answers", "figures", "render", "errors", "money", "period", "text", "redaction", "entry"}
 # A name that stands in several folders is one feature, whose parts they are.
 SAME_NAME = {
-    "account_days", "alert", "archive", "booking", "clean", "cost_tracker", "doctor", "gateway", "keys", "management", "models", "reconcile",
+    "account_days", "alert", "archive", "booking", "breakdown", "clean", "cost_tracker", "doctor", "gateway", "keys", "management", "models", "reconcile",
     "report", "summary", "sync",
 }  # fmt: skip
 

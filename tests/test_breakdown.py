@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openrouter_usage.entry import NOTHING, Usage
-from openrouter_usage.figures.summary import GROUPS, break_down
+from openrouter_usage.figures.breakdown import GROUPS, Breakdown, activity_groups
+from openrouter_usage.figures.breakdown import break_down as of_groups
 from openrouter_usage.openrouter.answers.account import ActivityRow
+from openrouter_usage.period import completed_days
 
 NOW = datetime(2026, 3, 1, 0, 0, 1, tzinfo=timezone.utc)
 COUNTS = ("requests", "prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens")
@@ -33,6 +35,12 @@ ROWS = st.builds(
 )
 
 
+def break_down(rows: list[ActivityRow], now: datetime, *, days: int, top: int | None, by: str) -> Breakdown:
+    """The breakdown of the last completed days, as a summary makes it."""
+    period = completed_days(now, days)
+    return of_groups(activity_groups(rows, period, by), by, most=5, top=top, period=period, source="/activity")
+
+
 def exact(usage: Usage) -> tuple[int | Fraction, ...]:
     """A usage as numbers that cannot be rounded."""
     return (*(getattr(usage, name) for name in COUNTS), Fraction(usage.cost), Fraction(usage.byok_cost))
@@ -49,6 +57,7 @@ def test_rows_and_more_are_the_total_of_the_days(rows: list[ActivityRow], days: 
     first = NOW.date() - timedelta(days=days)
     counted = [row for row in rows if first <= row.day < NOW.date()]
     names = {GROUPS[by](row) for row in counted}
+    assert (found.days, found.is_completed, found.is_local) == (days, True, False)
     assert exact(found.total) == summed([row.usage for row in counted])
     assert summed([*(share.usage for share in found.rows), found.more]) == exact(found.total)
     assert len(found.rows) + found.more_count == len(names)

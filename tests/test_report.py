@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openrouter_usage.entry import NOTHING, Usage
-from openrouter_usage.figures.report import DEFAULT_TOP, Report, cut, every_day, period_of_day, ranked
-from openrouter_usage.figures.summary import Share
+from openrouter_usage.figures.breakdown import Breakdown, Share, break_down, with_names
+from openrouter_usage.figures.report import Report, every_day
 from openrouter_usage.period import Period, days
 from openrouter_usage.render.report import as_text as render
 from openrouter_usage.text import columns
@@ -30,8 +30,10 @@ def of(cost: str, requests: int = 1, byok: str = "0", **more: int) -> Usage:
 
 
 def report(**fields: object) -> Report:
-    usual = {"title": "all time", "period": None, "zone": UTC, "by": "model", "total": of("4"), "rows": ()}
-    return Report(**{**usual, **fields})
+    """A report of a breakdown that has four dollars in no row, where the fields do not say otherwise."""
+    own = {name: fields.pop(name) for name in tuple(fields) if name in Breakdown._fields}
+    usual = Breakdown("model", None, (), 0, NOTHING, of("4"))
+    return Report(**{"title": "all time", "zone": UTC, "breakdown": usual._replace(**own), **fields})
 
 
 @pytest.mark.parametrize(
@@ -48,54 +50,51 @@ def report(**fields: object) -> Report:
     ],
 )
 def test_the_dearest_comes_first_then_the_busiest_then_by_name(groups: dict[str, Usage], order: list[str]) -> None:
-    assert [share.name for share in ranked(groups, "model")] == order
+    assert [share.name for share in break_down(groups, "model", most=20).rows] == order
 
 
 @pytest.mark.parametrize(
     ("by", "name"), [("session", "(no session)"), ("provider", "(unknown provider)"), ("tag", "(no tags)")]
 )
 def test_the_group_without_a_name_gets_one(by: str, name: str) -> None:
-    assert [share.name for share in ranked({"": of("1")}, by)] == [name]
+    """A group that has the name already is added to it, not lost."""
+    assert with_names({"": of("1"), name: of("2"), "a": of("3")}, by) == {name: of("3", 2), "a": of("3")}
 
 
-@given(DAYS)
-def test_days_stand_in_their_order(groups: dict[str, Usage]) -> None:
-    assert [share.name for share in ranked(groups, "day")] == sorted(groups)
-
-
-@given(st.dictionaries(st.text(max_size=5), USAGES), st.integers(0, 12))
-def test_what_is_cut_off_is_added_up(groups: dict[str, Usage], top: int) -> None:
-    shares = ranked(groups, "model")
-    rows, count, rest = cut(shares, "model", top)
-    assert rows == tuple(shares[:top])
-    assert all(left.usage.cost >= right.usage.cost for left in rows for right in shares[top:])
-    assert cut(shares, "model")[0] == tuple(shares[:DEFAULT_TOP])
-    assert len(rows) + count == len(groups)
-    assert sum((row.usage for row in rows), rest) == sum(groups.values(), NOTHING)
+@given(st.dictionaries(st.text(max_size=5), USAGES), st.integers(0, 12), st.integers(0, 12))
+def test_what_is_cut_off_is_added_up(groups: dict[str, Usage], top: int, most: int) -> None:
+    every = break_down(groups, "model", most=len(groups)).rows
+    found = break_down(groups, "model", most=most, top=top)
+    assert found.rows == every[:top]
+    assert all(left.usage.cost >= right.usage.cost for left in found.rows for right in every[top:])
+    assert break_down(groups, "model", most=most).rows == every[:most]
+    assert len(found.rows) + found.more_count == len(groups)
+    assert sum((row.usage for row in found.rows), found.more) == found.total == sum(groups.values(), NOTHING)
 
 
 @given(DAYS, st.integers(0, 40))
 def test_days_are_all_kept_or_the_newest_of_them(groups: dict[str, Usage], top: int) -> None:
-    shares = ranked(groups, "day")
-    assert cut(shares, "day") == (tuple(shares), 0, NOTHING)
-    rows, count, rest = cut(shares, "day", top)
-    assert [row.name for row in rows] == sorted(groups)[max(0, len(groups) - top) :]
-    assert len(rows) + count == len(groups)
-    assert sum((row.usage for row in rows), rest) == sum(groups.values(), NOTHING)
+    every = break_down(groups, "day", most=3)
+    assert [row.name for row in every.oldest_first.rows] == sorted(groups)
+    assert (every.more_count, every.more) == (0, NOTHING)
+    found = break_down(groups, "day", most=3, top=top)
+    assert [row.name for row in found.oldest_first.rows] == sorted(groups)[max(0, len(groups) - top) :]
+    assert len(found.rows) + found.more_count == len(groups)
+    assert sum((row.usage for row in found.rows), found.more) == sum(groups.values(), NOTHING)
 
 
 @given(DAYS, st.integers(1, 40))
 def test_the_trend_has_every_day_up_to_the_last_and_adds_up(groups: dict[str, Usage], most: int) -> None:
-    trend, earlier_days, earlier = every_day(groups, most)
-    assert sum((share.usage for share in trend), earlier) == sum(groups.values(), NOTHING)
-    names = [share.name for share in trend]
+    trend = every_day(groups, most)
+    assert sum((share.usage for share in trend.rows), trend.more) == trend.total == sum(groups.values(), NOTHING)
+    names = [share.name for share in trend.oldest_first.rows]
     assert len(names) <= most
     if not groups:
-        assert (names, earlier_days) == ([], 0)
+        assert (names, trend.more_count) == ([], 0)
         return
     numbers = [date.fromisoformat(name).toordinal() for name in names]
     assert numbers == list(range(numbers[0], date.fromisoformat(max(groups)).toordinal() + 1))
-    assert earlier_days == sum(name < names[0] for name in groups)
+    assert trend.more_count == sum(name < names[0] for name in groups)
 
 
 @pytest.mark.parametrize(
@@ -114,13 +113,13 @@ def test_a_day_is_that_of_the_zone_and_no_more_than_the_report(
 ) -> None:
     at = lambda text: datetime.fromisoformat(text).replace(tzinfo=UTC)  # noqa: E731
     whole = Period(at(period[0]), at(period[1]), "") if period else None
-    found = period_of_day(report(zone=ZoneInfo(zone), period=whole), name)
-    assert (found.start, found.end) == (at(start), at(end))
+    found = report(period=whole, by="day").breakdown.period_of(name, ZoneInfo(zone))
+    assert found and (found.start, found.end) == (at(start), at(end))
 
 
 @given(st.lists(AMOUNTS, min_size=1, max_size=31), st.integers(1, 300), st.integers(1, 30))
 def test_bars_keep_their_proportions_on_any_terminal(costs: list[Decimal], width: int, precision: int) -> None:
-    trend, _, _ = every_day({f"2026-01-{day:02}": of(str(cost)) for day, cost in enumerate(costs, 1)})
+    trend = every_day({f"2026-01-{day:02}": of(str(cost)) for day, cost in enumerate(costs, 1)})
     with localcontext() as context:
         context.prec = precision + 6
         lines = render(report(trend=trend), width).partition("Cost Trend\n")[2].splitlines()[1 : len(costs) + 1]
@@ -178,7 +177,7 @@ def test_the_rule_below_a_title_is_as_long_as_the_title(title: str, width: int) 
 
 
 def test_the_rules_below_plain_titles_are_as_long_as_those() -> None:
-    trend = (Share("2026-01-01", of("1")),)
+    trend = every_day({"2026-01-01": of("1")})
     lines = render(report(title="2025-01-15", period=days(FIRST, FIRST, "month"), trend=trend), 80)
     assert lines.startswith("OpenRouter Cost Statistics (2025-01-15)\n=======================================\nTotal ")
     assert "\nMonthly Cost Trend\n==================\n2026-01-01: $1.00 ████" in lines

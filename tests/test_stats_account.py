@@ -10,8 +10,9 @@ from decimal import Decimal
 
 import pytest
 
-from openrouter_usage.entry import NOTHING, Usage
+from openrouter_usage.entry import Usage
 from openrouter_usage.figures.archive import ACTIVITY, ANALYTICS, ArchivedDay, gathered, write_day
+from openrouter_usage.figures.breakdown import break_down
 from openrouter_usage.figures.report import Report
 from openrouter_usage.openrouter.answers.account import ActivityRow
 from openrouter_usage.render import report as faces
@@ -243,7 +244,7 @@ def test_an_account_that_is_no_name_is_not_shown_and_its_days_are_not_summed(tra
 
 @pytest.mark.parametrize("name", ["\x1b[2J\u202eevil\n", "a_b*c*|[x](y)"])
 def test_where_a_report_comes_from_is_shown_as_text(name: str) -> None:
-    report = Report("all", None, timezone.utc, "model", NOTHING, (), account=name, source="a.jsonl")
+    report = Report("all", timezone.utc, break_down({}, "model", most=20), account=name, file="a.jsonl")
     now = datetime(2026, 11, 22, tzinfo=timezone.utc)
     harmless(faces.as_text(report, 80))
     markdown = faces.as_markdown(report, now)

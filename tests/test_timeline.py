@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openrouter_usage.entry import NOTHING, Usage
-from openrouter_usage.figures.report import added, cut_up, is_to_come, stack
+from openrouter_usage.figures.breakdown import added
+from openrouter_usage.figures.report import cut_up, is_to_come, stack
 from openrouter_usage.period import Period, days
 
 UTC = timezone.utc
@@ -113,7 +114,7 @@ def test_what_is_stacked_adds_up_whatever_has_a_name_of_its_own(groups: list[dic
     for bar, found in zip(timeline.bars, groups, strict=True):
         assert sum(bar.parts, bar.others) == bar.total == sum(found.values(), NOTHING)
         assert [found.get(name, NOTHING) for name in timeline.names] == list(bar.parts)
-    sums = added(groups)
+    sums = added(group for found in groups for group in found.items())
     assert timeline.total == sum(timeline.groups, timeline.others) == sum(sums.values(), NOTHING)
     assert len(timeline.names) == min(most, sum(usage.cost > 0 for usage in sums.values()))
     assert timeline.other_names == len(sums) - len(timeline.names)

@@ -179,4 +179,4 @@ def archived_report(options: Namespace, period: Period | None, title: str, now: 
     is_open = period is not None and not options.window and not options.since
     wanted = Wanted(title, period, is_open, options.by, options.top, options.trend)
     report = account_report(account, contents.accounts[account], wanted, now)
-    return replace(report, source=str(archive.path), notes=(*report.notes, *unread_notes(contents.unread)))
+    return replace(report, file=str(archive.path), notes=(*report.notes, *unread_notes(contents.unread)))

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from openrouter_usage.cli.program import complain
 from openrouter_usage.errors import MissingKey, Unreachable
+from openrouter_usage.figures.breakdown import LOCAL, Breakdown
 from openrouter_usage.figures.options import ACCOUNT_GROUPINGS, DEFAULT_DAYS
-from openrouter_usage.figures.summary import LOCAL, Breakdown, Window
+from openrouter_usage.figures.summary import Window
 from openrouter_usage.home.settings import Settings
 from openrouter_usage.jobs.breakdown import SOURCE, Question, account_breakdown, ask, local_breakdown, questions
 from openrouter_usage.jobs.summary import at_once

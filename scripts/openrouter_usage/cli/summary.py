@@ -25,7 +25,8 @@ from openrouter_usage.period import UTC, Period, find_zone, week
 
 if TYPE_CHECKING:
     from openrouter_usage.cli.spending import Spending
-    from openrouter_usage.figures.summary import Breakdown, Summary
+    from openrouter_usage.figures.breakdown import Breakdown
+    from openrouter_usage.figures.summary import Summary
     from openrouter_usage.openrouter.answers.account import Parts
 
 PROGRAM = "stats.py"

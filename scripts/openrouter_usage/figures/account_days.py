@@ -9,9 +9,10 @@ from typing import NamedTuple
 from openrouter_usage.entry import NOTHING, Usage
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.figures.archive import ACTIVITY, ANALYTICS, ArchivedDay, Days, missing, spoken_stretches
+from openrouter_usage.figures.breakdown import Breakdown, Coverage, added, break_down, with_names
 from openrouter_usage.figures.model_names import Canonical, canonical
-from openrouter_usage.figures.report import MOST_BARS, Report, cut, ranked
-from openrouter_usage.figures.summary import Breakdown, Coverage, Share, share_out
+from openrouter_usage.figures.options import DEFAULT_TOP, REPORT_TOP
+from openrouter_usage.figures.report import MOST_BARS, Report
 from openrouter_usage.openrouter.answers.account import ActivityRow, Gap
 from openrouter_usage.period import DAY, UTC, Period, Stretch, stretches, today
 from openrouter_usage.text import plural
@@ -43,26 +44,24 @@ def account_report(account: str, known: Days, wanted: Wanted, now: datetime) -> 
             hint=f"{Stretch(min(known), max(known))} is archived; for older days: cost_tracker.py sync --backfill 365",
             code="not_archived",
         )
-    groups = _groups(days, wanted.by, _model_names(known))
-    rows, more_count, more = cut(ranked(groups, wanted.by), wanted.by, wanted.top)
-    trend, earlier_days, earlier = _trend(days) if wanted.has_trend else ((), 0, NOTHING)
+    groups = with_names(_groups(days, wanted.by, _model_names(known)), wanted.by)
     gaps = missing(span, known)
     sources = " and ".join(source for source in (ACTIVITY, ANALYTICS) if any(d.source == source for d in days.values()))
+    found = break_down(
+        groups,
+        wanted.by,
+        most=REPORT_TOP,
+        top=wanted.top,
+        period=wanted.period,
+        source=f"OpenRouter's {sources}",
+    )
+    coverage = Coverage(wanted.title, "UTC", _places(days), tuple(gap.period for gap in gaps))
     return Report(
         title=wanted.title,
-        period=wanted.period,
         zone=UTC,
-        by=wanted.by,
-        total=sum(groups.values(), NOTHING),
-        rows=rows,
-        more_count=more_count,
-        more=more,
-        trend=trend,
-        earlier_days=earlier_days,
-        earlier=earlier,
-        origin=f"OpenRouter's {sources}",
+        breakdown=found._replace(coverage=coverage),
+        trend=_trend(days) if wanted.has_trend else None,
         account=account,
-        missing=tuple(gap.period for gap in gaps),
         notes=tuple(_notes(wanted, days, gaps, known, now)),
     )
 
@@ -111,18 +110,15 @@ def _groups(days: Days, by: str, model_of: NameOf) -> dict[str, Usage]:
     if by == "day":
         return {day.isoformat(): archived.total for day, archived in days.items()}
     name_of: NameOf = model_of if by == "model" else lambda row: row.provider
-    groups: dict[str, Usage] = {}
-    for row in (row for archived in days.values() for row in archived.rows):
-        groups[name_of(row)] = groups.get(name_of(row), NOTHING) + row.usage
-    return groups
+    return added((name_of(row), row.usage) for archived in days.values() for row in archived.rows)
 
 
-def _trend(days: Days) -> tuple[tuple[Share, ...], int, Usage]:
-    """Return the last days that are known, then what came earlier; one that is not known has no bar."""
-    shares = [Share(day.isoformat(), days[day].total) for day in sorted(days)]
-    earlier = shares[:-MOST_BARS]
-    spent = sum(1 for share in earlier if share.usage != NOTHING)
-    return tuple(shares[-MOST_BARS:]), spent, sum((share.usage for share in earlier), NOTHING)
+def _trend(days: Days) -> Breakdown:
+    """Return the last days that are known, and what came earlier; one that is not known has no bar."""
+    last = sorted(days)[-MOST_BARS:]
+    totals = {day: archived.total for day, archived in days.items()}
+    spent = {day.isoformat(): total for day, total in totals.items() if day >= last[0] or total != NOTHING}
+    return break_down(spent, "day", most=MOST_BARS, top=MOST_BARS)
 
 
 def _notes(wanted: Wanted, days: Days, gaps: list[Stretch], known: Days, now: datetime) -> Iterator[str]:
@@ -251,12 +247,14 @@ def period_breakdown(
         return None
     span, known = found.span, found.days
     period = span.period._replace(label=str(span))
-    shared = share_out(_sums(found, by, name_of), period, days=span.length, top=top, by=by)
     places = _places(known)
+    source = " + ".join(name for name, _ in places)
+    groups = _sums(found, by, name_of)
+    shared = break_down(groups, by, most=DEFAULT_TOP, top=top, period=period, source=source)
     live = known[span.last].total if found.live_until is not None else None
     gaps = tuple(gap.period for gap in missing(span, known))
     coverage = Coverage(title, "UTC", places, gaps, live, found.live_until)
-    return shared._replace(source=" + ".join(source for source, _ in places), coverage=coverage)
+    return shared._replace(coverage=coverage)
 
 
 def _sums(found: DaysFound, by: str, name_of: Canonical) -> dict[str, Usage]:
@@ -273,7 +271,7 @@ def _sums(found: DaysFound, by: str, name_of: Canonical) -> dict[str, Usage]:
     return sums
 
 
-def _places(known: Mapping[date, KnownDay]) -> tuple[tuple[str, tuple[Period, ...]], ...]:
+def _places(known: Mapping[date, KnownDay | ArchivedDay]) -> tuple[tuple[str, tuple[Period, ...]], ...]:
     """Return the days that each source told of, the source of the latest day last."""
     by_source: dict[str, list[date]] = {}
     for day in sorted(known):

@@ -12,7 +12,7 @@ from openrouter_usage.entry import LARGEST_COST, Usage
 from openrouter_usage.errors import InvalidValue, Refused
 from openrouter_usage.figures.model_names import canonical, short_names, without_prefix
 from openrouter_usage.money import EXACT, ZERO, Json, plain, usd
-from openrouter_usage.openrouter.answers.left_out import left_out_of
+from openrouter_usage.openrouter.answers.fields import left_out_of
 from openrouter_usage.openrouter.answers.models import Model
 from openrouter_usage.text import named
 

@@ -9,9 +9,9 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from openrouter_usage.entry import NOTHING, Usage
-from openrouter_usage.figures.summary import Share, dearest_first
+from openrouter_usage.figures.breakdown import Breakdown, added, break_down
 from openrouter_usage.money import ZERO, subtract
-from openrouter_usage.period import UTC, Period, days, midnight
+from openrouter_usage.period import UTC, Period, midnight
 from openrouter_usage.text import named
 
 # -- Cuts a period into hours, days, weeks, months or years, and stacks what each model cost in them; pure.
@@ -133,7 +133,7 @@ def _label(unit: str, day: date) -> str:
 
 def stack(unit: str, slots: Sequence[Slot], groups: Sequence[Mapping[str, Usage]], most: int = MOST_NAMES) -> Timeline:
     """Stack the groups of each slot: the dearest have a name of their own, and the same one in each bar."""
-    sums = added(groups)
+    sums = added(group for found in groups for group in found.items())
     costly = [name for name, usage in sums.items() if usage.cost > ZERO]
     names = tuple(sorted(costly, key=lambda name: (sums[name].cost.copy_negate(), name))[:most])
     bars = []
@@ -144,15 +144,6 @@ def stack(unit: str, slots: Sequence[Slot], groups: Sequence[Mapping[str, Usage]
     return Timeline(unit, names, len(sums) - len(names), tuple(bars))
 
 
-def added(groups: Sequence[Mapping[str, Usage]]) -> dict[str, Usage]:
-    """Add up groups of the same name."""
-    sums: dict[str, Usage] = {}
-    for found in groups:
-        for name, usage in found.items():
-            sums[name] = sums.get(name, NOTHING) + usage
-    return sums
-
-
 def is_to_come(bar: Bar, now: datetime) -> bool:
     """Check whether a bar lies in the future, so that it says nothing yet."""
     return bar.slot.period.start > now and not bar.total.requests
@@ -160,17 +151,7 @@ def is_to_come(bar: Bar, now: datetime) -> bool:
 
 # -- Makes a report of the ledger's sums: the total, its groups by cost, and the days as a trend; pure.
 
-DEFAULT_TOP = 20
 MOST_BARS = 31
-_NAMELESS = {
-    "session": "(no session)",
-    "provider": "(unknown provider)",
-    "tag": "(no tags)",
-    "client": "(no client)",
-    "agent": "(no agent)",
-    "project": "(no project)",
-    "app": "(no app)",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,86 +178,40 @@ class Compared(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The calls of a period; `rows` and `more` add up to `total`, and so does the trend with `earlier`.
+    """The calls of a period, broken down; the `trend`, by day, adds up to the same.
 
     `held` is the most, in USD, that the calls of open holds may still cost; None when that is not known. `unsettled`
-    booked calls, of whatever period, have no certain cost, and OpenRouter can be asked about them; those that are
-    `ahead`, in USD, are dated in the future. `source` is a file, `origin` what is in it. Where that is OpenRouter's own
-    figures of an `account`, they are not known in the `missing` spans, which are in no sum.
+    calls, of whatever period, have no certain cost, and OpenRouter can be asked about them; those that are `ahead`, in
+    USD, are dated in the future. `file` is where the breakdown's source is kept: the ledger, or the archive with
+    OpenRouter's own figures of an `account`.
     """
 
     title: str
-    period: Period | None
     zone: tzinfo
-    by: str
-    total: Usage
-    rows: tuple[Share, ...]
-    more_count: int = 0
-    more: Usage = NOTHING
-    trend: tuple[Share, ...] = ()
-    earlier_days: int = 0
-    earlier: Usage = NOTHING
+    breakdown: Breakdown
+    trend: Breakdown | None = None
     beside: Beside | None = None
     open_holds: int = 0
     held: Decimal | None = ZERO
     unsettled: int = 0
     ahead_calls: int = 0
     ahead: Decimal = ZERO
-    source: str = ""
-    origin: str = "local ledger"
+    file: str = ""
     account: str | None = None
-    missing: tuple[Period, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def whence(self) -> str:
         """The words before the file's name."""
-        return f"{self.origin}, archived for {named(self.account)} in" if self.account else self.origin
+        source = self.breakdown.source
+        return f"{source}, archived for {named(self.account)} in" if self.account else source
 
 
-def period_of_day(report: Report, name: str) -> Period:
-    """Return what a day of the report covers: all of it in the report's zone, or as much as the report does."""
-    day = date.fromisoformat(name)
-    whole = days(day, day, name, report.zone)
-    if report.period is None:
-        return whole
-    return Period(max(whole.start, report.period.start), min(whole.end, report.period.end), name)
-
-
-def group_name(name: str, by: str) -> str:
-    """Return a group's name, and one to the calls that have none."""
-    return name or _NAMELESS.get(by, name)
-
-
-def ranked(groups: Mapping[str, Usage], by: str) -> list[Share]:
-    """Order groups: days by date, everything else by credits and return the nameless one a name."""
-    shares = [Share(group_name(name, by), usage) for name, usage in groups.items()]
-    if by == "day":
-        return sorted(shares, key=lambda share: share.name)
-    return sorted(shares, key=dearest_first)
-
-
-def cut(shares: list[Share], by: str, top: int | None = None) -> tuple[tuple[Share, ...], int, Usage]:
-    """Return the groups to show, how many more there are, and what those add up to.
-
-    Of what is ranked, the smallest are left out. Days are all shown, or else the last `top` of them: nobody asks for a
-    report to see how it began.
-    """
-    if by == "day":
-        start = 0 if top is None else max(0, len(shares) - top)
-        kept, rest = shares[start:], shares[:start]
-    else:
-        most = DEFAULT_TOP if top is None else top
-        kept, rest = shares[:most], shares[most:]
-    return tuple(kept), len(rest), sum((share.usage for share in rest), NOTHING)
-
-
-def every_day(groups: Mapping[str, Usage], most: int = MOST_BARS) -> tuple[tuple[Share, ...], int, Usage]:
-    """Return the last days with calls and those between them, the quiet ones too; then what came earlier."""
+def every_day(groups: Mapping[str, Usage], most: int = MOST_BARS) -> Breakdown:
+    """Return the last days with calls and those between them, the quiet ones too; what came earlier is added up."""
     if not groups:
-        return (), 0, NOTHING
-    last, first = date.fromisoformat(max(groups)), date.fromisoformat(min(groups))
-    first = max(first, last - timedelta(days=most - 1))
-    names = [(first + timedelta(days=number)).isoformat() for number in range((last - first).days + 1)]
-    earlier = [usage for name, usage in groups.items() if name < names[0]]
-    return tuple(Share(name, groups.get(name, NOTHING)) for name in names), len(earlier), sum(earlier, NOTHING)
+        return break_down({}, "day", most=most)
+    last = date.fromisoformat(max(groups))
+    first = max(date.fromisoformat(min(groups)), last - timedelta(days=most - 1))
+    names = ((first + timedelta(days=number)).isoformat() for number in range((last - first).days + 1))
+    return break_down(dict.fromkeys(names, NOTHING) | dict(groups), "day", most=most, top=most)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from openrouter_usage.entry import NOTHING, Usage
+from openrouter_usage.entry import NOTHING
+from openrouter_usage.figures.breakdown import GROUPS, Breakdown, activity_groups, break_down
 from openrouter_usage.figures.options import DEFAULT_TOP
 from openrouter_usage.money import ZERO, format_usd, multiply, rounded, subtract
-from openrouter_usage.openrouter.answers import left_out
 from openrouter_usage.openrouter.answers.account import ActivityRow, Credits, Gap, Parts, TodaySpend
+from openrouter_usage.openrouter.answers.fields import LeftOut, left_out_days, left_out_of
 from openrouter_usage.openrouter.answers.key import FreeQuota, KeyInfo, Limit, Spend
-from openrouter_usage.openrouter.answers.left_out import LeftOut, left_out_of
 from openrouter_usage.period import NOTABLE_SKEW_S, Period, clock_off, completed_days, month, resets_at, today, week
 
 # -- The summary as plain values; None is unknown and never zero.
@@ -105,78 +104,6 @@ class Window(NamedTuple):
     unknown_calls: int = 0
 
 
-class Share(NamedTuple):
-    """One line of the breakdown."""
-
-    name: str
-    usage: Usage
-
-
-def dearest_first(share: Share) -> tuple[object, ...]:
-    """Return what shares are ordered by: credits; of equals BYOK money, then calls, then the name.
-
-    Credits and BYOK are never added, so a model that cost nothing but BYOK stands among those that cost no credits.
-    """
-    usage = share.usage
-    # A minus sign would round to the caller's decimal context.
-    return (usage.cost.copy_negate(), usage.byok_cost.copy_negate(), -usage.requests, share.name)
-
-
-LOCAL = "local ledger"
-
-
-class Coverage(NamedTuple):
-    """Which source told of which days of a chosen period; each day is in one place only.
-
-    `title` is how people call the period, `zone` the one that its days are of. The `missing` days are in no sum.
-    Where the running day is among the days, `live` is its part of the sum, as known at `live_until`.
-    """
-
-    title: str
-    zone: str
-    sources: tuple[tuple[str, tuple[Period, ...]], ...]
-    missing: tuple[Period, ...] = ()
-    live: Usage | None = None
-    live_until: datetime | None = None
-
-    def source_of(self, day: date) -> str:
-        """Return the source that told of a day; "" for one that is not known."""
-        found = (name for name, spans in self.sources for span in spans if span.first_day <= day <= span.last_day)
-        return next(found, "")
-
-
-class Breakdown(NamedTuple):
-    """Who or what spent the money of a period; `rows` and `more` add up to `total`.
-
-    `unattributed` is what the key spent in the period beyond that, where the rows come from the local ledger.
-    `coverage` tells which source had which day, where the period was chosen by its days.
-    """
-
-    by: str
-    days: int
-    period: Period
-    rows: tuple[Share, ...]
-    more_count: int
-    more: Usage
-    total: Usage
-    source: str = "/activity"
-    unattributed: Decimal | None = None
-    truncated: bool = False
-    coverage: Coverage | None = None
-
-    @property
-    def is_local(self) -> bool:
-        """Check whether the local ledger stands in for OpenRouter's own breakdown."""
-        return self.source == LOCAL
-
-    @property
-    def is_completed(self) -> bool:
-        """Check whether it covers the last completed UTC days, and so has nothing of today."""
-        if self.coverage is not None:
-            return False
-        return self.source == "/activity" or self.period.label == f"{self.days}d"
-
-
 class Fact(NamedTuple):
     """One true sentence, in a word what it is about, and the amounts in USD that it names, in their order."""
 
@@ -232,44 +159,6 @@ class Summary(NamedTuple):
     def windows(self) -> tuple[Window, Window, Window]:
         """Today, week and month."""
         return self.today, self.week, self.month
-
-
-# -- Breaks the completed UTC days down by model, provider or day.
-
-GROUPS: dict[str, Callable[[ActivityRow], str]] = {
-    "model": lambda row: row.model,
-    "provider": lambda row: row.provider,
-    "day": lambda row: row.day.isoformat(),
-}
-
-
-def break_down(rows: Iterable[ActivityRow], now: datetime, *, days: int, top: int | None, by: str) -> Breakdown:
-    """Sum the last `days` completed UTC days by one dimension, the `top` dearest first.
-
-    Days stand newest first and are all shown unless `top` says otherwise. Rows of the running day are
-    left out, though OpenRouter promises none: they would be counted again in Today.
-    """
-    period = completed_days(now, days)
-    group = GROUPS[by]
-    sums: dict[str, Usage] = {}
-    for row in rows:
-        if period.first_day <= row.day <= period.last_day:
-            name = group(row)
-            sums[name] = sums.get(name, NOTHING) + row.usage
-    return share_out(sums, period, days=days, top=top, by=by)
-
-
-def share_out(sums: Mapping[str, Usage], period: Period, *, days: int, top: int | None, by: str) -> Breakdown:
-    """Order sums and keep the first `top` of them, the rest added up."""
-    shares = [Share(name, usage) for name, usage in sums.items()]
-    if by == "day":
-        shares.sort(key=lambda share: share.name, reverse=True)
-    else:
-        shares.sort(key=dearest_first)
-    shown = len(shares) if top is None and by == "day" else DEFAULT_TOP if top is None else top
-    rest = sum((share.usage for share in shares[shown:]), NOTHING)
-    whole = sum((share.usage for share in shares), NOTHING)
-    return Breakdown(by, days, period, tuple(shares[:shown]), max(0, len(shares) - shown), rest, whole)
 
 
 # -- Builds the Summary from OpenRouter's answers: which figure is whose, and which cannot be known.
@@ -346,7 +235,7 @@ def _account_window(period: Period, parts: Parts) -> Window:
     if not isinstance(running, TodaySpend) or running.truncated or rows is None or isinstance(rows, Gap):
         return Window(period, None, None, source)
     # A sum without one of its rows is no sum: which rows are missing is known by their day, if that could be read.
-    days = left_out.days_of(left_out_of(rows))
+    days = left_out_days(left_out_of(rows))
     if running.left_out or any(day is None or period.first_day <= day < this_day for day in days):
         return Window(period, None, None, source)
     completed = (row.usage for row in rows if period.first_day <= row.day < this_day)
@@ -457,9 +346,13 @@ def _breakdown(
     That is less than nothing when the ledger has calls of other keys.
     """
     if local is not None:
-        spent = next((w.usage for w in windows if w.period[:2] == local.period[:2]), None)
+        spent = next((w.usage for w in windows if local.period and w.period[:2] == local.period[:2]), None)
         return local if spent is None else local._replace(unattributed=subtract(spent, local.total.cost))
-    return None if rows is None or by not in GROUPS else break_down(rows, now, days=days, top=top, by=by)
+    if rows is None or by not in GROUPS:
+        return None
+    period = completed_days(now, days)
+    groups = activity_groups(rows, period, by)
+    return break_down(groups, by, most=DEFAULT_TOP, top=top, period=period, source="/activity")
 
 
 def _notes(parts: Parts, local_day: date | None, *, has_ledger: bool) -> list[str]:

@@ -24,7 +24,7 @@ from openrouter_usage.jobs.summary import at_once, connect
 from openrouter_usage.jobs.sync import ACTIVITY_DAYS, MOST_A_MINUTE, UNKNOWN_PROVIDER, day_of, pieces
 from openrouter_usage.openrouter.answers.account import ActivityRow, Gap, Parts
 from openrouter_usage.openrouter.answers.analytics import MOST_DAYS, Analytics
-from openrouter_usage.openrouter.answers.left_out import days_of, left_out_of, told
+from openrouter_usage.openrouter.answers.fields import left_out_days, left_out_of, left_out_words
 from openrouter_usage.openrouter.endpoints import OpenRouter
 from openrouter_usage.period import DAY, NOTABLE_SKEW_S, UTC, ChosenPeriod, Stretch, stretches
 
@@ -155,7 +155,7 @@ class AccountDays:
                 if row.day in activity:
                     activity[row.day].append(row)
             # A day of which a row was left out is another source's to tell; or any day, where its day is not known.
-            for bad in days_of(left_out_of(rows)):
+            for bad in left_out_days(left_out_of(rows)):
                 if bad is None:
                     activity = {}
                 else:
@@ -253,7 +253,7 @@ class AccountDays:
         if found.truncated:
             raise BadAnswer(f"OpenRouter cut its answer to {ANALYTICS} short", hint=_LATER)
         if found.left_out:
-            raise BadAnswer(told(found.left_out, "row"), hint=_LATER)
+            raise BadAnswer(left_out_words(found.left_out, "row"), hint=_LATER)
         return frozenset(day_of(row, span) for row in found.rows if row.usage != NOTHING)
 
     def _take(self, answers: dict[str, Any], asked: Collection[str]) -> None:

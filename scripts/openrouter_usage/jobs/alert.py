@@ -21,7 +21,7 @@ from openrouter_usage.jobs.snapshot import latest
 from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.money import ZERO, Json, add, dumps, loads
 from openrouter_usage.openrouter.answers.account import ActivityRow, Gap
-from openrouter_usage.openrouter.answers.left_out import left_out_of
+from openrouter_usage.openrouter.answers.fields import left_out_of
 from openrouter_usage.period import UTC, Period, completed_days, month, parse_moment, today, week
 from openrouter_usage.redaction import WEBHOOK
 from openrouter_usage.text import named, plural, quoted, safe

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from openrouter_usage.entry import NOTHING, Usage
 from openrouter_usage.errors import OpenRouterUsageError
-from openrouter_usage.figures.options import ACCOUNT_GROUPINGS
-from openrouter_usage.figures.summary import LOCAL, Breakdown, Summary, share_out
+from openrouter_usage.figures.breakdown import LOCAL, Breakdown, added, break_down, with_names
+from openrouter_usage.figures.options import ACCOUNT_GROUPINGS, DEFAULT_TOP
 from openrouter_usage.home.credentials import ApiKey
 from openrouter_usage.home.settings import Settings, ledger_file, load_settings
 from openrouter_usage.jobs.summary import at_once, connect
@@ -18,9 +18,9 @@ from openrouter_usage.period import UTC, Period, completed_days, today
 
 if TYPE_CHECKING:
     from openrouter_usage.figures.report import Compared
-    from openrouter_usage.figures.summary import Breakdown
+    from openrouter_usage.figures.summary import Summary
     from openrouter_usage.openrouter.answers.account import ActivityRow, Gap
-    from openrouter_usage.openrouter.answers.analytics import Analytics
+    from openrouter_usage.openrouter.answers.analytics import Analytics, Spend
 
 # -- Asks the analytics API what the summary's own endpoints cannot tell: today by model, and who spent it.
 
@@ -67,20 +67,19 @@ def account_breakdown(
     answer: Analytics, question: Question, rows: Iterable[ActivityRow], *, top: int | None
 ) -> Breakdown:
     """Make a breakdown of an answer; models get the names that /activity has for them, where it has any."""
-    from openrouter_usage.entry import NOTHING
     from openrouter_usage.figures.account_days import usual_names
-    from openrouter_usage.figures.summary import share_out
     from openrouter_usage.jobs.price_list import canonical_names
 
     usual = usual_names(rows)
     name_of = canonical_names(spend.names[0] for spend in answer.rows if spend.names)
-    sums: dict[str, Usage] = {}
-    for spend in answer.rows:
-        name = spend.names[0] if spend.names else question.period.first_day.isoformat()
-        name = usual.get(name) or name_of(name) if question.by == "model" else name
-        sums[name] = sums.get(name, NOTHING) + spend.usage
-    found = share_out(sums, question.period, days=question.period.day_count, top=top, by=question.by)
-    return found._replace(source=SOURCE, truncated=answer.truncated)
+
+    def name(of: Spend) -> str:
+        found = of.names[0] if of.names else question.period.first_day.isoformat()
+        return usual.get(found) or name_of(found) if question.by == "model" else found
+
+    groups = added((name(spend), spend.usage) for spend in answer.rows)
+    found = break_down(groups, question.by, most=DEFAULT_TOP, top=top, period=question.period, source=SOURCE)
+    return found._replace(truncated=answer.truncated)
 
 
 # -- What the local ledger knows of what OpenRouter counted: of a running period, and of the last answers.
@@ -106,16 +105,14 @@ def local_breakdown(
         return None, f"the local ledger does not help: {error.message}"
     if not totals.total.requests:
         return None, ""
-    from openrouter_usage.figures.report import group_name
-
     quiet = {day.isoformat(): NOTHING for day in days} if by == "day" else {}
-    groups = quiet | {group_name(name, by): usage for name, usage in totals.groups.items()}
+    groups = quiet | with_names(totals.groups, by)
     if by == "model":
         from openrouter_usage.figures.model_names import grouped
         from openrouter_usage.jobs.price_list import canonical_names
 
         groups = grouped(groups, canonical_names(groups))
-    return share_out(groups, period, days=period.day_count, top=top, by=by)._replace(source=LOCAL), ""
+    return break_down(groups, by, most=DEFAULT_TOP, top=top, period=period, source=LOCAL), ""
 
 
 def compared_with_kept(seen: Callable[[Period], Usage], now: datetime) -> tuple[tuple[Compared, ...], str]:

@@ -79,9 +79,8 @@ from openrouter_usage.ledger.locks import guarded
 from openrouter_usage.ledger.spool import waiting
 from openrouter_usage.money import Json
 from openrouter_usage.openrouter.answers.account import read_activity, read_credits
-from openrouter_usage.openrouter.answers.fields import Fields
+from openrouter_usage.openrouter.answers.fields import Fields, left_out_of, left_out_words
 from openrouter_usage.openrouter.answers.key import KeyInfo, read_key
-from openrouter_usage.openrouter.answers.left_out import left_out_of, told
 from openrouter_usage.openrouter.answers.models import read_models
 from openrouter_usage.period import UTC
 from openrouter_usage.text import safe
@@ -212,7 +211,9 @@ def _timed(transport: Transport, asked: Answer, path: str, key: ApiKey | None, t
         read = _READERS[asked.endpoint](parsed(answer, path))
         asked = asked._replace(info=read) if isinstance(read, KeyInfo) else asked
         if left_out_of(read):
-            raise BadAnswer(told(left_out_of(read), "row or figure"), hint="the rest is used; see the newest version")
+            raise BadAnswer(
+                left_out_words(left_out_of(read), "row or figure"), hint="the rest is used; see the newest version"
+            )
     except OpenRouterUsageError as error:
         return asked._replace(error=error)
     return asked

@@ -32,8 +32,8 @@ from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.money import ZERO, total
 from openrouter_usage.openrouter.answers.account import ActivityRow, Gap
 from openrouter_usage.openrouter.answers.analytics import LISTED_DAYS, MOST_DAYS, Analytics, Spend
+from openrouter_usage.openrouter.answers.fields import left_out_of
 from openrouter_usage.openrouter.answers.key import KeyInfo, KeyRecord
-from openrouter_usage.openrouter.answers.left_out import left_out_of
 from openrouter_usage.openrouter.endpoints import OpenRouter
 from openrouter_usage.openrouter.management import Management
 from openrouter_usage.openrouter.transport import Transport

@@ -27,9 +27,8 @@ from openrouter_usage.openrouter.answers.account import (
     write_credits,
     write_today,
 )
-from openrouter_usage.openrouter.answers.fields import Fields
+from openrouter_usage.openrouter.answers.fields import Fields, LeftOut, Rows, left_out_of
 from openrouter_usage.openrouter.answers.key import read_key, write_key
-from openrouter_usage.openrouter.answers.left_out import LeftOut, Rows, left_out_of
 from openrouter_usage.period import parse_day
 
 # -- Keeps the last good answers of OpenRouter on disk, with the moment they were given.

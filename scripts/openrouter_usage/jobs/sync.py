@@ -13,7 +13,7 @@ from openrouter_usage.errors import BadAnswer
 from openrouter_usage.figures.archive import ACTIVITY, ANALYTICS, ArchivedDay, gathered, is_doubtful, missing
 from openrouter_usage.openrouter.answers.account import ActivityRow
 from openrouter_usage.openrouter.answers.analytics import Analytics, Spend
-from openrouter_usage.openrouter.answers.left_out import told as left_out_words
+from openrouter_usage.openrouter.answers.fields import left_out_words
 from openrouter_usage.openrouter.endpoints import OpenRouter
 from openrouter_usage.period import DAY, NOTABLE_SKEW_S, UTC, Stretch
 from openrouter_usage.text import plural

@@ -18,9 +18,9 @@ from openrouter_usage.text import quoted, safe
 if TYPE_CHECKING:
     from openrouter_usage.openrouter.answers.account import ActivityRow, Credits, TodaySpend
     from openrouter_usage.openrouter.answers.analytics import Analytics
+    from openrouter_usage.openrouter.answers.fields import Rows
     from openrouter_usage.openrouter.answers.generation import Generation
     from openrouter_usage.openrouter.answers.key import KeyInfo
-    from openrouter_usage.openrouter.answers.left_out import Rows
     from openrouter_usage.openrouter.transport import Answer, Request, Transport
 
 _SHORTEST = timedelta(seconds=1)  # at midnight the day is empty, and OpenRouter refuses an empty range

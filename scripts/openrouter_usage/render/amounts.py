@@ -1,15 +1,20 @@
-"""How amounts, windows and limits are written on every face."""
+"""How amounts, windows, limits and the rows of a breakdown are written on every face."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from datetime import tzinfo
 from decimal import Decimal
 
 from openrouter_usage.entry import Usage
-from openrouter_usage.figures.summary import Breakdown, Summary, Window
-from openrouter_usage.money import format_usd
+from openrouter_usage.figures.breakdown import Breakdown
+from openrouter_usage.figures.summary import Summary, Window
+from openrouter_usage.money import Json, format_usd
 from openrouter_usage.openrouter.answers.key import Limit
-from openrouter_usage.period import spoken
-from openrouter_usage.text import plural, safe
+from openrouter_usage.period import UTC, Period, Stretch, spoken
+from openrouter_usage.text import named, plural, safe
+
+Told = Callable[[Usage], str]
 
 
 def credits_and_byok(credits: Decimal, byok: Decimal | None) -> str:
@@ -79,5 +84,49 @@ def reset_words(limit: Limit) -> str:
 
 def span_words(breakdown: Breakdown) -> str:
     """Write what a breakdown covers: 7d, this week, today."""
-    label = breakdown.period.label
+    label = breakdown.period.label if breakdown.period else "all time"
     return "this week" if label == "week" else label
+
+
+# -- The rows of a breakdown, as a summary and a report both show them: lines, JSON, and cells of a table.
+
+
+def as_lines(breakdown: Breakdown, told: Told, *, mark: str, unknown: Iterable[Period] = ()) -> list[str]:
+    """Write a line for each row in its order; of days also one for each span that is `unknown`, where it belongs."""
+    rows = [(row.name, told(row.usage)) for row in breakdown.rows]
+    if breakdown.by == "day":
+        rows += [(day_names(span), "unknown") for span in unknown]
+        rows.sort(key=lambda row: row[0], reverse=True)
+    return [f"{mark}{named(name)}: {words}" for name, words in rows]
+
+
+def more_line(breakdown: Breakdown, told: Told) -> list[str]:
+    """Write what the rows that are left out come to, if there are any."""
+    return [f"... and {breakdown.more_count:,} more ({told(breakdown.more)})"] if breakdown.more_count else []
+
+
+def earlier_line(breakdown: Breakdown, told: Told, which: str = "") -> list[str]:
+    """Write what the days that are left out come to, if there are any."""
+    days = plural(breakdown.more_count, "earlier day")
+    return [f"... {days}{which} ({told(breakdown.more)})"] if breakdown.more_count else []
+
+
+def day_names(span: Period) -> str:
+    """Write the days of a span: one, or the first and the last."""
+    return str(Stretch(span.first_day, span.last_day))
+
+
+def as_data(breakdown: Breakdown, fields: Callable[[Usage], dict[str, Json]]) -> tuple[list[Json], dict[str, Json]]:
+    """Return the rows in their order, and how many more there are with their sums; `fields` writes the sums."""
+    rows: list[Json] = [{"name": row.name, **fields(row.usage)} for row in breakdown.rows]
+    return rows, {"count": breakdown.more_count, **fields(breakdown.more)}
+
+
+def as_cells(
+    breakdown: Breakdown, *, more: str = "more", zone: tzinfo = UTC
+) -> Iterator[tuple[str, str, Period | None, Usage]]:
+    """Return kind, name, period and sums of each row and of what is left out; a day has a period of its own."""
+    for name, usage in breakdown.rows:
+        yield breakdown.by, name, breakdown.period_of(name, zone), usage
+    if breakdown.more_count:
+        yield "more", f"{breakdown.more_count} {more}", breakdown.period, breakdown.more

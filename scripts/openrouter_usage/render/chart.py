@@ -52,20 +52,20 @@ def money(usage: Usage) -> str:
 
 def summary(content: Content) -> str:
     """Write the sum of all calls, with those of unknown cost named."""
-    usage = content.report.total
+    usage = content.report.breakdown.total
     unknown = f", {usage.unknown:,} of unknown cost" if usage.unknown else ""
     return f"{credits_and_byok(usage.cost, usage.byok_cost)} in {plural(usage.requests, 'call')}{unknown}"
 
 
 def boundaries(content: Content) -> str:
     """Write whose days are shown, and when the first begins and the last ends."""
-    period, zone = content.report.period, content.report.zone
+    period, zone = content.report.breakdown.period, content.report.zone
     return f"Days of {zone}: from {spoken(period.start)} until {spoken(period.end)}" if period else f"Days of {zone}"
 
 
 def provenance(content: Content) -> str:
     """Write where the figures come from, and when."""
-    source = safe(content.report.source, 90)
+    source = safe(content.report.file, 90)
     return f"Source: local ledger {source}, tracked calls only, in USD; made {content.now:%Y-%m-%d %H:%M} UTC."
 
 
@@ -154,13 +154,13 @@ def row(name: str, *cells: str) -> str:
 
 def by_model(content: Content) -> str:
     """Write what each model cost, and all of them."""
-    report = content.report
+    found = content.report.breakdown
     head = ("Model", "Credits", "Share", "BYOK", "Calls", "Input tokens", "Output tokens", "Unknown cost", "Estimated")
-    whole = report.total.cost
-    rows = [row(named(name), *_figures(usage, whole)) for name, usage in report.rows]
-    if report.more_count:
-        rows.append(row(f"and {report.more_count:,} more", *_figures(report.more, whole)))
-    return table("Credits by model, in USD", head, rows, [row("All", *_figures(report.total, whole))])
+    whole = found.total.cost
+    rows = [row(named(name), *_figures(usage, whole)) for name, usage in found.rows]
+    if found.more_count:
+        rows.append(row(f"and {found.more_count:,} more", *_figures(found.more, whole)))
+    return table("Credits by model, in USD", head, rows, [row("All", *_figures(found.total, whole))])
 
 
 def _figures(usage: Usage, whole: Decimal) -> Iterator[str]:
@@ -251,6 +251,7 @@ class _Sheet:
 def render(content: Content) -> str:
     """Write the chart alone."""
     report, sheet = content.report, _Sheet()
+    total = report.breakdown.total
     title = f"OpenRouter spend, {report.title}"
     sheet.line(title, size=22, colour=LIGHT.ink, weight=600)
     sheet.line(summary(content), size=16, colour=LIGHT.ink)
@@ -258,11 +259,11 @@ def render(content: Content) -> str:
     sheet.y += 16
     credits, byok = credit_columns(content, LIGHT), byok_columns(content, LIGHT)
     width = axis_width(credits, byok)
-    _bars(sheet, credits, _BARS if report.total.cost else _NO_BARS, width)
+    _bars(sheet, credits, _BARS if total.cost else _NO_BARS, width)
     _legend(sheet, content)
-    if report.total.byok_cost:
+    if total.byok_cost:
         sheet.y += 14
-        sheet.line(f"BYOK: {format_usd(report.total.byok_cost)} paid to providers directly, not in the credits above")
+        sheet.line(f"BYOK: {format_usd(total.byok_cost)} paid to providers directly, not in the credits above")
         sheet.y += 12
         _bars(sheet, byok, _BYOK_BARS, width)
     sheet.y += 4
@@ -273,7 +274,7 @@ def render(content: Content) -> str:
     head = element("title", text(title)), element("desc", text(f"{summary(content)}. {boundaries(content)}"))
     size: Attributes = {"width": _WIDTH, "height": height, "viewBox": f"0 0 {_WIDTH} {height}"}
     about: Attributes = {"xmlns": "http://www.w3.org/2000/svg", "role": "img", "font_family": _FONT}
-    return element("svg", *head, ground, *sheet.parts, **about, **size, data_usd=plain(report.total.cost)) + "\n"
+    return element("svg", *head, ground, *sheet.parts, **about, **size, data_usd=plain(total.cost)) + "\n"
 
 
 def _bars(sheet: _Sheet, columns: list[Column], height: float, width: int) -> None:
@@ -302,17 +303,17 @@ def _entries(content: Content) -> Iterator[tuple[str, str]]:
 
 
 def _amount(usage: Usage, content: Content) -> str:
-    return f"{format_usd(usage.cost)} ({share(usage.cost, content.report.total.cost)})"
+    return f"{format_usd(usage.cost)} ({share(usage.cost, content.report.breakdown.total.cost)})"
 
 
 def _remarks(content: Content) -> Iterator[str]:
-    report = content.report
-    if not report.total.requests:
+    report, total = content.report, content.report.breakdown.total
+    if not total.requests:
         yield "No calls in this period."
-    if report.total.unknown:
-        yield f"{plural(report.total.unknown, 'call')} of unknown cost (marked below the bars) are in no sum."
-    if report.total.estimated:
-        yield f"{plural(report.total.estimated, 'call')} estimated: in the sums, not billed figures."
+    if total.unknown:
+        yield f"{plural(total.unknown, 'call')} of unknown cost (marked below the bars) are in no sum."
+    if total.estimated:
+        yield f"{plural(total.estimated, 'call')} estimated: in the sums, not billed figures."
     if report.open_holds:
         most = "at a cost not known yet" if report.held is None else f"up to {format_usd(report.held)}"
         yield f"{plural(report.open_holds, 'call')} running or unsettled, {most}, not in these."

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from openrouter_usage.entry import Usage
 from openrouter_usage.errors import OpenRouterUsageError
-from openrouter_usage.figures.summary import Breakdown, Coverage, Summary, Window
+from openrouter_usage.figures.breakdown import Breakdown, Coverage
+from openrouter_usage.figures.summary import Summary, Window
 from openrouter_usage.money import Json, dumps
 from openrouter_usage.openrouter.answers.key import Limit
 from openrouter_usage.period import Period, iso
+from openrouter_usage.render.amounts import as_data
 
 if TYPE_CHECKING:
     from openrouter_usage.figures.summary import Forecast
@@ -103,8 +105,8 @@ def forecast_data(ahead: Forecast) -> dict[str, Json]:
     }
 
 
-def _period(period: Period) -> dict[str, Json]:
-    return {"start": iso(period.start), "end": iso(period.end)}
+def _period(period: Period | None) -> dict[str, Json]:
+    return {"start": iso(period.start) if period else None, "end": iso(period.end) if period else None}
 
 
 def _window(window: Window) -> dict[str, Json]:
@@ -127,6 +129,7 @@ def _limit(limit: Limit | None) -> Json:
 def _breakdown(breakdown: Breakdown | None) -> Json:
     if breakdown is None:
         return None
+    rows, more = as_data(breakdown, _usage)
     return {
         "by": breakdown.by,
         "days": breakdown.days,
@@ -135,8 +138,8 @@ def _breakdown(breakdown: Breakdown | None) -> Json:
         "unattributed_usd": breakdown.unattributed,
         "truncated": breakdown.truncated,
         "coverage": _coverage(breakdown.coverage),
-        "rows": [{"name": row.name, **_usage(row.usage)} for row in breakdown.rows],
-        "more": {"count": breakdown.more_count, **_usage(breakdown.more)},
+        "rows": rows,
+        "more": more,
         "total": _usage(breakdown.total),
     }
 

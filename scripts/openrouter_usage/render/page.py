@@ -116,7 +116,7 @@ _BARS, _BYOK_BARS, _NO_BARS = 240.0, 80.0, 24.0
 
 def tiles(content: Content) -> str:
     """Write the sums at a glance; what is zero and says nothing is left out, but for the credits."""
-    usage, report = content.report.total, content.report
+    usage, report = content.report.breakdown.total, content.report
     found = [_tile("Credits spent", format_usd(usage.cost), plural(usage.requests, "call"), exact=usage.cost)]
     if usage.byok_cost:
         more = "paid to providers, not in the credits"
@@ -146,7 +146,7 @@ def _tile(name: str, figure: str, more: str, *, exact: Decimal | None = None, ki
 
 def over_time(content: Content) -> str:
     """Draw the credits over time, stacked by model, and BYOK on its own."""
-    total, unit = content.report.total, content.timeline.unit
+    total, unit = content.report.breakdown.total, content.timeline.unit
     parts = [tag("h2", f"Spend per {unit}")]
     if not total.requests:
         return tag("section", *parts, tag("p", "No calls in this period."))
@@ -210,14 +210,13 @@ def meter(parts: Sequence[tuple[Decimal, str, bool]], whole: Decimal) -> str:
 
 def by_model(content: Content) -> str:
     """Write each model's share of the credits, with a bar of its length."""
-    report, colours = content.report, dict(zip(content.timeline.names, THEMED.models, strict=False))
-    if not report.rows:
+    found, colours = content.report.breakdown, dict(zip(content.timeline.names, THEMED.models, strict=False))
+    if not found.rows:
         return ""
-    rows = [
-        _share(named(name), usage, report.total.cost, colours.get(name, THEMED.other)) for name, usage in report.rows
-    ]
-    if report.more_count:
-        rows.append(_share(f"and {report.more_count:,} more", report.more, report.total.cost, THEMED.other))
+    whole = found.total.cost
+    rows = [_share(named(name), usage, whole, colours.get(name, THEMED.other)) for name, usage in found.rows]
+    if found.more_count:
+        rows.append(_share(f"and {found.more_count:,} more", found.more, whole, THEMED.other))
     return tag("section", tag("h2", "Share by model"), tag("ul", *rows, class_="shares"))
 
 
@@ -319,7 +318,7 @@ def _body(content: Content) -> Iterator[str]:
     yield by_model(content)
     yield budget(content)
     yield comparison(content)
-    if report.total.requests:
+    if report.breakdown.total.requests:
         tables = time_table(content), model_table(content)
         yield tag("section", tag("h2", "Figures"), *tables, class_="figures")
     yield tag("footer", *_small_print(content))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
 
 from openrouter_usage.entry import Usage
-from openrouter_usage.figures.report import Report, period_of_day
-from openrouter_usage.figures.summary import Share
+from openrouter_usage.figures.breakdown import Breakdown, break_down
+from openrouter_usage.figures.report import Report
 from openrouter_usage.money import Json, format_usd, multiply, plain, ratio, share
 from openrouter_usage.period import Period, iso, spoken
 from openrouter_usage.render import table
+from openrouter_usage.render.amounts import as_cells, as_data, as_lines, earlier_line, more_line
 from openrouter_usage.render.envelope import envelope
-from openrouter_usage.text import columns, named, plural, safe
+from openrouter_usage.text import columns, plural, safe
 
 # -- The ledger's report as JSON, CSV and Markdown, all with exact amounts.
 
@@ -39,28 +40,34 @@ COLUMNS = (
 )
 
 
+NO_TREND = break_down({}, "day", most=0)
+
+
 def as_json(report: Report, now: datetime) -> str:
     """Write the report as the data of an envelope of kind `statistics`."""
-    period, beside = report.period, report.beside
+    found, trend = report.breakdown.oldest_first, report.trend or NO_TREND
+    period, beside = found.period, report.beside
+    groups, more = as_data(found, _usage)
+    days, earlier = as_data(trend.oldest_first, _usage)
     data: dict[str, Json] = {
         "title": report.title,
         "start": iso(period.start) if period else None,
         "end": iso(period.end) if period else None,
         "zone": str(report.zone),
-        "source": report.source,
-        "origin": report.origin,
+        "source": report.file,
+        "origin": found.source,
         "account": report.account,
-        "missing": [{"start": iso(span.start), "end": iso(span.end), "days": _days(span)} for span in report.missing],
-        "total": _usage(report.total),
-        "by": report.by,
-        "groups": _shares(report.rows),
-        "more": {"count": report.more_count, **_usage(report.more)},
+        "missing": [{"start": iso(span.start), "end": iso(span.end), "days": _days(span)} for span in found.missing],
+        "total": _usage(found.total),
+        "by": found.by,
+        "groups": groups,
+        "more": more,
         "open_holds": report.open_holds,
         "held_usd": report.held,
         "unsettled_calls": report.unsettled,
         "ahead": {"calls": report.ahead_calls, "cost_usd": report.ahead},
-        "trend": _shares(report.trend),
-        "earlier": {"days": report.earlier_days, **_usage(report.earlier)},
+        "trend": days,
+        "earlier": {"days": earlier.pop("count"), **earlier},
         "utc": None
         if beside is None
         else {"start": iso(beside.period.start), "end": iso(beside.period.end), **_usage(beside.total)},
@@ -72,10 +79,6 @@ def _days(span: Period) -> int:
     return (span.last_day - span.first_day).days + 1
 
 
-def _shares(shares: tuple[Share, ...]) -> list[Json]:
-    return [{"name": share.name, **_usage(share.usage)} for share in shares]
-
-
 def _usage(usage: Usage) -> dict[str, Json]:
     counts: dict[str, Json] = {name: getattr(usage, name) for name in COUNTS}
     money: dict[str, Json] = {"cost_usd": usage.cost, "byok_usd": usage.byok_cost}
@@ -84,19 +87,16 @@ def _usage(usage: Usage) -> dict[str, Json]:
 
 def as_csv_rows(report: Report) -> Iterator[tuple[str, ...]]:
     """Return the groups, what is left of them, the trend, the total, OpenRouter's UTC day, and what is not known."""
-    whole = report.period
-    for name, usage in report.rows:
-        yield _row(report.by, name, period_of_day(report, name) if report.by == "day" else whole, usage)
-    if report.more_count:
-        which = "earlier days" if report.by == "day" else "more"
-        yield _row("more", f"{report.more_count} {which}", whole, report.more)
-    if report.earlier_days:
-        yield _row("earlier", f"{report.earlier_days} earlier days", whole, report.earlier)
-    yield from (_row("trend", day.name, period_of_day(report, day.name), day.usage) for day in report.trend)
-    yield _row("total", report.title, whole, report.total)
+    found, trend = report.breakdown.oldest_first, (report.trend or NO_TREND).oldest_first
+    for row in as_cells(found, more="earlier days" if found.by == "day" else "more", zone=report.zone):
+        yield _row(*row)
+    if trend.more_count:
+        yield _row("earlier", f"{trend.more_count} earlier days", found.period, trend.more)
+    yield from (_row("trend", day.name, trend.period_of(day.name, report.zone), day.usage) for day in trend.rows)
+    yield _row("total", report.title, found.period, found.total)
     if report.beside:
         yield _row("utc", report.beside.period.label, report.beside.period, report.beside.total)
-    for span in report.missing:
+    for span in found.missing:
         yield ("missing", f"{_days(span)} days not known", iso(span.start), iso(span.end), *[""] * (len(COLUMNS) - 4))
 
 
@@ -116,7 +116,7 @@ def as_markdown(report: Report, now: datetime) -> str:
     """Write the report as a Markdown table with its source below."""
     head = [f"## OpenRouter cost statistics ({table.escaped(report.title)})", ""]
     notes = [f"- {table.escaped(note)}" for note in report.notes]
-    whence, file = table.escaped(report.whence), table.escaped(report.source)
+    whence, file = table.escaped(report.whence), table.escaped(report.file)
     source = f"Source: {whence} {file}; days of {report.zone}; amounts in USD."
     return "\n".join([*head, *table.markdown_table(COLUMNS, as_csv_rows(report)), "", source, *notes]) + "\n"
 
@@ -130,12 +130,12 @@ _MOST_BAR = 40
 def as_text(report: Report, width: int) -> str:
     """Write the report for a terminal of `width` columns; amounts in USD."""
     title = f"OpenRouter Cost Statistics ({report.title})"
-    lines = [title, _rule(title), *_totals(report.total), *_beside(report)]
-    if report.rows or report.more_count:
-        lines += ["", f"{_HEADINGS[report.by]}:", *_groups(report)]
-    if report.trend:
-        lines += ["", *_trend(report, width)]
-    lines += ["", f"Source: {safe(report.whence, 300)} {safe(report.source, 300)}; days of {report.zone}"]
+    lines = [title, _rule(title), *_totals(report.breakdown.total), *_beside(report)]
+    if report.breakdown.rows or report.breakdown.more_count:
+        lines += ["", f"{_HEADINGS[report.breakdown.by]}:", *_groups(report.breakdown)]
+    if report.trend and report.trend.rows:
+        lines += ["", *_trend(report, report.trend.oldest_first, width)]
+    lines += ["", f"Source: {safe(report.whence, 300)} {safe(report.file, 300)}; days of {report.zone}"]
     return "\n".join([*lines, *(f"⚠ {note}" for note in report.notes)]) + "\n"
 
 
@@ -168,11 +168,11 @@ def _totals(usage: Usage) -> list[str]:
 
 def _beside(report: Report) -> list[str]:
     """Name both boundaries where the user's own day and OpenRouter's are shown."""
-    if report.beside is None or report.period is None:
+    beside, period = report.beside, report.breakdown.period
+    if beside is None or period is None:
         return []
-    beside = report.beside
     return [
-        f"Period in {report.zone}: {_boundaries(report.period)}",
+        f"Period in {report.zone}: {_boundaries(period)}",
         f"By OpenRouter's UTC {_unit(beside.period)}, {_boundaries(beside.period)}: "
         f"{format_usd(beside.total.cost)} ({plural(beside.total.requests, 'call')})",
     ]
@@ -186,17 +186,20 @@ def _unit(period: Period) -> str:
     return "day" if period.label == "today" else period.label
 
 
-def _groups(report: Report) -> list[str]:
-    lines = [
-        f"  {named(row.name)}: {_cost(row.usage)} ({share(row.usage.cost, report.total.cost)})" for row in report.rows
-    ]
-    if report.by == "day":
-        lines = _with_unknown(report, report.rows, lines, "  ")
-    if not report.more_count:
-        return lines
-    if report.by == "day":
-        return [f"  ... {plural(report.more_count, 'earlier day')} ({_cost(report.more)})", *lines]
-    return [*lines, f"  ... and {report.more_count:,} more ({_cost(report.more)})"]
+def _groups(breakdown: Breakdown) -> list[str]:
+    whole = breakdown.total.cost
+    told = lambda usage: f"{_cost(usage)} ({share(usage.cost, whole)})"  # noqa: E731
+    if breakdown.by != "day":
+        return [*as_lines(breakdown, told, mark="  "), *(f"  {line}" for line in more_line(breakdown, _cost))]
+    rows = breakdown.rows
+    unknown = _between(breakdown.missing, rows[-1].name, rows[0].name) if rows else []
+    lines = as_lines(breakdown, told, mark="  ", unknown=unknown)[::-1]
+    return [*(f"  {line}" for line in earlier_line(breakdown, _cost)), *lines]
+
+
+def _between(missing: Iterable[Period], first: str, last: str) -> list[Period]:
+    """Return the unknown spans between two days."""
+    return [span for span in missing if first < span.first_day.isoformat() < last]
 
 
 def _cost(usage: Usage) -> str:
@@ -205,27 +208,16 @@ def _cost(usage: Usage) -> str:
     return format_usd(usage.cost) + byok + unknown
 
 
-def _trend(report: Report, width: int) -> list[str]:
-    heading = "Monthly Cost Trend" if report.period and report.period.label == "month" else "Cost Trend"
-    lines = [heading, _rule(heading)]
-    if report.earlier_days:
-        lines.append(f"... {plural(report.earlier_days, 'earlier day')} with calls ({_cost(report.earlier)})")
-    labels = [f"{row.name}: {_cost(row.usage)}" for row in report.trend]
+def _trend(report: Report, trend: Breakdown, width: int) -> list[str]:
+    period = report.breakdown.period
+    heading = "Monthly Cost Trend" if period and period.label == "month" else "Cost Trend"
+    labels = [f"{row.name}: {_cost(row.usage)}" for row in trend.rows]
     room = max(1, min(_MOST_BAR, width - max(map(len, labels)) - 1))
-    most = max(row.usage.cost for row in report.trend)
-    bars = ("█" * _length(row.usage.cost, most, room) for row in report.trend)
-    days = [f"{label} {bar}".rstrip() for label, bar in zip(labels, bars, strict=True)]
-    return lines + _with_unknown(report, report.trend, days)
-
-
-def _with_unknown(report: Report, days: tuple[Share, ...], lines: list[str], indent: str = "") -> list[str]:
-    """Put a line for each span that is not known among the lines of days, where it belongs by date."""
-    dated = [(day.name, line) for day, line in zip(days, lines, strict=True)]
-    for span in report.missing:
-        first, last = span.first_day.isoformat(), span.last_day.isoformat()
-        if days and days[0].name < first < days[-1].name:
-            dated.append((first, f"{indent}{first if first == last else f'{first} to {last}'}: unknown"))
-    return [line for _, line in sorted(dated)]
+    most = max(row.usage.cost for row in trend.rows)
+    told = lambda usage: f"{_cost(usage)} {'█' * _length(usage.cost, most, room)}".rstrip()  # noqa: E731
+    unknown = _between(report.breakdown.missing, trend.rows[0].name, trend.rows[-1].name)
+    days = as_lines(trend, told, mark="", unknown=unknown)[::-1]
+    return [heading, _rule(heading), *earlier_line(trend, _cost, " with calls"), *days]
 
 
 def _length(cost: Decimal, most: Decimal, room: int) -> int:

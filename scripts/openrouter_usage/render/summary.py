@@ -6,13 +6,23 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from openrouter_usage.entry import NOTHING
-from openrouter_usage.figures.summary import Breakdown, Coverage, Summary
+from openrouter_usage.entry import NOTHING, Usage
+from openrouter_usage.figures.breakdown import Breakdown, Coverage
+from openrouter_usage.figures.summary import Summary
 from openrouter_usage.money import ZERO, format_usd
 from openrouter_usage.openrouter.answers.account import Gap
-from openrouter_usage.period import Period, Stretch, spoken
-from openrouter_usage.render.amounts import limit_left, span_words, spent, window_amount, window_source
-from openrouter_usage.text import ago, named, plural, safe
+from openrouter_usage.period import spoken
+from openrouter_usage.render.amounts import (
+    as_lines,
+    day_names,
+    limit_left,
+    more_line,
+    span_words,
+    spent,
+    window_amount,
+    window_source,
+)
+from openrouter_usage.text import ago, plural, safe
 
 # -- The summary as a few lines with emoji, for an assistant to relay and a person to read.
 
@@ -120,23 +130,21 @@ def _key_state(summary: Summary) -> list[str]:
 
 def _of_period(breakdown: Breakdown, coverage: Coverage) -> list[str]:
     """Write the breakdown of a chosen period: what it comes to, its rows, and which source had which days."""
-    dates = f"{breakdown.period.label} {coverage.zone}"
+    dates = f"{span_words(breakdown)} {coverage.zone}"
     title = f"{coverage.title} ({dates})" if coverage.title else dates
     lines = [f"Account by {breakdown.by}, {title}: {_whole(breakdown, coverage)}"]
-    rows = [(row.name, f"{spent(row.usage)} ({row.usage.requests:,})") for row in breakdown.rows]
-    if breakdown.by == "day" and not breakdown.more_count:
-        rows += [(_days(span), "unknown") for span in coverage.missing]
-        rows.sort(reverse=True)
-    lines += [f"• {named(name)}: {told}" for name, told in rows]
-    if breakdown.more_count:
-        lines.append(f"... and {breakdown.more_count:,} more ({spent(breakdown.more)})")
+    unknown = () if breakdown.more_count else coverage.missing
+    lines += [*as_lines(breakdown, _with_calls, mark="• ", unknown=unknown), *more_line(breakdown, spent)]
     return [*lines, f"Source: {'; '.join(_sources(breakdown, coverage))}"]
+
+
+def _with_calls(usage: Usage) -> str:
+    return f"{spent(usage)} ({usage.requests:,})"
 
 
 def _whole(breakdown: Breakdown, coverage: Coverage) -> str:
     """Write what the period came to: that nothing was spent is said only where every day is known."""
-    total = breakdown.total
-    told = f"{spent(total)} ({total.requests:,})" if total != NOTHING else "nothing spent"
+    told = _with_calls(breakdown.total) if breakdown.total != NOTHING else "nothing spent"
     if not coverage.missing:
         return told
     unknown = sum(span.day_count for span in coverage.missing)
@@ -145,20 +153,16 @@ def _whole(breakdown: Breakdown, coverage: Coverage) -> str:
 
 def _sources(breakdown: Breakdown, coverage: Coverage) -> Iterator[str]:
     """Write which days each source had, and up to when the running one is known."""
-    last = coverage.source_of(breakdown.period.last_day)
+    last = coverage.source_of(breakdown.period.last_day) if breakdown.period else ""
     # Where the sources follow one another without a gap, the last day of each one says it all.
     in_a_row = not coverage.missing and all(len(spans) == 1 for _, spans in coverage.sources)
     for source, spans in coverage.sources:
         if source == last and coverage.live_until is not None:
             yield f"{source} today, up to {coverage.live_until:%H:%M} UTC"
             continue
-        days = [f"to {spans[0].last_day}"] if in_a_row else [_days(span) for span in spans[:_MOST_SPANS]]
+        days = [f"to {spans[0].last_day}"] if in_a_row else [day_names(span) for span in spans[:_MOST_SPANS]]
         more = f" and {plural(len(spans) - _MOST_SPANS, 'more span')}" if len(spans) > _MOST_SPANS else ""
         yield f"{source} {', '.join(days)}{more}"
-
-
-def _days(span: Period) -> str:
-    return str(Stretch(span.first_day, span.last_day))
 
 
 def _breakdown(breakdown: Breakdown) -> list[str]:
@@ -167,14 +171,12 @@ def _breakdown(breakdown: Breakdown) -> list[str]:
     source = ", from the local ledger" if breakdown.is_local else ""
     heading = f"{_HEADINGS[breakdown.by]} ({span_words(breakdown)}{source}):"
     if not breakdown.rows and not breakdown.more_count:
-        first, last = breakdown.period.first_day, breakdown.period.last_day
+        period = breakdown.period if breakdown.is_completed else None
         return [
-            f"{heading} no usage" + (f" in the completed UTC days {first} to {last}" if breakdown.is_completed else "")
+            f"{heading} no usage"
+            + (f" in the completed UTC days {period.first_day} to {period.last_day}" if period else "")
         ]
-    lines = [heading]
-    lines += [f"• {named(row.name)}: {spent(row.usage)} ({row.usage.requests:,})" for row in breakdown.rows]
-    if breakdown.more_count:
-        lines.append(f"... and {breakdown.more_count} more ({spent(breakdown.more)})")
+    lines = [heading, *as_lines(breakdown, _with_calls, mark="• "), *more_line(breakdown, spent)]
     if breakdown.total.unknown:
         lines.append(f"{plural(breakdown.total.unknown, 'call')} of unknown cost not in these")
     if breakdown.truncated:

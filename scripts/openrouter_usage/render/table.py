@@ -10,11 +10,12 @@ from datetime import datetime
 from decimal import Decimal
 
 from openrouter_usage.entry import Usage
-from openrouter_usage.figures.summary import Breakdown, Summary, Window
+from openrouter_usage.figures.breakdown import Breakdown
+from openrouter_usage.figures.summary import Summary, Window
 from openrouter_usage.money import plain
 from openrouter_usage.openrouter.answers.key import Limit
-from openrouter_usage.period import DAY, Period, iso, midnight, parse_day, spoken
-from openrouter_usage.render.amounts import span_words, window_source
+from openrouter_usage.period import Period, iso, spoken
+from openrouter_usage.render.amounts import as_cells, span_words, window_source
 from openrouter_usage.text import plural, safe
 
 # -- The summary as rows of cells, for the faces that are tables.
@@ -85,14 +86,11 @@ def _limit(kind: str, limit: Limit) -> Row:
 
 
 def _breakdown(breakdown: Breakdown) -> Iterator[Row]:
-    for row in breakdown.rows:
-        period = _day(row.name) if breakdown.by == "day" else breakdown.period
-        yield _used(breakdown, breakdown.by, row.name, row.usage, period)
-    if breakdown.more_count:
-        yield _used(breakdown, "more", f"{breakdown.more_count} more", breakdown.more, breakdown.period)
+    for kind, name, period, usage in as_cells(breakdown):
+        yield _used(breakdown, kind, name, usage, period)
     span = f"{breakdown.days} days" if breakdown.is_completed else span_words(breakdown)
     yield _used(breakdown, "total", f"all of {span}", breakdown.total, breakdown.period)
-    for gap in breakdown.coverage.missing if breakdown.coverage else ():
+    for gap in breakdown.missing:
         yield _row("missing", plural(gap.day_count, "day"), period=gap, source="not known")
     if breakdown.unattributed is not None:
         counter = _COUNTERS.get(span.partition(",")[0], "usage_daily")
@@ -100,21 +98,16 @@ def _breakdown(breakdown: Breakdown) -> Iterator[Row]:
         yield _row("unattributed", span, period=breakdown.period, usage=plain(breakdown.unattributed), source=source)
 
 
-def _day(name: str) -> Period:
-    start = midnight(parse_day(name))
-    return Period(start, start + DAY, name)
-
-
-def _used(breakdown: Breakdown, kind: str, name: str, usage: Usage, period: Period) -> Row:
+def _used(breakdown: Breakdown, kind: str, name: str, usage: Usage, period: Period | None) -> Row:
     cost, byok, requests = plain(usage.cost), plain(usage.byok_cost), str(usage.requests)
     source = _source(breakdown, period)
     return _row(kind, name, period=period, usage=cost, byok=byok, requests=requests, source=source)
 
 
-def _source(breakdown: Breakdown, period: Period) -> str:
+def _source(breakdown: Breakdown, period: Period | None) -> str:
     """Name where a figure comes from, and up to when it knows the running day."""
     coverage = breakdown.coverage
-    if coverage is None:
+    if coverage is None or period is None or breakdown.period is None:
         return breakdown.source
     source = coverage.source_of(period.first_day) if period != breakdown.period else breakdown.source
     has_running = coverage.live_until is not None and period.last_day == breakdown.period.last_day

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, TextIO, overload
 
 from openrouter_usage.entry import LONGEST_NAME, Entry, Usage, checked_entry, write_line
 from openrouter_usage.errors import InvalidValue, LedgerError, NotFound
+from openrouter_usage.figures.breakdown import break_down
 from openrouter_usage.figures.exchange import json_pieces
 from openrouter_usage.figures.model_names import grouped
-from openrouter_usage.figures.report import cut, ranked
+from openrouter_usage.figures.options import REPORT_TOP
 from openrouter_usage.files import save_output
 from openrouter_usage.home.settings import ledger_file
 from openrouter_usage.jobs.loading import load_client
@@ -82,10 +83,10 @@ def render_cost_summary(total: Usage, by_model: dict[str, Usage]) -> str:
         lines.append(f"Estimated Cost: {plural(total.estimated, 'call')} (in the total, not billed figures)")
     if total.unknown:
         lines.append(f"Unknown Cost: {plural(total.unknown, 'call')} (not in the total)")
-    rows, more_count, more = cut(ranked(by_model, "model"), "model")
-    lines += ["", "By Model:", *(f"  {named(row.name)}: {format_usd(row.usage.cost)}" for row in rows)]
-    if more_count:
-        lines.append(f"  ... and {more_count:,} more ({format_usd(more.cost)})")
+    found = break_down(by_model, "model", most=REPORT_TOP)
+    lines += ["", "By Model:", *(f"  {named(row.name)}: {format_usd(row.usage.cost)}" for row in found.rows)]
+    if found.more_count:
+        lines.append(f"  ... and {found.more_count:,} more ({format_usd(found.more.cost)})")
     return "\n".join([*lines, _RULE])
 
 

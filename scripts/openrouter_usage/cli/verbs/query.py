@@ -12,8 +12,8 @@ from openrouter_usage.cli.opening import open_ledger
 from openrouter_usage.cli.program import Parser, checked, whole_number, without_keys, write
 from openrouter_usage.errors import InvalidValue
 from openrouter_usage.money import Json, format_usd
+from openrouter_usage.openrouter.answers.fields import left_out_words
 from openrouter_usage.openrouter.answers.generation import Generation
-from openrouter_usage.openrouter.answers.left_out import told
 from openrouter_usage.period import UTC, iso, spoken
 from openrouter_usage.redaction import scrubbed
 from openrouter_usage.render.envelope import envelope
@@ -72,7 +72,7 @@ def run(options: Namespace) -> int:
 
 
 def _notes(generation: Generation) -> list[str]:
-    return [told(generation.left_out, "field")] if generation.left_out else []
+    return [left_out_words(generation.left_out, "field")] if generation.left_out else []
 
 
 def _data(generation: Generation, done: Recorded | None) -> dict[str, Json]:

@@ -19,10 +19,11 @@ from openrouter_usage.cli.verbs.stats import (
     refuse_two_periods,
 )
 from openrouter_usage.errors import SettingsError
+from openrouter_usage.figures.breakdown import LOCAL, added, break_down
 from openrouter_usage.figures.limits import Scope, scopes
 from openrouter_usage.figures.model_names import grouped
-from openrouter_usage.figures.report import DEFAULT_TOP, Report, Timeline, added, cut, cut_up, ranked, stack
-from openrouter_usage.figures.summary import Share
+from openrouter_usage.figures.options import REPORT_TOP
+from openrouter_usage.figures.report import Report, cut_up, stack
 from openrouter_usage.files import save_output
 from openrouter_usage.home.settings import find_home, load_caps
 from openrouter_usage.jobs.breakdown import compared_with_kept
@@ -54,7 +55,7 @@ def describe(parser: Parser) -> None:
     parser.add_argument("--force", action="store_true", help="replace an existing file")
     describe_period(parser)
     parser.add_argument(
-        "--top", type=whole_number(1, 1_000), default=DEFAULT_TOP, metavar="N", help=f"models listed ({DEFAULT_TOP})"
+        "--top", type=whole_number(1, 1_000), default=REPORT_TOP, metavar="N", help=f"models listed ({REPORT_TOP})"
     )
 
 
@@ -74,7 +75,7 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
         write(drawn)
         return 0
     save_output(target, [drawn], force=options.force, is_own=lambda path: is_own(path, ledger.path))
-    calls = content.report.total.requests
+    calls = content.report.breakdown.total.requests
     if options.json:
         bars = [bar.slot.period for bar in content.timeline.bars]
         drawn_as: dict[str, Json] = {"format": face, "file": str(target), "unit": content.timeline.unit}
@@ -109,30 +110,20 @@ def _content(ledger: Ledger, options: Namespace, now: datetime) -> Content:
     name_of = canonical_names({name for found in billed for name in found})
     groups = [grouped(found, name_of) for found in billed]
     timeline = stack(unit, slots, groups)
-    rows, more_count, more = cut(ranked(added(groups), "model"), "model", options.top)
+    by_model = added(group for found in groups for group in found.items())
     health = ledger.health()
     is_usual = not (options.window or options.since or options.until)
     report = Report(
         title=_days_of(period, zone) if is_usual else period_title(options, asked, zone),
-        period=period,
         zone=zone,
-        by="model",
-        total=timeline.total,
-        rows=rows,
-        more_count=more_count,
-        more=more,
-        trend=_trend(timeline),
+        breakdown=break_down(by_model, "model", most=REPORT_TOP, top=options.top, period=period, source=LOCAL),
         open_holds=len(health.holds),
         held=held(health.holds),
-        source=_without_home(ledger.path),
+        file=_without_home(ledger.path),
         notes=health_notes(health),
     )
     compared, why_not = compared_with_kept(lambda each: ledger.totals(each).total, now)
     return Content(report, timeline, now, _budget(ledger, now), compared, why_not)
-
-
-def _trend(timeline: Timeline) -> tuple[Share, ...]:
-    return tuple(Share(bar.slot.name, bar.total) for bar in timeline.bars)
 
 
 def _last_days(now: datetime, zone: tzinfo) -> Period:

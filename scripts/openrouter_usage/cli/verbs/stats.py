@@ -19,9 +19,11 @@ from openrouter_usage.cli.opening import (
 from openrouter_usage.cli.program import Parser, account_name, terminal_width, whole_number, write
 from openrouter_usage.entry import NOTHING, Hold, Usage
 from openrouter_usage.errors import SettingsError
+from openrouter_usage.figures.breakdown import LOCAL, break_down, with_names
 from openrouter_usage.figures.limits import dated_ahead_from
 from openrouter_usage.figures.model_names import grouped
-from openrouter_usage.figures.report import DEFAULT_TOP, Beside, Report, cut, every_day, ranked
+from openrouter_usage.figures.options import REPORT_TOP
+from openrouter_usage.figures.report import Beside, Report, every_day
 from openrouter_usage.jobs.price_list import canonical_names
 from openrouter_usage.ledger.ledger import Health, Ledger
 from openrouter_usage.ledger.sums import GROUPINGS, Totals
@@ -55,7 +57,7 @@ def describe(parser: Parser) -> None:
     parser.add_argument("--by-model", action="store_const", const="model", dest="by", help="the same as --by model")
     parser.add_argument("--trend", action="store_true", help="one bar a day")
     parser.add_argument(
-        "--top", type=whole_number(0, 100_000), metavar="N", help=f"groups shown ({DEFAULT_TOP}; of days all)"
+        "--top", type=whole_number(0, 100_000), metavar="N", help=f"groups shown ({REPORT_TOP}; of days all)"
     )
     parser.add_argument(
         "--format", choices=("text", "json", "csv", "markdown"), default="text", help="output format (text)"
@@ -108,25 +110,17 @@ def make_report(ledger: Ledger, options: Namespace, now: datetime) -> Report:
     period = asked_period(options, now, zone)
     totals, by_day = _sums(ledger, period, options, zone)
     groups = grouped(totals.groups, canonical_names(totals.groups)) if options.by == "model" else totals.groups
-    rows, more_count, more = cut(ranked(groups, options.by), options.by, options.top)
-    trend, earlier_days, earlier = every_day(by_day)
+    groups = with_names(groups, options.by)
     health, ahead = ledger.health(), ledger.ahead(dated_ahead_from(now))
     return Report(
         title=period_title(options, period, zone),
-        period=period,
         zone=zone,
-        by=options.by,
-        total=totals.total,
-        rows=rows,
-        more_count=more_count,
-        more=more,
-        trend=trend,
-        earlier_days=earlier_days,
-        earlier=earlier,
+        breakdown=break_down(groups, options.by, most=REPORT_TOP, top=options.top, period=period, source=LOCAL),
+        trend=every_day(by_day) if options.trend else None,
         beside=_beside(ledger, options.window, now) if options.window and zone is not UTC else None,
         open_holds=len(health.holds),
         held=held(health.holds),
-        source=str(ledger.path),
+        file=str(ledger.path),
         unsettled=health.unsettled,
         ahead_calls=ahead.usage.requests if ahead else 0,
         ahead=ahead.usage.cost if ahead else ZERO,

@@ -10,10 +10,8 @@ from typing import NamedTuple
 from openrouter_usage.entry import Usage
 from openrouter_usage.errors import BadAnswer, InvalidValue, OpenRouterUsageError
 from openrouter_usage.money import Json, subtract
-from openrouter_usage.openrouter.answers import left_out
-from openrouter_usage.openrouter.answers.fields import Fields
+from openrouter_usage.openrouter.answers.fields import LEFT_OUT, Fields, LeftOut, Rows, left_out_words
 from openrouter_usage.openrouter.answers.key import KeyInfo
-from openrouter_usage.openrouter.answers.left_out import LeftOut, Rows
 from openrouter_usage.period import parse_day
 
 # -- Account figures: GET /credits, GET /activity and POST /analytics/query.
@@ -192,12 +190,12 @@ class Gap(NamedTuple):
     @classmethod
     def of_left_out(cls, part: str, found: Sequence[LeftOut], noun: str) -> Gap:
         """Return the gap for what was left out of a part, whose rest is used."""
-        return cls(part, left_out.CODE, left_out.told(found, noun), "", BadAnswer.exit_code, len(found))
+        return cls(part, LEFT_OUT, left_out_words(found, noun), "", BadAnswer.exit_code, len(found))
 
     @property
     def passing(self) -> bool:
         """Check whether a later try may succeed."""
-        return self.exit_code == 5 and self.code not in ("not_found", "bad_answer", left_out.CODE)
+        return self.exit_code == 5 and self.code not in ("not_found", "bad_answer", LEFT_OUT)
 
 
 class Parts(NamedTuple):

@@ -9,8 +9,7 @@ from typing import NamedTuple
 from openrouter_usage.entry import NOTHING, Usage
 from openrouter_usage.errors import BadAnswer, InvalidValue
 from openrouter_usage.money import Json
-from openrouter_usage.openrouter.answers.fields import Fields
-from openrouter_usage.openrouter.answers.left_out import LeftOut
+from openrouter_usage.openrouter.answers.fields import Fields, LeftOut
 from openrouter_usage.period import UTC, parse_day
 
 # `total_usage` would add BYOK money to credits, which are kept apart.

@@ -1,19 +1,22 @@
-"""Reads the fields of one JSON object; raises BadAnswer for a value of the wrong kind."""
+"""The fields of an answer, read strictly, and the parts that are left out because they are not understood."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
+from typing import NamedTuple, TypeVar
 
 from openrouter_usage.entry import LARGEST_COST
 from openrouter_usage.errors import BadAnswer, InvalidValue
 from openrouter_usage.money import Json, usd
 from openrouter_usage.period import parse_moment
-from openrouter_usage.text import safe
+from openrouter_usage.text import plural, safe
 
+T = TypeVar("T")
+LEFT_OUT = "left_out"
 _BOUNDLESS = re.compile(r"[+-]?\d+(\.\d+)?[eE][+-]?\d+", re.ASCII)
 
 
@@ -132,3 +135,44 @@ def unbelievable(cost: object) -> str:
         # A number whose exponent is beyond all bounds; any other text is not an amount.
         is_believable = not _BOUNDLESS.fullmatch(str(cost).strip())
     return "" if is_believable else safe(str(cost), 60)
+
+
+# -- The parts that are not understood or implausible: left out and named, while the rest is used.
+
+
+class LeftOut(NamedTuple):
+    """One row or field that is not used, why, and its UTC day where that could be read."""
+
+    why: str
+    day: date | None = None
+
+
+class Rows(tuple[T, ...]):
+    """The rows of an answer that can be used, and those that were left out."""
+
+    left_out: tuple[LeftOut, ...] = ()
+
+    @classmethod
+    def of(cls, rows: Iterable[T], left_out: Iterable[LeftOut]) -> Rows[T]:
+        """Return rows, together with what was left out."""
+        made = cls(rows)
+        made.left_out = tuple(left_out)
+        return made
+
+
+def left_out_of(answer: object) -> tuple[LeftOut, ...]:
+    """Return what was left out of an answer, nothing where the answer does not keep a record."""
+    found = getattr(answer, "left_out", ())
+    return found if isinstance(found, tuple) else ()
+
+
+def left_out_words(left_out: Sequence[LeftOut], noun: str) -> str:
+    """Return how much was left out, and why; each reason once."""
+    reasons = list(dict.fromkeys(one.why for one in left_out))
+    more = f" (and {plural(len(reasons) - 1, 'other reason')})" if len(reasons) > 1 else ""
+    return f"{plural(len(left_out), noun)} left out: {reasons[0]}{more}"
+
+
+def left_out_days(left_out: Iterable[LeftOut]) -> Iterator[date | None]:
+    """Return the days that are incomplete without what was left out; None where such a day is unknown."""
+    return (one.day for one in left_out)

@@ -19,8 +19,7 @@ from openrouter_usage.entry import (
 )
 from openrouter_usage.errors import BadAnswer, InvalidValue, Unbelievable
 from openrouter_usage.money import ZERO, Json
-from openrouter_usage.openrouter.answers.fields import Fields, unbelievable
-from openrouter_usage.openrouter.answers.left_out import LeftOut
+from openrouter_usage.openrouter.answers.fields import Fields, LeftOut, unbelievable
 from openrouter_usage.text import quoted
 
 # -- Usage in answers of the inference endpoints: chat, responses, messages, embeddings, rerank.

@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 from openrouter_usage.errors import BadAnswer
 from openrouter_usage.money import EXACT, Json, subtract
-from openrouter_usage.openrouter.answers.fields import Fields
-from openrouter_usage.openrouter.answers.left_out import LeftOut
+from openrouter_usage.openrouter.answers.fields import Fields, LeftOut
 from openrouter_usage.text import named
 
 # -- One key: GET /key.

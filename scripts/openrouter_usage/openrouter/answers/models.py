@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 from openrouter_usage.errors import BadAnswer, InvalidValue
 from openrouter_usage.money import EXACT, Json, subtract, usd
-from openrouter_usage.openrouter.answers.fields import Fields
-from openrouter_usage.openrouter.answers.left_out import LeftOut, Rows
+from openrouter_usage.openrouter.answers.fields import Fields, LeftOut, Rows
 
 
 class Highest(NamedTuple):

@@ -1,0 +1,175 @@
+"""A breakdown: who or what spent the money of a period, in rows that add up; a summary and a report hold the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime, tzinfo
+from decimal import Decimal
+from typing import NamedTuple
+
+from openrouter_usage.entry import NOTHING, Usage
+from openrouter_usage.openrouter.answers.account import ActivityRow
+from openrouter_usage.period import UTC, Period, days
+
+LOCAL = "local ledger"
+_NAMELESS = {
+    "session": "(no session)",
+    "provider": "(unknown provider)",
+    "tag": "(no tags)",
+    "client": "(no client)",
+    "agent": "(no agent)",
+    "project": "(no project)",
+    "app": "(no app)",
+}
+
+
+class Share(NamedTuple):
+    """One row: a name, and what it used."""
+
+    name: str
+    usage: Usage
+
+
+class Coverage(NamedTuple):
+    """Which source told of which days of a chosen period; each day is in one place only.
+
+    `title` is how people call the period, `zone` the one that its days are of. The `missing` days are in no sum.
+    Where the running day is among the days, `live` is its part of the sum, as known at `live_until`.
+    """
+
+    title: str
+    zone: str
+    sources: tuple[tuple[str, tuple[Period, ...]], ...]
+    missing: tuple[Period, ...] = ()
+    live: Usage | None = None
+    live_until: datetime | None = None
+
+    def source_of(self, day: date) -> str:
+        """Return the source that told of a day; "" for one that is not known."""
+        found = (name for name, spans in self.sources for span in spans if span.first_day <= day <= span.last_day)
+        return next(found, "")
+
+
+class Breakdown(NamedTuple):
+    """Who or what spent the money of a period; `rows` and `more` add up to `total`, in USD.
+
+    The rows stand dearest first, days newest first; `more_count` groups are left out of them. Without a `period` it is
+    all that `source` has. `unattributed` is what the key spent in the period beyond that, where the rows come from the
+    local ledger; `truncated` means that OpenRouter cut its answer short. `coverage` tells which source had which day,
+    where the period was chosen by its days.
+    """
+
+    by: str
+    period: Period | None
+    rows: tuple[Share, ...]
+    more_count: int
+    more: Usage
+    total: Usage
+    source: str = ""
+    unattributed: Decimal | None = None
+    truncated: bool = False
+    coverage: Coverage | None = None
+
+    @property
+    def oldest_first(self) -> Breakdown:
+        """The same with the days in their order; of any other grouping as it is."""
+        return self._replace(rows=self.rows[::-1]) if self.by == "day" else self
+
+    @property
+    def missing(self) -> tuple[Period, ...]:
+        """The days of the period that no source knows, and which are in no sum."""
+        return self.coverage.missing if self.coverage else ()
+
+    @property
+    def days(self) -> int:
+        """The number of days in the period; 0 where it has no beginning and no end."""
+        return self.period.day_count if self.period else 0
+
+    def period_of(self, name: str, zone: tzinfo = UTC) -> Period | None:
+        """Return what a row covers: a day of the zone, or as much of it as the period does; else the whole period."""
+        if self.by != "day":
+            return self.period
+        day = date.fromisoformat(name)
+        whole = days(day, day, name, zone)
+        if self.period is None:
+            return whole
+        return whole._replace(start=max(whole.start, self.period.start), end=min(whole.end, self.period.end))
+
+    @property
+    def is_local(self) -> bool:
+        """Check whether the local ledger stands in for OpenRouter's own breakdown."""
+        return self.source == LOCAL
+
+    @property
+    def is_completed(self) -> bool:
+        """Check whether it covers the last completed UTC days, and so has nothing of today."""
+        if self.coverage is not None or self.period is None:
+            return False
+        return self.source == "/activity" or self.period.label == f"{self.days}d"
+
+
+def break_down(
+    groups: Mapping[str, Usage],
+    by: str,
+    *,
+    most: int,
+    top: int | None = None,
+    period: Period | None = None,
+    source: str = "",
+) -> Breakdown:
+    """Order groups and keep the first `top` of them, the rest added up.
+
+    Without `top`, all days are kept, and of any other grouping `most`. Of days the last ones stay: nobody asks for a
+    breakdown to see how it began.
+    """
+    shares = [Share(name, usage) for name, usage in groups.items()]
+    if by == "day":
+        shares.sort(key=lambda share: share.name, reverse=True)
+    else:
+        shares.sort(key=dearest_first)
+    shown = top if top is not None else len(shares) if by == "day" else most
+    rest = sum((share.usage for share in shares[shown:]), NOTHING)
+    whole = sum((share.usage for share in shares), NOTHING)
+    return Breakdown(by, period, tuple(shares[:shown]), max(0, len(shares) - shown), rest, whole, source)
+
+
+def dearest_first(share: Share) -> tuple[object, ...]:
+    """Return what shares are ordered by: credits; of equals BYOK money, then calls, then the name.
+
+    Credits and BYOK are never added, so a model that cost nothing but BYOK stands among those that cost no credits.
+    """
+    usage = share.usage
+    # A minus sign would round to the caller's decimal context.
+    return (usage.cost.copy_negate(), usage.byok_cost.copy_negate(), -usage.requests, share.name)
+
+
+def added(groups: Iterable[tuple[str, Usage]]) -> dict[str, Usage]:
+    """Add up what has the same name."""
+    sums: dict[str, Usage] = {}
+    for name, usage in groups:
+        sums[name] = sums.get(name, NOTHING) + usage
+    return sums
+
+
+def with_names(groups: Mapping[str, Usage], by: str) -> dict[str, Usage]:
+    """Give a name to the calls that have none, such as "(no session)"."""
+    nameless = _NAMELESS.get(by, "")
+    return added((name or nameless, usage) for name, usage in groups.items())
+
+
+# What /activity can be broken down by.
+GROUPS: dict[str, Callable[[ActivityRow], str]] = {
+    "model": lambda row: row.model,
+    "provider": lambda row: row.provider,
+    "day": lambda row: row.day.isoformat(),
+}
+
+
+def activity_groups(rows: Iterable[ActivityRow], period: Period, by: str) -> dict[str, Usage]:
+    """Sum /activity's rows of whole UTC days by one grouping.
+
+    Rows of a running day are none of the period's, though OpenRouter promises that there are none: they would be
+    counted again in Today.
+    """
+    group = GROUPS[by]
+    return added((group(row), row.usage) for row in rows if period.first_day <= row.day <= period.last_day)
