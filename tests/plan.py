@@ -20,7 +20,8 @@ FOLDERS: dict[str, set[str]] = {
     "openrouter": {ROOT, "home", "openrouter.answers"},
     "ledger": {ROOT, "home"},
     "figures": {ROOT, "openrouter.answers"},
-    "jobs": {ROOT, "home", "openrouter.answers", "openrouter", "ledger", "figures"},
+    "figures.logs": {ROOT, "openrouter.answers", "figures"},
+    "jobs": {ROOT, "home", "openrouter.answers", "openrouter", "ledger", "figures", "figures.logs"},
     "tracker": {ROOT, "home", "openrouter.answers", "openrouter", "ledger", "figures", "jobs"},
     "gateway": {ROOT, "home", "openrouter.answers", "openrouter", "ledger", "figures", "jobs", "tracker"},
     "render": {ROOT, "openrouter.answers", "figures"},
@@ -28,10 +29,11 @@ FOLDERS: dict[str, set[str]] = {
 FOLDERS["cli"] = {*FOLDERS}
 FOLDERS["cli.verbs"] = {*FOLDERS}
 # Folders, and rooms of the root, that open nothing, ask nobody and own no clock.
-PURE = {"openrouter.answers", "figures", "render", "errors", "money", "period", "text", "redaction", "entry"}
+PURE = {"openrouter.answers", "figures", "figures.logs", "render", "errors", "money", "period", "text", "redaction", "entry"}
 # A name that stands in several folders is one feature, whose parts they are.
 SAME_NAME = {
-    "account_days", "alert", "archive", "booking", "breakdown", "clean", "cost_tracker", "doctor", "gateway", "keys", "management", "models", "reconcile",
+    "account_days", "alert", "archive", "booking", "breakdown", "clean", "cost_tracker", "doctor", "gateway", "import_calls", "keys", "management",
+    "models", "reconcile",
     "report", "summary", "sync",
 }  # fmt: skip
 

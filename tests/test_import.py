@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from openrouter_usage.cli.verbs import import_calls
 from openrouter_usage.cli.verbs.import_calls import _without_known
 from openrouter_usage.entry import Entry, checked_entry
-from openrouter_usage.figures.exchange import COLUMNS, csv_pieces, imported, json_pieces
+from openrouter_usage.figures.exchange import COLUMNS, csv_pieces, json_pieces
+from openrouter_usage.figures.logs.import_calls import imported
 from openrouter_usage.ledger.ledger import Ledger
 from tests import booking
 from tests.booking import NOON, Tracker, TrackerAt, call, hold, release, written
@@ -77,9 +78,9 @@ def entries(draw: st.DrawFn) -> Entry:
 
 @given(st.lists(entries(), max_size=4))
 def test_every_field_of_a_call_survives_an_export(calls: list[Entry]) -> None:
-    assert list(imported("".join(csv_pieces(calls)))) == calls
-    assert list(imported("".join(json_pieces(calls)))) == calls
-    assert list(imported(written(calls).decode() or "[]")) == calls
+    assert list(imported("".join(csv_pieces(calls))).entries) == calls
+    assert list(imported("".join(json_pieces(calls))).entries) == calls
+    assert list(imported(written(calls).decode() or "[]").entries) == calls
 
 
 @settings(max_examples=25)
@@ -90,7 +91,7 @@ def test_importing_what_a_ledger_has_adds_nothing(calls: list[Entry]) -> None:
         whole.path.write_bytes(written([*calls, *calls]))  # also what looks the same and has no id
         counted = list(whole.entries())
         for pieces in (csv_pieces, json_pieces):
-            again = list(imported("".join(pieces(counted))))
+            again = list(imported("".join(pieces(counted))).entries)
             assert whole.append_all(_without_known(whole, again)) == (0, 0)
             added = copy.append_all(_without_known(copy, again))
             assert added == (len(counted) if pieces is csv_pieces else 0, 0)
@@ -194,7 +195,7 @@ def test_the_ledger_may_be_imported_into_itself(tracker: Tracker, at: TrackerAt)
 
 @pytest.mark.parametrize(("cell", "streamed"), [("true", True), ("TRUE", True), ("False", False), ("", None), ("1", None)])
 def test_a_spreadsheet_may_have_written_truth_in_capitals(cell: str, streamed: bool | None) -> None:
-    (entry,) = imported(csv_of(**FULL, streamed=cell))
+    (entry,) = imported(csv_of(**FULL, streamed=cell)).entries
     assert entry.streamed is streamed
 
 
@@ -228,7 +229,7 @@ OWN_NAMES = {"ts": "2026-11-22T10:30:00Z", "model": "a/b", "cost": "0.5", "id": 
 def test_a_column_may_be_called_what_the_ledger_calls_it(face: str, tracker: Tracker, at: TrackerAt) -> None:
     ran = at(None, "import", given_file(tracker, face))
     assert (ran.code, ran.out, ran.err) == (0, "1 call added, 0 already known\n", "")
-    (entry,) = imported(face)
+    (entry,) = imported(face).entries
     assert (entry.id, entry.cost, entry.byok_cost) == ("gen-1", Decimal("0.5"), Decimal("0.25"))
     assert at(None, "stats", "--json").data["total"]["cost_usd"] == Decimal("0.5")
 

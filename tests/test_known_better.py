@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from openrouter_usage.entry import Caps, Entry
 from openrouter_usage.errors import UnbelievableBill
-from openrouter_usage.figures.exchange import imported, json_pieces
+from openrouter_usage.figures.exchange import json_pieces
+from openrouter_usage.figures.logs.import_calls import imported
 from openrouter_usage.ledger.clean import clean
 from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.ledger.merge import merged
@@ -134,7 +135,7 @@ def test_an_index_an_export_and_a_cleaning_agree_with_the_rule(lines: list[Entry
             with path.with_name("usage.jsonl.index").open("r+b") as index:
                 index.truncate(0)
             assert ledger.totals().total == whole.usage + other.usage
-            second.append_all(imported("".join(json_pieces(ledger.entries()))))
+            second.append_all(imported("".join(json_pieces(ledger.entries()))).entries)
             assert second.totals().total == ledger.totals().total
             assert clean(ledger.engine, NOON - timedelta(days=1), dry_run=False).removed == 1
             assert list(ledger.entries()) == [whole]

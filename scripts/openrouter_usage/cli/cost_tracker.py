@@ -16,7 +16,7 @@ VERBS = {
     "stats": "what the tracked calls cost, or the account, by model, day, session, provider or tag",
     "report": "draw what the tracked calls cost: a page, or its chart alone",
     "export": "write the tracked calls as CSV, JSON or Markdown",
-    "import": "add the calls of an export or another ledger",
+    "import": "add the calls of an export, another ledger, or OpenRouter's logs as CSV",
     "query": "look up the bill of one call",
     "call": "make a chat call and record what it cost",
     "budget": "set, show or clear what calls may cost at most",

@@ -53,8 +53,11 @@ def canonical_names(names: Iterable[str]) -> Canonical:
 
     Nobody is asked for a list, and an old one will do: names change less than prices.
     """
-    if not any(map(is_dated, names)):
-        return canonical
+    return known_names() if any(map(is_dated, names)) else canonical
+
+
+def known_names() -> Canonical:
+    """Return what gives models their one name, by the kept price list, whatever its age; by rule without one."""
     try:
         settings = load_settings()
         prices = load_prices(price_file(settings), settings.base_url.url)

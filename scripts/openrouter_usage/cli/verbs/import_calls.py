@@ -1,7 +1,9 @@
-"""Read calls from an export (CSV or JSON) or another ledger into this one; known calls are skipped."""
+"""Read calls into the ledger: from an export, another ledger, OpenRouter's logs as CSV, or saved answers; known calls
+are skipped."""
 
 from __future__ import annotations
 
+import functools
 import sys
 from argparse import Namespace
 from collections import Counter
@@ -14,7 +16,9 @@ from openrouter_usage.cli.opening import open_ledger
 from openrouter_usage.cli.program import Parser, complain, without_keys, write
 from openrouter_usage.entry import Entry
 from openrouter_usage.errors import SettingsError
-from openrouter_usage.figures.exchange import imported
+from openrouter_usage.figures.logs.import_calls import imported
+from openrouter_usage.figures.model_names import Canonical, canonical, is_dated
+from openrouter_usage.jobs.price_list import known_names
 from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.money import Json
 from openrouter_usage.period import UTC
@@ -24,6 +28,8 @@ from openrouter_usage.text import named, plural, safe
 EXAMPLES = """examples:
   cost_tracker.py import report.csv
   cost_tracker.py import old-usage.jsonl
+  cost_tracker.py import openrouter_activity.csv      the CSV that https://openrouter.ai/logs exports
+  cost_tracker.py import answers.jsonl                answers of OpenRouter that were saved
   cat report.json | cost_tracker.py import -
 """
 PROGRAM = "cost_tracker.py import"
@@ -39,9 +45,11 @@ def describe(parser: Parser) -> None:
 def run(options: Namespace) -> int:
     """Read the whole file, then write all new calls at once, so that an error leaves the ledger unchanged."""
     unread: dict[str, None] = {}
-    entries = list(imported(_text(options.file), unread))
+    entries, are_billed = imported(_text(options.file), unread, name_of=_short_name)
     ledger = open_ledger(PROGRAM)
-    done = ledger.append_all(map(_harmless, _without_known(ledger, entries)), durable=True, may_lower=False)
+    wanted = map(_harmless, _without_known(ledger, entries))
+    # An estimate may be too high, and OpenRouter's own word on the call corrects it; a bill that is known stays.
+    done = ledger.append_all(wanted, durable=True, may_lower=are_billed)
     left_out = len(entries) - done.new - done.completed
     notes = [_unread(list(unread))] if unread else []
     if options.json:
@@ -58,6 +66,16 @@ def run(options: Namespace) -> int:
 def _harmless(entry: Entry) -> Entry:
     """Return a call without what only this machine may decide: a file cannot end a hold or settle a doubtful bill."""
     return replace(entry, hold="", seen=False)
+
+
+@functools.cache
+def _names() -> Canonical:
+    return known_names()
+
+
+def _short_name(name: str) -> str:
+    """Return the short name of a model; the price list is read at the first name that needs it."""
+    return _names()(name) if is_dated(name) else canonical(name)
 
 
 def _unread(names: list[str]) -> str:

@@ -1,0 +1,1 @@
+"""What other programs logged about calls, one module per program; pure."""
