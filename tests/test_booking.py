@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from openrouter_usage.budgets import Budget
 from openrouter_usage.entry import Caps, Entry, Hold
 from openrouter_usage.errors import (
     BadAnswer,
@@ -50,7 +51,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 def booked(ledger: Ledger | None, held: Decimal | None = HALF, *, opened: bool = True, daily: str = "5") -> Booking:
     """A call for which `held` USD are held, under a budget unless `daily` is empty."""
     caps = Caps(daily=Decimal(daily)) if daily else Caps()
-    booking = Booking(ledger, model=MODEL, caps=caps, clock=lambda: NOON, session="work", tags={"b": "2", "a": "1"})
+    booking = Booking(ledger, model=MODEL, budgets=(Budget(caps=caps),), clock=lambda: NOON, session="work", tags={"b": "2", "a": "1"})
     if opened:
         booking.open(held)
     return booking

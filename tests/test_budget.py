@@ -329,7 +329,7 @@ def test_a_budget_is_set_shown_and_cleared(tracker, run_at):
     assert caps == {"per-request": Decimal("0.5"), "daily": Decimal("7.5"), "monthly": 200}
     assert "No budget is set" in run_at(None, "budget", "clear").out
     assert json.loads(path.read_text()) == {}
-    assert run_at(None, "budget", "--json").data == {"is_set": False, "scopes": [], "open_holds": 0}
+    assert run_at(None, "budget", "--json").data == {"is_set": False, "scopes": [], "budgets": [], "open_holds": 0}
 
 
 def test_a_budget_says_how_each_window_stands(tracker, run_at):
@@ -340,14 +340,17 @@ def test_a_budget_says_how_each_window_stands(tracker, run_at):
         "💵 Budget (tracked calls of this machine, from the local ledger)",
         "per-request: at most $0.50 a call",
         "daily: $0.70 spent + $0.20 held of $1.00 (90%), $0.10 left, resets 2026-11-23 UTC",
+        "  ██████████████▒▒▒▒░░ strict",
         "  not counted: 1 call of unknown cost",
         "monthly: $1.95 spent + $0.20 held of $2.00 (108%), overrun by $0.15, resets 2026-12-01 UTC",
+        "  ███████████████████▒ strict",
         "  not counted: 1 call of unknown cost",
         "1 call running or unsettled; `cost_tracker.py settle` looks up what they cost",
     ]
     shown = scopes_of(run_at(NOON, "budget", "--json"))["monthly"]
     assert shown == {
-        "scope": "monthly", "cap_usd": 2, "spent_usd": Decimal("1.95"), "held_usd": Decimal("0.2"),
+        "scope": "monthly", "kind": "machine", "name": None, "policy": "strict", "set_in": "settings",
+        "largest_overshoot_usd": Decimal("0.15"), "cap_usd": 2, "spent_usd": Decimal("1.95"), "held_usd": Decimal("0.2"),
         "left_usd": Decimal("-0.15"), "used_percent": Decimal("107.5"), "unknown_cost_calls": 1,
         "ahead_calls": 0, "ahead_usd": 0,
         "start": "2026-11-01T00:00:00Z", "resets_at": "2026-12-01T00:00:00Z",
@@ -407,7 +410,7 @@ def test_caps_that_are_set_at_the_same_time_are_all_kept(home, tracker):
     for setter in setters:
         setter.stdin.write(b"go\n")
         setter.stdin.close()
-    assert [setter.wait() for setter in setters] == [0, 0, 0]
+    assert [setter.wait() for setter in setters] == [0] * len(names)
     kept = json.loads((home / ".openrouter" / "settings.json").read_text())
     assert kept == {"budget": dict.fromkeys(names, "39"), **{name: {"turn": 39} for name in names}}
 

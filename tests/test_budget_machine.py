@@ -16,6 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
+from openrouter_usage import budgets
 from openrouter_usage.entry import Caps, Entry, Hold, Release, read_line, write_line
 from openrouter_usage.errors import BudgetExceeded
 from openrouter_usage.ledger import clean as cleaning
@@ -87,7 +88,7 @@ class Budget(RuleBasedStateMachine):
 
     def begun(self, most: Decimal, who: int) -> Call | None:
         self.count += 1
-        booking = Booking(self.ledgers[who], model="a/model", caps=self.caps, clock=lambda: self.now)
+        booking = Booking(self.ledgers[who], model="a/model", budgets=(budgets.Budget(caps=self.caps),), clock=lambda: self.now)
         try:
             booking.open(most)
         except BudgetExceeded:

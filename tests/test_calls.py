@@ -17,6 +17,7 @@ from typing import Any
 import cost_tracker
 import pytest
 
+from openrouter_usage.budgets import Budget
 from openrouter_usage.entry import Caps
 from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.openrouter.answers.generation import CallUsage
@@ -712,7 +713,7 @@ def test_a_call_that_fails_without_a_ledger_says_why_it_failed(status, home, san
 
 def test_a_stream_that_is_left_with_a_bill_nobody_believes_counts_with_its_hold(tmp_path):
     ledger = Ledger(tmp_path / "usage.jsonl")
-    booking = Booking(ledger, model=MODEL, caps=Caps(daily=Decimal(5)), clock=lambda: NOON)
+    booking = Booking(ledger, model=MODEL, budgets=(Budget(caps=Caps(daily=Decimal(5))),), clock=lambda: NOON)
     booking.open(Decimal("0.5"))
     booking.leave(CallUsage(id="gen-1", told="-1"), latency_ms=None)
     (entry,) = ledger.entries()

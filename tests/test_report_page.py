@@ -314,7 +314,7 @@ def test_a_budget_is_shown_as_the_verb_shows_it(daily: str, words: str, at: Trac
     (bar,) = [svg for item in page.all("li") if words in item.text for svg in item.all("svg")]
     filled = sum(float(rect.attributes["width"].rstrip("%")) for rect in list(bar.all("rect"))[1:])
     assert filled == pytest.approx(min(100, 31.5 / float(daily)) if float(daily) else 100, abs=0.4)
-    assert "resets 2026-11-23 UTC; not counted: 1 call of unknown cost" in page.text
+    assert "resets 2026-11-23 UTC, strict; not counted: 1 call of unknown cost" in page.text
     for rect in page.all("rect"):
         assert all(float(rect.attributes[n].rstrip("%")) >= 0 for n in ("width", "height", "x") if n in rect.attributes)
         assert float(rect.attributes["width"].rstrip("%")) <= 100

@@ -139,7 +139,7 @@ class Entry:
     @property
     def tag_label(self) -> str:
         """Return the tags as one name, so that every call is in exactly one group."""
-        return " ".join(f"{name}={value}" for name, value in self.tags)
+        return label_of(self.tags)
 
     @property
     def generation_id(self) -> str:
@@ -182,12 +182,19 @@ class Entry:
         )
 
 
+def label_of(tags: tuple[tuple[str, str], ...]) -> str:
+    """Return sorted tags as one name."""
+    return " ".join(f"{name}={value}" for name, value in tags)
+
+
 class Caps(NamedTuple):
     """What may be spent at most, in USD; None is no cap, and zero means nothing."""
 
     per_request: Decimal | None = None
     daily: Decimal | None = None
     monthly: Decimal | None = None
+    weekly: Decimal | None = None
+    total: Decimal | None = None
 
     @property
     def any(self) -> bool:
@@ -197,7 +204,10 @@ class Caps(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Money held before a call: `max_cost` in USD is the most it can be billed, None where no budget is set."""
+    """Money held before a call: `max_cost` in USD is the most it can be billed, None where no budget is set.
+
+    `measured` is what budgets of that policy count instead, in USD; None is the same as `max_cost`.
+    """
 
     id: str
     ts: datetime
@@ -206,6 +216,7 @@ class Hold:
     generation: str = ""
     session: str = ""
     tags: tuple[tuple[str, str], ...] = ()
+    measured: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,11 +276,11 @@ def checked_entry(values: Mapping[str, object]) -> Entry:
 
 def checked_hold(values: Mapping[str, object]) -> Hold:
     """Return a Hold made of named values; InvalidValue names the wrong value."""
-    amount = _amount(values, "max_cost")
+    amount, measured = _amount(values, "max_cost"), _amount(values, "measured")
     generation, session = (_name(values, name) for name in ("generation", "session"))
     moment, tags = _moment(values.get("ts")), _tags(values.get("tags"))
     identity, model = _name(values, "hold") or _missing("hold"), _name(values, "model")
-    return Hold(identity, moment, model, amount, generation, session, tags)
+    return Hold(identity, moment, model, amount, generation, session, tags, measured)
 
 
 def record_values(record: Entry | Hold | Release) -> dict[str, Json]:
@@ -280,7 +291,7 @@ def record_values(record: Entry | Hold | Release) -> dict[str, Json]:
         values: dict[str, Json] = {"kind": "hold", "hold": record.id, "ts": _utc(record.ts), "model": record.model}
         extra: dict[str, Json] = {"generation": record.generation or None, "session": record.session or None}
         # The tags of the call, for whoever settles it when the process that made it is gone.
-        extra = {"max_cost": record.max_cost, **extra, "tags": dict(record.tags) or None}
+        extra = {"max_cost": record.max_cost, "measured": record.measured, **extra, "tags": dict(record.tags) or None}
         return values | {name: value for name, value in extra.items() if value is not None}
     values = {"ts": _utc(record.ts)}
     for name in _ENTRY_FIELDS:

@@ -20,6 +20,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from openrouter_usage.text import named
+
 if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
@@ -104,23 +106,30 @@ class BudgetExceeded(Refused):
         resets_at: datetime | None,
         ahead: Decimal | None = None,
         ahead_calls: int = 0,
+        kind: str = "machine",
+        name: str = "",
+        policy: str = "strict",
     ) -> None:
-        """Keep the cap, what counts against the cap, and when it resets.
+        """Keep the cap, whose it is (`kind` and `name`), what counts against the cap, and when it resets.
 
         `ahead` USD of that are in calls dated in the future, which count until their date is corrected.
         """
-        against = f"{_usd(spent)} spent + {_usd(held)} held + " if resets_at else ""
+        against = f"{_usd(spent)} spent + {_usd(held)} held + " if scope != "per-request" else ""
         until = f"; it resets on {resets_at:%Y-%m-%d} at midnight UTC" if resets_at else ""
         hint = "nothing was sent; ask for a shorter answer (--max-tokens), use a cheaper model, or raise the budget"
         if resets_at and ahead:
             calls = "1 call" if ahead_calls == 1 else f"{ahead_calls:,} calls"
             until = f"{until}, but {_usd(ahead)} of it stays: {calls} dated in the future by a wrong clock"
             hint = "nothing was sent; `settle` asks OpenRouter when those calls were made, `clean --ahead` removes them"
+        of = f" for {kind} {named(name)}" if name else ""
         super().__init__(
-            f"the {scope} budget of {_usd(cap)} does not allow this call: {against}{_usd(asked)} asked{until}",
+            f"the {scope} budget of {_usd(cap)}{of} does not allow this call: {against}{_usd(asked)} asked{until}",
             hint=hint,
         )
         self.scope = scope
+        self.kind = kind
+        self.name = name
+        self.policy = policy
         self.spent = spent
         self.held = held
         self.asked = asked

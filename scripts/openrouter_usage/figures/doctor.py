@@ -33,7 +33,13 @@ SLOW_MS = 3_000
 # New, or not for everybody: the figures do without it.
 OPTIONAL = ("GET /analytics/meta",)
 _SOON = timedelta(days=7)
-_SPANS = {"per_request": "a call", "daily": "a UTC day", "monthly": "a UTC month"}
+_SPANS = {
+    "per_request": "a call",
+    "daily": "a UTC day",
+    "weekly": "a UTC week",
+    "monthly": "a UTC month",
+    "total": "in total",
+}
 
 
 class Level(IntEnum):

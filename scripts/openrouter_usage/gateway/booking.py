@@ -2,46 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
-from openrouter_usage.entry import Caps, Entry, Hold, Usage
-from openrouter_usage.errors import BudgetExceeded, LedgerError, Unbelievable
-from openrouter_usage.figures.limits import check
+from openrouter_usage.budgets import Budget
+from openrouter_usage.entry import Entry
+from openrouter_usage.errors import LedgerError, Unbelievable
 from openrouter_usage.gateway.writer import Writer
-from openrouter_usage.ledger.ledger import Committed, Ledger
-from openrouter_usage.money import ZERO
+from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.openrouter.answers.generation import CallUsage, Generation
-from openrouter_usage.period import UTC, Period
+from openrouter_usage.period import UTC
 from openrouter_usage.tracker.booking import Booking
 
 
 def now() -> datetime:
     """Return the moment in UTC, in whole seconds as the ledger has them."""
     return datetime.now(UTC).replace(microsecond=0)
-
-
-class ClientBooks:
-    """What one client has spent and holds, for its own caps."""
-
-    def __init__(self, books: Committed, client: str) -> None:
-        """Look at the calls with the tag client=`client`."""
-        self._books = books
-        self._client = client
-
-    def spent(self, period: Period) -> Usage:
-        """Sum the client's settled calls of whole UTC days."""
-        return self._books.spent_with_tag("client", self._client, period)
-
-    def holds(self) -> list[Hold]:
-        """Return the client's holds that have not ended."""
-        return [hold for hold in self._books.holds() if ("client", self._client) in hold.tags]
-
-    def doubtful(self) -> list[Entry]:
-        """Leave unbelievable bills to the check of the whole."""
-        return []
 
 
 class Page:
@@ -53,34 +31,23 @@ class Page:
         ledger: Ledger,
         *,
         model: str,
-        caps: Caps,
-        client: str,
-        client_caps: Caps,
+        budgets: Iterable[Budget],
         session: str,
         tags: dict[str, str],
     ) -> None:
-        """Prepare to book a call of `model` under the machine's caps and those of the client."""
+        """Prepare to book a call of `model` under those of some budgets that it falls under."""
         self._writer = writer
-        self._caps, self._client, self._client_caps = caps, client, client_caps
-        self._booking = Booking(ledger, model=model, caps=caps, clock=now, session=session, tags=tags)
+        self._booking = Booking(ledger, model=model, budgets=budgets, clock=now, session=session, tags=tags)
         self._naming: Awaitable[object] | None = None
         self._is_ended = False
 
     @property
     def is_bounded(self) -> bool:
-        """Check whether any cap is in force for this call."""
-        return self._caps.any or self._client_caps.any
+        """Check whether a budget has to know what this call can cost."""
+        return self._booking.is_bounded
 
     async def open(self, max_cost: Decimal | None) -> None:
         """Set money aside; BudgetExceeded where it does not fit, LedgerError where a cap is set and nothing is kept."""
-
-        def also(books: Committed) -> None:
-            asked = max_cost or ZERO
-            try:
-                check(self._client_caps, asked, ClientBooks(books, self._client), now())
-            except BudgetExceeded as error:
-                values = {name: getattr(error, name) for name in ("spent", "held", "asked", "cap", "resets_at")}
-                raise BudgetExceeded(scope=f"{error.scope} ({self._client})", **values) from None
 
         def failed(error: LedgerError) -> None:
             self._booking.hold = None
@@ -88,8 +55,7 @@ class Page:
                 raise error
             self._booking.warn_of_no_hold(error)
 
-        checks = also if self._client_caps.any else None
-        await self._writer.submit(lambda: self._booking.open(max_cost, also=checks), failed)
+        await self._writer.submit(lambda: self._booking.open(max_cost), failed)
 
     def name(self, generation: str) -> None:
         """Have the generation written to the hold, without waiting: an end that comes sooner says it as well."""

@@ -1,4 +1,4 @@
-"""What holds now: the caps that the user has set, and the price list that bounds are made of."""
+"""What holds now: the budgets that the user has set, and the price list that bounds are made of."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import asyncio
 from datetime import timedelta
 from decimal import Decimal
 
-from openrouter_usage.entry import Caps
+from openrouter_usage.budgets import MACHINE, Budget, bounding
 from openrouter_usage.errors import OpenRouterUsageError
-from openrouter_usage.figures.limits import scopes
+from openrouter_usage.figures.limits import standings
 from openrouter_usage.figures.pricing import PriceList
 from openrouter_usage.files import state_of
 from openrouter_usage.gateway.booking import now
-from openrouter_usage.home.settings import Settings, load_caps, settings_file
+from openrouter_usage.home.settings import Settings, load_budgets, settings_file
 from openrouter_usage.jobs.price_list import MAX_AGE, current_prices, price_file
 from openrouter_usage.ledger.ledger import Committed, Ledger
 from openrouter_usage.openrouter.endpoints import OpenRouter
@@ -20,33 +20,34 @@ from openrouter_usage.openrouter.network import SharedContext
 from openrouter_usage.openrouter.transport import Transport
 
 
-class CapsNow:
-    """The caps of the machine; the settings are read again when their file has changed."""
+class BudgetsNow:
+    """The budgets in force; the settings are read again when their file has changed."""
 
     def __init__(self) -> None:
         """Begin with nothing read."""
         self._seen: object = None
-        self.last = Caps()
+        self.last: tuple[Budget, ...] = ()
 
-    def read(self) -> Caps:
-        """Return the caps; SettingsError where they cannot be read, so that no call slips past them."""
+    def read(self) -> tuple[Budget, ...]:
+        """Return the budgets; SettingsError where they cannot be read, so that no call slips past them."""
         try:
             seen: object = state_of(settings_file())
         except (OSError, OpenRouterUsageError):
             seen = ()
         if seen != self._seen:
-            self.last, self._seen = load_caps(), seen
+            self.last, self._seen = load_budgets(), seen
         return self.last
 
 
-def left(caps: Caps, ledger: Ledger) -> Decimal | None:
-    """Return what the tightest cap of a day or a month leaves, in USD; None without one."""
+def left(budgets: tuple[Budget, ...], ledger: Ledger) -> Decimal | None:
+    """Return what the tightest of the machine's own caps over time leaves, in USD; None without one."""
     found: list[Decimal] = []
+    own = [each._replace(caps=each.caps._replace(per_request=None)) for each in budgets if each.owner == MACHINE]
 
     def look(books: Committed) -> None:
-        found.extend(scope.left for scope in scopes(caps._replace(per_request=None), books, now()))
+        found.extend(scope.left for scope in standings(own, books, now()))
 
-    if caps.any:
+    if bounding(own):
         ledger.committed(look)
     return min(found, default=None)
 

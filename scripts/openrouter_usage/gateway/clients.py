@@ -49,10 +49,12 @@ def find_caller(
         "agent": headers.get("x-claude-code-agent-id", ""),
         "app": app,
     }
-    tags = {**tags, **{name: _word(value) for name, value in found.items() if value}, **key_tags}
+    own = {**{name: _word(value) for name, value in found.items() if value}, **key_tags}
     if client:
-        tags["client"] = client
-    return Caller(_session(headers, body, path_session), dict(sorted(tags.items())[:MOST_TAGS]))
+        own["client"] = client
+    # What says whose money it is stays, however many tags a program names: a budget must not lose sight of a call.
+    more = sorted((name, value) for name, value in tags.items() if name not in own)
+    return Caller(_session(headers, body, path_session), dict(sorted([*own.items(), *more][:MOST_TAGS])))
 
 
 def _session(headers: Mapping[str, str], body: Mapping[str, Json], path_session: str) -> str:

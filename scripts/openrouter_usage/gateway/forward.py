@@ -15,14 +15,14 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from openrouter_usage.entry import Caps, Entry
+from openrouter_usage.entry import Entry
 from openrouter_usage.errors import OpenRouterUsageError, Refused, SettingsError, Unbelievable, Unreachable
 from openrouter_usage.figures.model_names import without_prefix
 from openrouter_usage.gateway import headers as heads
 from openrouter_usage.gateway import paths, waits
 from openrouter_usage.gateway.booking import Page
 from openrouter_usage.gateway.bound import bounded
-from openrouter_usage.gateway.caps import CapsNow, PricesNow
+from openrouter_usage.gateway.caps import BudgetsNow, PricesNow
 from openrouter_usage.gateway.clients import find_caller
 from openrouter_usage.gateway.denial import No, refuse, refused_by
 from openrouter_usage.gateway.keys import GatewayKey, KeyRing
@@ -47,7 +47,7 @@ class Gateway(Protocol):
 
     key: ApiKey | None
     keys: KeyRing
-    caps: CapsNow
+    budgets: BudgetsNow
     prices: PricesNow
     ledger: Ledger
     writer: Writer[object]
@@ -198,22 +198,19 @@ class ProxiedCall:
         model = body.get("model")
         self._model = without_prefix(model) if isinstance(model, str) else ""
         try:
-            caps = self._server.caps.read()
-            client_caps = client.caps if client else Caps()
-            most = None
-            if caps.any or client_caps.any:
-                most, text = await self._bounded(client, body, text)
-            self._page = Page(
+            budgets = self._server.budgets.read()
+            page = self._page = Page(
                 self._server.writer,
                 self._server.ledger,
                 model=self._model,
-                caps=caps,
-                client=self._client,
-                client_caps=client_caps,
+                budgets=(*budgets, client.budget) if client else budgets,
                 session=caller.session,
                 tags=caller.tags,
             )
-            await self._page.open(most)
+            most = None
+            if page.is_bounded:
+                most, text = await self._bounded(client, body, text)
+            await page.open(most)
         except OpenRouterUsageError as error:
             self._server.log.refused(self._client, self._model, error.message)
             raise Refusal(refused_by(self._route.shape, error)) from None

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
+from openrouter_usage.budgets import STRICT, Budget, Burst, Owner
 from openrouter_usage.entry import Caps, safe_tag
 from openrouter_usage.errors import InvalidValue, SettingsError
 from openrouter_usage.files import Distrusted, how_to_own, locked, make_private_folder, read_own, replace_file, state_of
-from openrouter_usage.home.settings import cap, find_home
+from openrouter_usage.home.settings import CAPS, cap, find_home, read_budget
 from openrouter_usage.money import Json, dumps, loads, plain
 from openrouter_usage.text import safe
 
@@ -22,7 +23,6 @@ PREFIX = "gw-"
 _LARGEST_FILE = 1024 * 1024
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 _NO_CAPS = Caps()
-_CAPS = ("per_request", "daily", "monthly")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,14 @@ class GatewayKey:
     caps: Caps = _NO_CAPS
     max_cost: Decimal | None = None
     created: str = ""
+    policy: str = STRICT
+    burst: Burst | None = None
+    repeats: int | None = None
+
+    @property
+    def budget(self) -> Budget:
+        """What this client may spend."""
+        return Budget(Owner("client", self.name), self.caps, self.policy, self.burst, self.repeats)
 
 
 def folder() -> Path:
@@ -76,21 +84,28 @@ def _read(row: Json, shown: str) -> GatewayKey:
     if not isinstance(row, dict) or not isinstance(row.get("name"), str) or not isinstance(row.get("hash"), str):
         raise SettingsError(f"the gateway keys {shown} have one that is not understood", hint="mend or delete the file")
     name, tags = str(row["name"]), row.get("tags")
-    amounts = {each: cap(row[each], f"{each} of {name}") for each in (*_CAPS, "max_cost") if row.get(each) is not None}
+    most = None if row.get("max_cost") is None else cap(row["max_cost"], f"max_cost of {name}")
+    own = read_budget(Owner("client", name), row, f"the gateway key {safe(name)}")
     pairs = sorted((str(key), str(value)) for key, value in tags.items()) if isinstance(tags, dict) else ()
-    most = amounts.pop("max_cost", None)
-    return GatewayKey(name, str(row["hash"]), tuple(pairs), Caps(**amounts), most, str(row.get("created") or ""))
+    created = str(row.get("created") or "")
+    return GatewayKey(name, str(row["hash"]), tuple(pairs), own.caps, most, created, own.policy, own.burst, own.repeats)
 
 
-def add_key(name: str, tags: Mapping[str, str], caps: Caps, max_cost: Decimal | None, created: str) -> str:
-    """Make a token for a new client and return it: it is shown once, and cannot be had again."""
+def add_key(
+    name: str, tags: Mapping[str, str], budget: Mapping[str, Json], max_cost: Decimal | None, created: str
+) -> str:
+    """Make a token for a new client and return it: it is shown once, and cannot be had again.
+
+    `budget` has what the client may spend, as `read_budget` reads it.
+    """
     if not _NAME.fullmatch(name):
         raise InvalidValue("a name has up to 60 letters, digits, dots, dashes and underlines")
     checked = tuple(sorted((safe_tag(key), safe_tag(value)) for key, value in tags.items()))
     if any(" " in value for _, value in checked):
         raise InvalidValue("a tag's value has no blanks")
     token = PREFIX + secrets.token_urlsafe(32)
-    added = GatewayKey(name, hash_of(token), checked, caps, max_cost, created)
+    own = read_budget(Owner("client", name), budget, f"the gateway key {name}")
+    added = GatewayKey(name, hash_of(token), checked, own.caps, max_cost, created, own.policy, own.burst, own.repeats)
 
     def change(keys: tuple[GatewayKey, ...]) -> tuple[GatewayKey, ...]:
         if any(key.name == name for key in keys):
@@ -128,8 +143,11 @@ def _change(change: Callable[[tuple[GatewayKey, ...]], tuple[GatewayKey, ...]]) 
 
 
 def _row(key: GatewayKey) -> dict[str, Json]:
-    amounts = {**key.caps._asdict(), "max_cost": key.max_cost}
+    amounts = {**{name: getattr(key.caps, name) for name in CAPS}, "max_cost": key.max_cost}
     row: dict[str, Json] = {"name": key.name, "hash": key.hash, "created": key.created, "tags": dict(key.tags)}
+    row |= {"policy": key.policy} if key.policy != STRICT else {}
+    row |= {"burst": str(key.burst)} if key.burst else {}
+    row |= {"repeats": key.repeats} if key.repeats else {}
     return row | {name: plain(amount) for name, amount in amounts.items() if amount is not None}
 
 

@@ -78,7 +78,7 @@ class Server:
         self.base_url = self.settings.base_url.url
         self.max_cost = options.max_cost
         self.ledger = Ledger(ledger or ledger_file(), lock_timeout_s=waits.LOCK_S, notice=log.say)
-        self.keys, self.caps = keys or KeyRing(), caps.CapsNow()
+        self.keys, self.budgets = keys or KeyRing(), caps.BudgetsNow()
         self.left: Decimal | None = None
         self.videos: dict[str, tuple[Page, str]] = {}
         self.url = ""
@@ -101,7 +101,7 @@ class Server:
     async def start(self) -> str:
         """Begin to listen and return the address; SettingsError when the port is taken."""
         loop = asyncio.get_running_loop()
-        self.caps.read()  # a budget that cannot be read is told now, not at the first call
+        self.budgets.read()  # a budget that cannot be read is told now, not at the first call
         self.prices, self.lookups = caps.PricesNow(self.settings), LookUps(self.settings.base_url)
         self.writer: Writer[object] = Writer(self.ledger, loop, self._look_at_budget)
         proxies = proxies_for(self.settings.base_url)
@@ -235,8 +235,8 @@ class Server:
 
     def _look_at_budget(self) -> None:
         """See what is left, in the writer's thread, where the ledger is open anyway."""
-        now_in_force = self.caps.last
-        if now_in_force.any and not self.log.is_quiet:  # only the lines of calls tell it
+        now_in_force = self.budgets.last
+        if now_in_force and not self.log.is_quiet:  # only the lines of calls tell it
             with contextlib.suppress(LedgerError):
                 self.left = caps.left(now_in_force, self.ledger)
         else:

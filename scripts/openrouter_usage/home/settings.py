@@ -27,6 +27,7 @@ from openrouter_usage.redaction import WEBHOOK, protect
 from openrouter_usage.text import safe
 
 if TYPE_CHECKING:
+    from openrouter_usage.budgets import Budget, Owner
     from openrouter_usage.entry import Caps
 
 # -- The skill's version; SKILL.md, CHANGELOG.md and the marketplace file carry the same one.
@@ -259,8 +260,12 @@ _LARGEST_FILE = 1024 * 1024
 VARIABLES = {
     "per_request": "OPENROUTER_REQUEST_LIMIT",
     "daily": "OPENROUTER_DAILY_LIMIT",
+    "weekly": "OPENROUTER_WEEKLY_LIMIT",
     "monthly": "OPENROUTER_MONTHLY_LIMIT",
 }
+# The caps of a budget in the settings, beside which it may have a policy and brakes.
+CAPS = (*VARIABLES, "total")
+_BEHAVIOUR = ("policy", "burst", "repeats")
 
 
 def settings_file() -> Path:
@@ -344,33 +349,127 @@ def _change(name: str, change: Callable[[Json], Json]) -> None:
 
 
 def load_caps(environ: Mapping[str, str] | None = None) -> Caps:
-    """Return the budget in force; SettingsError for a cap that is not an amount, so that no call slips past."""
+    """Return the machine's caps in force; SettingsError for one that is not an amount, so that no call slips past."""
     environ = os.environ if environ is None else environ
-    kept = load_preferences().get("budget")
-    if kept is not None and not isinstance(kept, dict):
-        raise SettingsError("the budget in the settings is not a JSON object", hint="run: cost_tracker.py budget set")
-    odd = sorted((kept or {}).keys() - VARIABLES.keys())
-    if odd:
-        # A misspelt cap would not be enforced.
-        raise SettingsError(
-            f"the budget in the settings has an unknown cap {safe(odd[0])}; the caps are {', '.join(VARIABLES)}",
-            hint="repair the file, or run: cost_tracker.py budget clear",
-        )
-    found: dict[str, Decimal | None] = {}
-    for name, variable in VARIABLES.items():
-        raw = environ.get(variable, "").strip()
-        value: Json = raw or (kept or {}).get(name)
-        found[name] = None if value is None else cap(value, variable if raw else f"the {name} budget in the settings")
+    kept = _budget_object(load_preferences().get("budget"), "the budget in the settings")
+    return _machine_caps(kept, environ)
+
+
+def _machine_caps(kept: Mapping[str, Json], environ: Mapping[str, str]) -> Caps:
     from openrouter_usage.entry import Caps  # late: neither help nor a wrong argument needs the entries
 
+    found: dict[str, Decimal | None] = {}
+    for name in CAPS:
+        variable = VARIABLES.get(name, "")
+        raw = environ.get(variable, "").strip() if variable else ""
+        value: Json = raw or kept.get(name)
+        found[name] = None if value is None else cap(value, variable if raw else f"the {name} budget in the settings")
     return Caps(**found)
 
 
+def _budget_object(kept: Json, where: str) -> dict[str, Json]:
+    """Return a budget as it is kept; SettingsError for another shape, and for a name in it that is not known."""
+    if kept is not None and not isinstance(kept, dict):
+        raise SettingsError(f"{where} is not a JSON object", hint="run: cost_tracker.py budget set")
+    odd = sorted((kept or {}).keys() - {*CAPS, *_BEHAVIOUR})
+    if odd:
+        # A misspelt cap would not be enforced.
+        raise SettingsError(
+            f"{where} has an unknown cap {safe(odd[0])}; the caps are {', '.join(CAPS)}",
+            hint="repair the file, or run: cost_tracker.py budget clear",
+        )
+    return kept or {}
+
+
+def load_budgets(environ: Mapping[str, str] | None = None) -> tuple[Budget, ...]:
+    """Return every budget in force, the machine's first; SettingsError for one that cannot be understood."""
+    from openrouter_usage.budgets import KINDS, MACHINE, Owner
+
+    environ = os.environ if environ is None else environ
+    kept = load_preferences()
+    own = _budget_object(kept.get("budget"), "the budget in the settings")
+    behaviour = {name: own[name] for name in _BEHAVIOUR if name in own}
+    machine = read_budget(MACHINE, behaviour, "the budget in the settings")
+    found = [machine._replace(caps=_machine_caps(own, environ))]
+    scoped = kept.get("budgets")
+    if scoped is not None and not isinstance(scoped, dict):
+        raise SettingsError('"budgets" in the settings is not a JSON object', hint="repair the file")
+    for kind, by_name in (scoped or {}).items():
+        if kind not in KINDS or kind == "machine" or not isinstance(by_name, dict):
+            raise SettingsError(
+                f"the budgets in the settings have an unknown kind {safe(kind)}; the kinds are {', '.join(KINDS[1:])}",
+                hint="repair the file",
+            )
+        for name, values in by_name.items():
+            where = f"the budget of {kind} {safe(name)} in the settings"
+            found.append(read_budget(Owner(kind, name), _budget_object(values, where), where))
+    return tuple(found)
+
+
+def read_budget(owner: Owner, kept: Mapping[str, Json], where: str) -> Budget:
+    """Read a budget as it is kept in the settings, or with a gateway key; SettingsError names `where` it is."""
+    from openrouter_usage.budgets import MOST_REPEATS, POLICIES, STRICT, Budget, read_burst
+    from openrouter_usage.entry import Caps
+
+    policy, burst, repeats = (kept.get(name) for name in _BEHAVIOUR)
+    if policy is not None and policy not in POLICIES:
+        raise SettingsError(f"{where} has an unknown policy: it is {' or '.join(POLICIES)}", hint="repair the file")
+    if repeats is not None and (
+        isinstance(repeats, bool) or not isinstance(repeats, int) or not 0 < repeats <= MOST_REPEATS
+    ):
+        raise SettingsError(f"{where}: repeats is a whole number from 1 to {MOST_REPEATS:,}", hint="repair the file")
+    try:
+        brake = None if burst is None else read_burst(str(burst))
+    except InvalidValue as error:
+        raise SettingsError(f"{where}: {error}", hint="write it like 2.00/10min") from None
+    amounts = {name: cap(kept[name], f"{name} in {where}") for name in CAPS if kept.get(name) is not None}
+    return Budget(owner, Caps(**amounts), str(policy or STRICT), brake, repeats)
+
+
 def save_caps(caps: Mapping[str, Decimal]) -> None:
-    """Write some caps by name, and leave the others as they are; SettingsError when one of those cannot be used."""
-    load_caps({})
-    given: dict[str, Json] = {name: plain(amount) for name, amount in caps.items()}
-    change_preference("budget", lambda kept: {**kept, **given})
+    """Write some caps of the machine by name, and leave the others; SettingsError when those cannot be used."""
+    save_budget(None, {name: plain(amount) for name, amount in caps.items()})
+
+
+def save_budget(owner: Owner | None, given: Mapping[str, Json]) -> None:
+    """Write parts of a budget by name, and leave its others; SettingsError when what is kept cannot be used.
+
+    None is the machine; None as a value takes that part away.
+    """
+    load_budgets({})
+
+    def merged(kept: Mapping[str, Json]) -> dict[str, Json]:
+        return {name: value for name, value in {**kept, **given}.items() if value is not None}
+
+    if owner is None or owner.kind == "machine":
+        change_preference("budget", merged)
+        return
+    kind, name = owner
+
+    def change(kept: dict[str, Json]) -> dict[str, Json]:
+        of_kind = _object(kept.get(kind), kind)
+        return {**kept, kind: {**of_kind, name: merged(_object(of_kind.get(name), name))}}
+
+    change_preference("budgets", change)
+
+
+def clear_budget(owner: Owner | None) -> bool:
+    """Take one budget away, of the machine where the owner is None; return False when there is none."""
+    if owner is None or owner.kind == "machine":
+        known = load_preferences().get("budget") is not None
+        save_preference("budget", None)
+        return known
+    found: list[bool] = []
+
+    def change(kept: dict[str, Json]) -> dict[str, Json]:
+        of_kind = _object(kept.get(owner.kind), owner.kind)
+        found.append(owner.name in of_kind)
+        rest = {name: value for name, value in of_kind.items() if name != owner.name}
+        others: dict[str, Json] = {kind: value for kind, value in kept.items() if kind != owner.kind}
+        return {**others, **({owner.kind: rest} if rest else {})}
+
+    change_preference("budgets", change)
+    return found[0]
 
 
 def cap(value: object, where: str) -> Decimal:

@@ -62,7 +62,7 @@ from openrouter_usage.home.settings import (
     Settings,
     find_home,
     ledger_file,
-    load_caps,
+    load_budgets,
     load_preference,
     load_preferences,
     parse_base_url,
@@ -321,7 +321,8 @@ def look_at_settings(environ: Mapping[str, str], home: Path | None) -> list[Find
     exists, alerts = True, 0
     caps: Caps | None = None
     if _tried(load_preferences, errors) is not None:
-        caps = _tried(lambda: load_caps(environ), errors)
+        budgets = _tried(lambda: load_budgets(environ), errors)
+        caps = budgets[0].caps if budgets else None
         wanted = _tried(lambda: load_preference("alerts"), errors) or {}
         rules = _tried(lambda: read_rules(wanted), errors)
         alerts = rules.number if rules else 0

@@ -123,7 +123,7 @@ class Ingest:
         found = [read_line(line) for line in holds.values() if line is not None]
         self._connection.executemany("DELETE FROM holds WHERE id = ?", [(hold,) for hold in holds])
         self._connection.executemany(
-            "INSERT OR REPLACE INTO holds VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO holds VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [hold_row(hold) for hold in found if isinstance(hold, Hold)],
         )
 
@@ -259,9 +259,9 @@ def _sum_row(slot: int, grouping: str, name: bytes, vector: int, sign: int) -> R
 
 def hold_row(hold: Hold) -> Row:
     """Return a hold as a row of the index, with a mark of what is in it."""
-    max_cost = "" if hold.max_cost is None else str(hold.max_cost)
+    max_cost, measured = ("" if each is None else str(each) for each in (hold.max_cost, hold.measured))
     tags = exact_json(dict(hold.tags)) if hold.tags else ""
-    values = (hold.ts.isoformat(), hold.model, max_cost, hold.generation, hold.session, tags)
+    values = (hold.ts.isoformat(), hold.model, max_cost, hold.generation, hold.session, tags, measured)
     return (hold.id, zlib.crc32(repr((hold.id, *values)).encode()), *values)
 
 

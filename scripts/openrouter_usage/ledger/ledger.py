@@ -12,6 +12,7 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from openrouter_usage.budgets import MACHINE, Owner
 from openrouter_usage.entry import Entry, Hold, Release, Unread, UnreadLine, Usage, read_line, write_line
 from openrouter_usage.errors import InvalidValue
 from openrouter_usage.ledger import sums
@@ -63,13 +64,9 @@ class Committed:
         self._index = index
         self._entry_at = entry_at
 
-    def spent(self, period: Period) -> Usage:
-        """Sum the settled calls of whole UTC days."""
-        return sums.spent(self._index, period)
-
-    def spent_with_tag(self, name: str, value: str, period: Period) -> Usage:
-        """Sum the settled calls of whole UTC days that have one tag."""
-        return sums.spent_with_tag(self._index, name, value, period)
+    def spent(self, period: Period, owner: Owner = MACHINE) -> Usage:
+        """Sum the settled calls of whole UTC days, all or those of one owner."""
+        return sums.spent(self._index, period, owner)
 
     def holds(self) -> list[Hold]:
         """Return the holds that have not ended."""
@@ -79,6 +76,31 @@ class Committed:
         """Return the calls with an implausible bill that nobody has looked at."""
         return _unsettled(self._index, self._entry_at, only_doubtful=True)
 
+    def of(self, owner: Owner) -> OwnBooks:
+        """Return the same of the calls of one owner."""
+        return OwnBooks(self, owner)
+
+
+class OwnBooks:
+    """What one owner has spent and holds."""
+
+    def __init__(self, books: Committed, owner: Owner) -> None:
+        """Look at a part of some books."""
+        self._books = books
+        self._owner = owner
+
+    def spent(self, period: Period) -> Usage:
+        """Sum the owner's settled calls of whole UTC days."""
+        return self._books.spent(period, self._owner)
+
+    def holds(self) -> list[Hold]:
+        """Return the owner's holds that have not ended."""
+        return [hold for hold in self._books.holds() if self._owner.made(hold.session, hold.tags)]
+
+    def doubtful(self) -> list[Entry]:
+        """Leave implausible bills to the check of the whole."""
+        return []
+
 
 class _Shared(Committed):
     """The same while several verbs write together: what they have written so far counts, and is read only once."""
@@ -86,24 +108,15 @@ class _Shared(Committed):
     def __init__(self, index: sqlite3.Connection, entry_at: EntryAt) -> None:
         super().__init__(index, entry_at)
         self._open: dict[str, Hold] | None = None
-        self._sums: dict[object, Usage] = {}
+        self._sums: dict[tuple[Period, Owner], Usage] = {}
         self._doubtful: list[Entry] | None = None
         self._settled: list[Entry] = []
 
-    def _kept(self, key: object, read: Callable[[], Usage]) -> Usage:
-        if key not in self._sums:
-            self._sums[key] = read()
-        return self._sums[key]
-
-    def spent(self, period: Period) -> Usage:
-        known = self._kept(period, lambda: sums.spent(self._index, period))
-        return sum((each.usage for each in self._settled if period.start <= each.ts < period.end), known)
-
-    def spent_with_tag(self, name: str, value: str, period: Period) -> Usage:
-        read = super().spent_with_tag
-        known = self._kept((name, value, period), lambda: read(name, value, period))
-        tagged = [each for each in self._settled if (name, value) in each.tags]
-        return sum((each.usage for each in tagged if period.start <= each.ts < period.end), known)
+    def spent(self, period: Period, owner: Owner = MACHINE) -> Usage:
+        if (period, owner) not in self._sums:
+            self._sums[period, owner] = super().spent(period, owner)
+        own = [each for each in self._settled if owner.made(each.session, each.tags)]
+        return sum((each.usage for each in own if period.start <= each.ts < period.end), self._sums[period, owner])
 
     def holds(self) -> list[Hold]:
         return list(self._holds.values())

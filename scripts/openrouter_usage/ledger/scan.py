@@ -10,7 +10,8 @@ from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
 
-from openrouter_usage.entry import Entry, Hold, Release, Unread, Usage, believable, checked_entry, read_line
+from openrouter_usage.budgets import TAG_KINDS
+from openrouter_usage.entry import Entry, Hold, Release, Unread, Usage, believable, checked_entry, label_of, read_line
 from openrouter_usage.errors import InvalidValue
 from openrouter_usage.money import EXACT, loads
 from openrouter_usage.period import UTC, parse_moment
@@ -125,10 +126,11 @@ _LINES = (
 )  # fmt: skip
 # Where no line has spaces it saves a sixth of the time not to look for them.
 _SPACED, _DENSE = re.compile(_LINES, re.MULTILINE), re.compile(_LINES.replace(b" ?", b""), re.MULTILINE)
+_AMOUNT = rb"(?:0|[1-9]\d{0,5})(?:\.\d{1,27})?"
 _OF_A_HOLD = re.compile(
     rb'\{"kind": ?"(hold|release)", ?"hold": ?' + _NAME + rb', ?"ts": ?' + _MOMENT
     + _optional(
-        (b"model", b'"' + _TEXT + b'"'), (b"max_cost", rb"(?:0|[1-9]\d{0,5})(?:\.\d{1,27})?"),
+        (b"model", b'"' + _TEXT + b'"'), (b"max_cost", _AMOUNT), (b"measured", _AMOUNT),
         (b"generation", b'"' + _TEXT + b'"'), (b"session", b'"' + _TEXT + b'"'),
         (b"tags", rb"\{" + _TAG + b"(?:, ?" + _TAG + rb"){0,31}\}"),
     )
@@ -175,9 +177,18 @@ def usual_hold(line: bytes) -> tuple[str, bool] | None:
 
 
 @lru_cache(maxsize=4096)
-def tag_label(tags: bytes) -> bytes:
-    """Return the name under which the tags of a usual line are summed."""
-    return checked_entry({"ts": _SOME_DAY, "model": "-", "tags": loads(tags)}).tag_label.encode()
+def tag_names(tags: bytes) -> tuple[tuple[str, bytes], ...]:
+    """Return the groupings, and the name in each, under which the tags of a usual line are summed."""
+    entry = checked_entry({"ts": _SOME_DAY, "model": "-", "tags": loads(tags)})
+    return tuple((grouping, name.encode()) for grouping, name in _tag_names(entry.tags))
+
+
+def _tag_names(tags: tuple[tuple[str, str], ...]) -> Iterator[tuple[str, str]]:
+    if tags:
+        yield "tag", label_of(tags)
+        for name, value in tags:
+            if name in TAG_KINDS and value:
+                yield name, value
 
 
 @lru_cache(maxsize=64)
@@ -193,7 +204,7 @@ def quarter_of(moment: datetime) -> int:
 
 # -- Blocks of lines, read into sums.
 
-BY_NAME = ("model", "provider", "session", "tag")
+BY_NAME = ("model", "provider", "session", "tag", *TAG_KINDS)
 # Larger ones make lists of rows so long that the processor's cache no longer holds them.
 _STRETCH = 256 * 1024
 _ALWAYS = range(2**40)
@@ -247,11 +258,12 @@ class Block:
     def count(self, entry: Entry, start: int) -> None:
         """Count what a call used, and nothing else of it."""
         slot, vector = quarter_of(entry.ts), pack(entry.usage)
-        names = (entry.model, entry.provider, entry.session, entry.tag_label)
-        for grouping, name in zip(BY_NAME, names, strict=True):
-            # Calls without tags are what the tagged ones leave of the day; so they cost nothing here.
-            if name or grouping != "tag":
-                self.by_name[grouping][self._day(slot)][name.encode()] += vector
+        day = self._day(slot)
+        for grouping, name in (("model", entry.model), ("provider", entry.provider), ("session", entry.session)):
+            self.by_name[grouping][day][name.encode()] += vector
+        # Calls without tags are what the tagged ones leave of the day; so they cost nothing here.
+        for grouping, name in _tag_names(entry.tags):
+            self.by_name[grouping][day][name.encode()] += vector
         self._end_run(slot, vector, start, start)
         self.calls += 1
 
@@ -263,6 +275,7 @@ class Block:
         reasoning_at, quarter, mark = SHIFT["reasoning_tokens"], QUARTER_OF, zlib.crc32
         of_model = of_provider = of_session = models[0]
         here, total, first, previous, day, odd = -1, 0, start, start, 0, 0
+        tagged: defaultdict[tuple[int, bytes], int] = defaultdict(int)
         for row in rows:
             (line, hour, minute, model, prompt, completion, whole, part, identity,
              cached, written, reasoning, provider, session, tags, hold, other) = row  # fmt: skip
@@ -289,7 +302,7 @@ class Block:
             of_provider[provider] += vector
             of_session[session] += vector
             if tags:
-                self.by_name["tag"][day][tag_label(tags)] += vector
+                tagged[day, tags] += vector
             if identity:
                 self.ids.append((mark(identity), start))
             if hold:
@@ -297,6 +310,9 @@ class Block:
             previous = start
             start += len(line) + 1
         self._end_run(here, total, first, previous)
+        for (day, tags), vector in tagged.items():  # once for all calls with the same tags
+            for grouping, name in tag_names(tags):
+                self.by_name[grouping][day][name] += vector
         del models[0]
         self.calls += len(rows) - odd
 

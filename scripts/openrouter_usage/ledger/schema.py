@@ -10,7 +10,7 @@ from pathlib import Path
 from openrouter_usage.files import distrust
 
 # Raised whenever the meaning of a table changes: an index of another version is rebuilt.
-VERSION = 5
+VERSION = 6
 _OURS = 0x4F52_5549  # "ORUI": tells an index from any other database
 # The figures of `sums` and `quarters` are the columns of `COLUMNS`, in its order.
 _TABLES = """
@@ -36,7 +36,8 @@ CREATE INDEX merged_first ON merged (first);
 CREATE TABLE unsettled (start INTEGER PRIMARY KEY, is_doubtful INTEGER NOT NULL, mark INTEGER NOT NULL);
 CREATE INDEX unsettled_doubtful ON unsettled (start) WHERE is_doubtful;
 CREATE TABLE holds (id TEXT PRIMARY KEY, mark INTEGER NOT NULL, ts TEXT NOT NULL, model TEXT NOT NULL,
-    max_cost TEXT NOT NULL, generation TEXT NOT NULL, session TEXT NOT NULL, tags TEXT NOT NULL) WITHOUT ROWID;
+    max_cost TEXT NOT NULL, generation TEXT NOT NULL, session TEXT NOT NULL, tags TEXT NOT NULL,
+    measured TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE unread (start INTEGER PRIMARY KEY, why TEXT NOT NULL, is_damaged INTEGER NOT NULL);
 """
 _CLEAR = """

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from json import dumps
 
+from openrouter_usage.budgets import MACHINE, Owner
 from openrouter_usage.entry import NOTHING, Entry, Hold, Usage, read_line
 from openrouter_usage.errors import InvalidValue
 from openrouter_usage.ledger.engine import Engine
@@ -43,6 +44,14 @@ SELECT name, count(*), sum(slot), sum(mark),
     sum(reasoning_tokens), sum(cached_tokens), sum(cache_write_tokens), sum(cost_high), sum(cost_mid),
     sum(cost_low), sum(byok_high), sum(byok_mid), sum(byok_low)
 FROM sums WHERE slot IN (SELECT value FROM json_each(?)) AND grouping = ? GROUP BY name
+"""
+# Of one name: as many rows as there are days and months, however many calls and names there are.
+_ONE_NAME = """
+SELECT count(*), sum(slot), sum(mark),
+    sum(requests), sum(unknown), sum(estimated), sum(prompt_tokens), sum(completion_tokens),
+    sum(reasoning_tokens), sum(cached_tokens), sum(cache_write_tokens), sum(cost_high), sum(cost_mid),
+    sum(cost_low), sum(byok_high), sum(byok_mid), sum(byok_low)
+FROM sums WHERE slot IN (SELECT value FROM json_each(?)) AND grouping = ? AND name = ?
 """
 _BY_SHIFTED_DAY = """
 SELECT (slot + ?) / ? AS day, count(*), sum(slot), sum(mark),
@@ -169,12 +178,13 @@ def open_hold(connection: sqlite3.Connection, hold: str) -> Hold | None:
 
 
 def _hold(row: tuple[object, ...]) -> Hold:
-    identity, _, ts, model, max_cost, generation, session, tags = map(str, row)
+    identity, _, ts, model, max_cost, generation, session, tags, measured = map(str, row)
     try:
         at = parse_moment(ts).astimezone(UTC)
         named = loads(tags) if tags else {}
         pairs = tuple(sorted((name, str(value)) for name, value in named.items())) if isinstance(named, dict) else ()
-        hold = Hold(identity, at, model, usd(max_cost) if max_cost else None, generation, session, pairs)
+        most, likely = (usd(each) if each else None for each in (max_cost, measured))
+        hold = Hold(identity, at, model, most, generation, session, pairs, likely)
     except (InvalidValue, ValueError):
         raise Damaged("its holds are damaged") from None
     if hold_row(hold) != row:
@@ -420,17 +430,14 @@ def _counted(
             yield record
 
 
-def spent(index: sqlite3.Connection, period: Period) -> Usage:
-    """Sum a period of whole UTC days, as every budget's is."""
+def spent(index: sqlite3.Connection, period: Period, owner: Owner = MACHINE) -> Usage:
+    """Sum a period of whole UTC days, as every budget's is, of all calls or of one owner's."""
     days = _known_days(index, period)
-    return sum_of_days(index, *days) if days else NOTHING
-
-
-def spent_with_tag(index: sqlite3.Connection, name: str, value: str, period: Period) -> Usage:
-    """Sum the calls of whole UTC days that have one tag."""
-    days = _known_days(index, period)
-    groups = sums_by_name(index, "tag", *days) if days else {}
-    return sum((usage for label, usage in groups.items() if value_of_tag(label, name) == value), NOTHING)
+    if days is None:
+        return NOTHING
+    grouping = "" if owner == MACHINE else owner.kind
+    (row,) = index.execute(_ONE_NAME, (dumps(list(_slots(*days))), GROUPS[grouping], owner.name))
+    return _usage(tuple(row), owner.name) if row[0] else NOTHING
 
 
 def value_of_tag(label: str, name: str) -> str:

@@ -228,22 +228,26 @@ def _share(name: str, usage: Usage, whole: Decimal, colour: str) -> str:
 
 def budget(content: Content) -> str:
     """Write how each cap stands now, whatever the period of the page is."""
-    head = tag("h2", "Budget"), tag("p", "As it stands now, by OpenRouter's UTC days and months.", class_="muted")
+    head = (
+        tag("h2", "Budget"),
+        tag("p", "As it stands now, by OpenRouter's UTC days, weeks and months.", class_="muted"),
+    )
     if not content.scopes:
         return tag("section", head[0], tag("p", "No budget is set."))
     return tag("section", *head, tag("ul", *map(_scope, content.scopes), class_="shares"))
 
 
 def _scope(scope: Scope) -> str:
+    name = f"{scope.owner}, {scope.name}" if scope.owner.name else scope.name
     if scope.period is None:
-        return tag("li", text(f"{scope.name}: at most {format_usd(scope.cap)} a call"))
+        return tag("li", text(f"{name}: at most {format_usd(scope.cap)} a call"))
     used = add(scope.spent, scope.held)
     left = f"{format_usd(scope.left)} left" if scope.left >= 0 else f"overrun by {format_usd(scope.left.copy_abs())}"
     told = (
         f"{format_usd(scope.spent)} spent + {format_usd(scope.held)} held of {format_usd(scope.cap)} "
         f"({share(used, scope.cap)}), {left}"
     )
-    words = tag("div", tag("span", text(scope.name)), tag("span", text(told)), class_="pair")
+    words = tag("div", tag("span", text(name)), tag("span", text(told)), class_="pair")
     colour = THEMED.over if used > scope.cap else THEMED.models[0]
     # Where nothing may be spent, whatever was is all of it.
     bar = meter([(scope.spent, colour, True), (scope.held, THEMED.held, False)], scope.cap or used)
@@ -253,7 +257,8 @@ def _scope(scope: Scope) -> str:
 def _remarks(scope: Scope) -> Iterator[str]:
     unknown = f"; not counted: {plural(scope.unknown_calls, 'call')} of unknown cost" if scope.unknown_calls else ""
     if scope.period:
-        yield tag("div", text(f"resets {spoken(scope.period.end)}{unknown}"), class_="muted")
+        until = f"resets {spoken(scope.resets_at)}" if scope.resets_at else "never resets"
+        yield tag("div", text(f"{until}, {scope.policy}{unknown}"), class_="muted")
 
 
 def comparison(content: Content) -> str:

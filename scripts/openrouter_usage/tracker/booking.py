@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
+from openrouter_usage.budgets import Budget, applying, bounding
 from openrouter_usage.entry import (
     GENERATION_PREFIX,
     LONGEST_NAME,
-    Caps,
     Entry,
     Hold,
     checked_hold,
@@ -30,7 +30,7 @@ from openrouter_usage.errors import (
     Refused,
     Unbelievable,
 )
-from openrouter_usage.figures.limits import check, counted_at, dated_ahead_from
+from openrouter_usage.figures.limits import Asked, check_all, counted_at, dated_ahead_from
 from openrouter_usage.home.settings import load_settings
 from openrouter_usage.jobs.summary import connect
 from openrouter_usage.ledger import spool
@@ -56,18 +56,21 @@ class Booking:
         ledger: Ledger | None,
         *,
         model: str,
-        caps: Caps,
+        budgets: Iterable[Budget],
         clock: Clock,
         session: str = "",
         tags: Mapping[str, str] = {},
     ) -> None:
-        """Prepare to book a call of `model`; without a ledger nothing is ever written."""
+        """Prepare to book a call of `model` under those of some budgets that it falls under.
+
+        Without a ledger nothing is ever written.
+        """
         self._ledger = ledger
-        self._caps = caps
         self._clock = clock
         self._model = model[:LONGEST_NAME]
         self._session = session[:LONGEST_NAME]
         self._tags = tuple(sorted(tags.items()))
+        self.budgets = tuple(applying(budgets, self._session, self._tags))
         self._sessions = open_sessions()
         for call in calls_under_way():
             call.is_accounted_for()
@@ -79,26 +82,34 @@ class Booking:
         self.unsaved: bytes | None = None
         self.kept_in: Path | None = None
 
-    def open(self, max_cost: Decimal | None, *, also: Callable[[Committed], None] | None = None) -> None:
+    @property
+    def is_bounded(self) -> bool:
+        """Check whether a budget has to know what the call can cost."""
+        return bounding(self.budgets)
+
+    def open(self, max_cost: Decimal | None, *, measured: Decimal | None = None) -> None:
         """Set `max_cost` USD aside; BudgetExceeded when it does not fit, LedgerError when it cannot be written.
 
-        `also` is one more check, made in the same step.
+        `measured` is what budgets of that policy count instead. All budgets are checked in one step with the writing.
         """
         if self._ledger is None:
             return
-        hold = Hold(uuid.uuid4().hex, self._began, self._model, max_cost, session=self._session, tags=self._tags)
+        hold = Hold(
+            uuid.uuid4().hex, self._began, self._model, max_cost, session=self._session, tags=self._tags,
+            measured=measured,
+        )  # fmt: skip
+        most = max_cost or ZERO
+        asked = Asked(most, most if measured is None else measured)
 
         def fits(books: Committed) -> None:
-            check(self._caps, max_cost or ZERO, books, self._began)
-            if also is not None:
-                also(books)
+            check_all(self.budgets, asked, books, self._began)
 
         try:
             # A hold that nobody can read again would hold nothing.
             hold = checked_hold(record_values(hold))
             self._ledger.hold(hold, fits)
         except (LedgerError, InvalidValue) as error:
-            if self._caps.any or also is not None:
+            if self.is_bounded:
                 raise
             self.warn_of_no_hold(error)
             return

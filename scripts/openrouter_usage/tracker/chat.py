@@ -10,6 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from openrouter_usage.budgets import Budget, applying, bounding
 from openrouter_usage.entry import LARGEST_COST, LONGEST_NAME, MOST_TAGS, Caps, safe_tag
 from openrouter_usage.errors import BadAnswer, InvalidValue, OpenRouterUsageError, Unreachable, may_have_arrived
 from openrouter_usage.figures.limits import LONGEST_CALL
@@ -25,7 +26,7 @@ from openrouter_usage.figures.pricing import (
     worst_case,
 )
 from openrouter_usage.home.credentials import ApiKey
-from openrouter_usage.home.settings import Settings, load_caps, load_settings
+from openrouter_usage.home.settings import Settings, load_budgets, load_settings
 from openrouter_usage.jobs.price_list import current_prices, price_file
 from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.money import ZERO, Json, dumps, loads, loads_oddly, usd
@@ -75,17 +76,19 @@ def prepare(
     checked_tags = {safe_tag(name): safe_tag(value) for name, value in (tags or {}).items()}
     most = None if max_cost is None else usd(max_cost)
     _refuse_odd(most, session, checked_tags, timeout_s)
-    in_force = load_caps() if caps is None else caps
+    in_force = load_budgets() if caps is None else (Budget(caps=caps),)
     settings = load_settings()
     key = ApiKey.checked(api_key, "api_key", "the caller") if api_key else settings.require_key()
-    caller = Caller(settings, key, caps=in_force, timeout_s=timeout_s, clock=clock)
+    session = current_session() if session is None else session
+    under = tuple(applying(in_force, session, checked_tags.items()))
+    caller = Caller(settings, key, is_bounded=bounding(under), timeout_s=timeout_s, clock=clock)
     plan = caller.plan(body, most)
     booking = Booking(
-        ledger if tracked or in_force.any else None,
+        ledger if tracked or bounding(under) else None,
         model=model,
-        caps=in_force,
+        budgets=under,
         clock=clock,
-        session=current_session() if session is None else session,
+        session=session,
         tags=checked_tags,
     )
     return PreparedCall(caller, plan, booking)
@@ -120,10 +123,18 @@ class Plan(NamedTuple):
 class Caller:
     """Makes chat calls with one key and books each of them."""
 
-    def __init__(self, settings: Settings, key: ApiKey, *, caps: Caps, timeout_s: float, clock: Callable[[], datetime]):
-        """Call with `key` under `caps`; `timeout_s` bounds one call, its retries included."""
+    def __init__(
+        self,
+        settings: Settings,
+        key: ApiKey,
+        *,
+        is_bounded: bool,
+        timeout_s: float,
+        clock: Callable[[], datetime],
+    ) -> None:
+        """Call with `key`, under a budget if `is_bounded`; `timeout_s` bounds one call, its retries included."""
         self._settings = settings
-        self._caps = caps
+        self._is_bounded = is_bounded
         self._clock = clock
         tls = SharedContext()
         self._asking = OpenRouter(Transport(settings.base_url, tls=tls), key)
@@ -131,7 +142,7 @@ class Caller:
 
     def plan(self, body: Mapping[str, Json], max_cost: Decimal | None) -> Plan:
         """Bound a request where a budget or `max_cost` asks for it; Unbounded when that cannot be done."""
-        if not self._caps.any and max_cost is None:
+        if not self._is_bounded and max_cost is None:
             return Plan(dict(body), None, None, None)
         prices = self._prices(may_be_missing=max_cost is not None)
         if prices is not None:

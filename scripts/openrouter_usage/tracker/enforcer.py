@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
+from openrouter_usage.budgets import Budget
 from openrouter_usage.entry import Caps
 from openrouter_usage.figures.limits import check
 from openrouter_usage.home.settings import ledger_file
@@ -137,7 +138,9 @@ class BudgetEnforcer:
         `settle` finds out, for it may have been billed.
         """
         asked = self.estimate_cost(model, prompt_tokens, max_tokens)
-        booking = Booking(self.ledger, model=model, caps=self.caps, clock=self._clock, session=session)
+        booking = Booking(
+            self.ledger, model=model, budgets=(Budget(caps=self.caps),), clock=self._clock, session=session
+        )
         booking.open(asked)
         try:
             yield HeldCall(booking, lambda generation: self._look_up(generation, LOOK_UPS_AFTER_A_CALL))

@@ -4,100 +4,181 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
+from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
+from openrouter_usage.budgets import EVERY, KINDS, MEASURED, STRICT, Budget, Owner, bounding
+from openrouter_usage.cli.budget_options import add_budget_options, budget_given
 from openrouter_usage.cli.opening import ahead_notes, open_ledger, unsettled_notes
-from openrouter_usage.cli.program import Parser, checked, write
-from openrouter_usage.entry import Caps, Hold
+from openrouter_usage.cli.program import Parser, write
+from openrouter_usage.entry import LONGEST_NAME, Hold
 from openrouter_usage.errors import SettingsError
-from openrouter_usage.figures.limits import Scope, dated_ahead_from, scopes
-from openrouter_usage.home.settings import VARIABLES, cap, load_caps, save_caps, save_preference
+from openrouter_usage.figures.limits import Scope, dated_ahead_from, standings
+from openrouter_usage.gateway.keys import load_keys
+from openrouter_usage.home.settings import VARIABLES, clear_budget, load_budgets, save_budget
 from openrouter_usage.ledger.ledger import Committed, Ledger
 from openrouter_usage.money import Json, add, format_usd, multiply, ratio, rounded, share
 from openrouter_usage.period import UTC, iso, spoken
 from openrouter_usage.render.envelope import envelope
-from openrouter_usage.text import plural
+from openrouter_usage.text import named, plural
 
 EXAMPLES = """examples:
   cost_tracker.py budget set --daily 10 --monthly 200 --per-request 0.50
-  cost_tracker.py budget show
-  cost_tracker.py budget clear
+  cost_tracker.py budget set --client laptop --daily 5 --burst 2.00/10min
+  cost_tracker.py budget set --session '*' --total 3 --policy measured
+  cost_tracker.py budget
+  cost_tracker.py budget clear --client laptop
 
-windows are OpenRouter's: the UTC day and the UTC calendar month; 0 means that nothing may be spent
+windows are OpenRouter's: the UTC day, the week from Monday and the calendar month; 0 means that nothing may be spent
 """
 PROGRAM = "cost_tracker.py budget"
 _REMEDY = "`cost_tracker.py settle` looks up what they cost"
+_BAR = 20
 
 
 def describe(parser: Parser) -> None:
     """Add the arguments of this verb."""
     parser.add_argument("action", choices=("set", "show", "clear"), nargs="?", default="show", help="action (show)")
-    for name, unit in (("daily", "a UTC day"), ("monthly", "a UTC month"), ("per_request", "one call")):
-        flag = "--" + name.replace("_", "-")
-        parser.add_argument(
-            flag, type=checked(lambda text: cap(text, "the budget")), metavar="USD", help=f"most for {unit}"
+    owner = parser.add_mutually_exclusive_group()
+    for kind in KINDS[1:]:
+        owner.add_argument(
+            f"--{kind}", metavar="NAME", help=f"the budget of one {kind}, not of the machine; '*' is each other one"
         )
+    add_budget_options(parser)
+
+
+class _Kept(NamedTuple):
+    """A budget, and where it was set."""
+
+    budget: Budget
+    source: str
 
 
 def run(options: Namespace, *, now: datetime | None = None) -> int:
-    """Change the budget if asked to, and print its state."""
-    given = {name: getattr(options, name) for name in VARIABLES if getattr(options, name) is not None}
+    """Change a budget if asked to, and print the state of all, or of the one that was named."""
+    given, owner = budget_given(options), _owner(options)
     if options.action != "set" and given:
         raise SettingsError("amounts need `budget set`", hint="run: budget set --daily 10", code="usage")
     if options.action == "set":
         if not given:
             raise SettingsError("no amount was given", hint="run: budget set --daily 10 --monthly 200", code="usage")
-        save_caps(given)
-    elif options.action == "clear":
-        save_preference("budget", None)
+        save_budget(owner, given)
+    elif options.action == "clear" and not clear_budget(owner) and owner is not None:
+        raise SettingsError(f"no budget is set for {owner.kind} {named(owner.name)}", hint="`budget` shows all")
     now = now or datetime.now(UTC)
-    caps = load_caps()
+    kept = [each for each in _kept() if options.action != "show" or owner in (None, each.budget.owner)]
     ledger = open_ledger(PROGRAM)
-    found, holds = _standing(ledger, caps, now)
+    found, holds = _standing(ledger, kept, now)
     overriding = [variable for variable in VARIABLES.values() if os.environ.get(variable, "").strip()]
     notes = [f"{variable} in the environment overrides what is set here" for variable in overriding]
     notes += [*unsettled_notes(ledger.health()), *ahead_notes(ledger.ahead(dated_ahead_from(now)))]
-    write(_as_json(caps, found, holds, notes, now) if options.json else _as_text(caps, found, holds, notes))
+    write(_as_json(kept, found, holds, notes, now) if options.json else _as_text(kept, found, holds, notes))
     return 0
 
 
-def _standing(ledger: Ledger, caps: Caps, now: datetime) -> tuple[list[Scope], list[Hold]]:
-    """Return all caps and holds as of one moment."""
-    found: list[Scope] = []
+def _owner(options: Namespace) -> Owner | None:
+    """Return whose budget is meant, None for the machine's; SettingsError for a name that no call can have."""
+    for kind in KINDS[1:]:
+        name = getattr(options, kind)
+        if name is not None:
+            if not name.strip() or len(name) > LONGEST_NAME or (" " in name and kind != "session"):
+                raise SettingsError(f"this is no name of a {kind}", hint="a name has no blanks", code="usage")
+            return Owner(kind, name)
+    return None
+
+
+def _kept() -> Iterator[_Kept]:
+    yield from (_Kept(budget, "settings") for budget in load_budgets())
+    yield from (_Kept(key.budget, "gateway key") for key in load_keys())
+
+
+def _standing(ledger: Ledger, kept: list[_Kept], now: datetime) -> tuple[list[list[Scope]], list[Hold]]:
+    """Return the caps of each budget, and all holds, as of one moment; one for every name stands nowhere by itself."""
+    found: list[list[Scope]] = []
     holds: list[Hold] = []
 
     def look(books: Committed) -> None:
-        found.extend(scopes(caps, books, now))
+        for budget, _ in kept:
+            found.append([] if budget.owner.name == EVERY else list(standings([budget], books, now)))
         holds.extend(books.holds())
 
     ledger.committed(look)
     return found, holds
 
 
-def _as_text(caps: Caps, found: list[Scope], holds: list[Hold], notes: list[str]) -> str:
+def _as_text(kept: list[_Kept], found: list[list[Scope]], holds: list[Hold], notes: list[str]) -> str:
     lines = ["💵 Budget (tracked calls of this machine, from the local ledger)"]
-    if not caps.any:
+    if not any(each.budget.is_bounding or each.budget.repeats for each in kept):
         lines = ["No budget is set: calls are not limited. To set one: cost_tracker.py budget set --daily 10"]
-    for scope in found:
-        if scope.period is None:
-            lines.append(f"{scope.name}: at most {format_usd(scope.cap)} a call")
-            continue
-        used = share(add(scope.spent, scope.held), scope.cap)
-        lines.append(
-            f"{scope.name}: {format_usd(scope.spent)} spent + {format_usd(scope.held)} held of {format_usd(scope.cap)} "
-            f"({used}), {_left(scope)}, resets {spoken(scope.period.end)}"
-        )
-        if scope.unknown_calls:
-            lines.append(f"  not counted: {plural(scope.unknown_calls, 'call')} of unknown cost")
-        if scope.ahead_calls:
-            calls = plural(scope.ahead_calls, "call")
-            lines.append(
-                f"  {format_usd(scope.ahead)} of it is in {calls} dated in the future, which count until corrected"
-            )
+    for (budget, _), scopes in zip(kept, found, strict=True):
+        of = f"{budget.owner.kind} {named(budget.owner.name)}, " if budget.owner.name else ""
+        if budget.owner.name == EVERY:
+            of = f"each other {budget.owner.kind}, "
+            caps = {name.replace("_", "-"): cap for name, cap in budget.caps._asdict().items() if cap is not None}
+            lines += [f"{of}{name}: at most {format_usd(cap)} ({budget.policy})" for name, cap in caps.items()]
+        lines += [line for scope in scopes for line in _lines(scope, of)]
+        if budget.burst is not None:
+            lines.append(f"{of}brake: at most {format_usd(budget.burst.amount)} in {_spoken(budget.burst.seconds)}")
+        if budget.repeats is not None:
+            lines.append(f"{of}brake: the same request at most {plural(budget.repeats, 'time')} a minute")
     if holds:
         lines.append(f"{plural(len(holds), 'call')} running or unsettled{_open_ended(holds)}; {_REMEDY}")
     return "\n".join([*lines, *notes]) + "\n"
+
+
+def _lines(scope: Scope, of: str) -> Iterator[str]:
+    if scope.period is None:
+        yield f"{of}{scope.name}: at most {format_usd(scope.cap)} a call" + _policy(scope)
+        return
+    used = share(add(scope.spent, scope.held), scope.cap)
+    until = f", resets {spoken(scope.resets_at)}" if scope.resets_at else ""
+    yield (
+        f"{of}{scope.name}: {format_usd(scope.spent)} spent + {format_usd(scope.held)} held of {format_usd(scope.cap)} "
+        f"({used}), {_left(scope)}{until}"
+    )
+    yield f"  {_bar(scope)} {scope.policy}{_overshoot(scope)}"
+    if scope.unknown_calls:
+        yield f"  not counted: {plural(scope.unknown_calls, 'call')} of unknown cost"
+    if scope.ahead_calls:
+        calls = plural(scope.ahead_calls, "call")
+        yield f"  {format_usd(scope.ahead)} of it is in {calls} dated in the future, which count until corrected"
+
+
+def _policy(scope: Scope) -> str:
+    return "" if scope.policy == STRICT else f" ({scope.policy})"
+
+
+def _bar(scope: Scope) -> str:
+    """Draw what is spent, held and left of a cap; anything spent shows, and only a full one is full."""
+    if not scope.cap:
+        return "█" * _BAR
+
+    def cells(amount: Decimal) -> int:
+        whole = ratio(multiply(amount, _BAR), scope.cap)
+        return min(_BAR, max(int(whole), 1 if amount > 0 else 0))
+
+    spent = cells(scope.spent)
+    both = max(spent, min(_BAR, spent + cells(scope.held)))
+    return "█" * spent + "▒" * (both - spent) + "░" * (_BAR - both)
+
+
+def _overshoot(scope: Scope) -> str:
+    if scope.policy != MEASURED:
+        return ""
+    most = scope.largest_overshoot
+    return (
+        f": the calls that run now can pass it by at most {format_usd(most)}"
+        if most
+        else ": no running call can pass it"
+    )
+
+
+def _spoken(seconds: int) -> str:
+    return next(
+        f"{seconds // size:,} {unit}" for unit, size in (("h", 3600), ("min", 60), ("s", 1)) if not seconds % size
+    )
 
 
 def _used_percent(scope: Scope) -> Decimal | None:
@@ -117,21 +198,44 @@ def _open_ended(holds: list[Hold]) -> str:
     return f", {count:,} of them without a limit" if count else ""
 
 
-def _as_json(caps: Caps, found: list[Scope], holds: list[Hold], notes: list[str], now: datetime) -> str:
+def _as_json(kept: list[_Kept], found: list[list[Scope]], holds: list[Hold], notes: list[str], now: datetime) -> str:
     rows: list[Json] = [
         {
             "scope": scope.name,
+            "kind": scope.owner.kind,
+            "name": scope.owner.name or None,
+            "policy": scope.policy,
+            "set_in": source,
             "cap_usd": scope.cap,
             "spent_usd": scope.spent if scope.period else None,
             "held_usd": scope.held if scope.period else None,
             "left_usd": scope.left if scope.period else None,
             "used_percent": _used_percent(scope),
+            "largest_overshoot_usd": scope.largest_overshoot if scope.period else None,
             "unknown_cost_calls": scope.unknown_calls if scope.period else None,
             "ahead_calls": scope.ahead_calls if scope.period else None,
             "ahead_usd": scope.ahead if scope.period else None,
-            "start": iso(scope.period.start) if scope.period else None,
-            "resets_at": iso(scope.period.end) if scope.period else None,
+            "start": iso(scope.period.start) if scope.period and scope.name != "total" else None,
+            "resets_at": iso(scope.resets_at) if scope.resets_at else None,
         }
-        for scope in found
+        for (_, source), scopes in zip(kept, found, strict=True)
+        for scope in scopes
     ]
-    return envelope("budget", now, {"is_set": caps.any, "scopes": rows, "open_holds": len(holds)}, notes=notes)
+    rules: list[Json] = [_rule(budget, source) for budget, source in kept if budget.is_bounding or budget.repeats]
+    data: dict[str, Json] = {"is_set": bounding(each.budget for each in kept), "scopes": rows, "budgets": rules}
+    return envelope("budget", now, {**data, "open_holds": len(holds)}, notes=notes)
+
+
+def _rule(budget: Budget, source: str) -> dict[str, Json]:
+    """Return what one budget says, whether or not a call has fallen under it yet."""
+    amounts: dict[str, Json] = {f"{name}_usd": amount for name, amount in budget.caps._asdict().items()}
+    return {
+        "kind": budget.owner.kind,
+        "name": budget.owner.name or None,
+        "policy": budget.policy,
+        "set_in": source,
+        **amounts,
+        "burst_usd": budget.burst.amount if budget.burst else None,
+        "burst_seconds": budget.burst.seconds if budget.burst else None,
+        "repeats_a_minute": budget.repeats,
+    }

@@ -25,7 +25,7 @@ from openrouter_usage.cli.program import (
 from openrouter_usage.entry import Entry, safe_tag
 from openrouter_usage.errors import InvalidValue, LedgerError, OpenRouterUsageError, SettingsError
 from openrouter_usage.figures.summary import Summary, build_summary
-from openrouter_usage.home.settings import load_caps, load_settings
+from openrouter_usage.home.settings import load_budgets, load_settings
 from openrouter_usage.jobs.snapshot import error_of
 from openrouter_usage.jobs.summary import collect_funds
 from openrouter_usage.money import Json, format_usd, usd
@@ -154,7 +154,7 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
         chosen = route(options.task)
         options.model = chosen.model
         complain(PROGRAM, f"{options.task}: {named(chosen.model)}, for {chosen.why}")
-    if not options.track and load_caps().any:
+    if not options.track and any(budget.is_bounding for budget in load_budgets()):
         raise SettingsError(
             "--no-track cannot be used under a budget", hint="leave --no-track out, or clear the budget"
         )

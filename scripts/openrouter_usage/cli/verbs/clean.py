@@ -6,16 +6,18 @@ from argparse import Namespace
 from collections.abc import Sequence
 from datetime import date, datetime
 
+from openrouter_usage.budgets import Budget
 from openrouter_usage.cli.opening import open_ledger
 from openrouter_usage.cli.program import Parser, checked, complain, read_day, write
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.figures.limits import dated_ahead_from
-from openrouter_usage.home.settings import load_caps
+from openrouter_usage.gateway.keys import load_keys
+from openrouter_usage.home.settings import load_budgets
 from openrouter_usage.ledger.clean import Cleaned, clean, other_names, take_out
 from openrouter_usage.money import Json, format_usd
-from openrouter_usage.period import UTC, iso, midnight, month, today
+from openrouter_usage.period import UTC, iso, midnight, month, today, week
 from openrouter_usage.render.envelope import envelope
-from openrouter_usage.text import plural, safe
+from openrouter_usage.text import named, plural, safe
 
 EXAMPLES = """examples:
   cost_tracker.py clean --before 2026-01-01          shows what would be removed
@@ -70,11 +72,21 @@ def _check(before: date, now: datetime) -> None:
             hint=f"choose a day up to {today(now).first_day}, which is today in UTC",
             code="usage",
         )
-    if before > running.first_day and load_caps().monthly is not None:
-        raise SettingsError(
-            f"the calls since {running.first_day} count against the monthly budget, so they must stay while it is set",
-            hint=f"choose a day up to {running.first_day}",
-        )
+    for name, first in (("total", None), ("monthly", running.first_day), ("weekly", week(now).first_day)):
+        if first is not None and before <= first:
+            continue
+        owner = next((each.owner for each in _budgets() if getattr(each.caps, name) is not None), None)
+        if owner is not None:
+            of = f" of {owner.kind} {named(owner.name)}" if owner.name else ""
+            since = f"since {first}" if first else "of all time"
+            raise SettingsError(
+                f"the calls {since} count against the {name} budget{of}, so they must stay while it is set",
+                hint=f"choose a day up to {first}" if first else "take the total away first: budget clear",
+            )
+
+
+def _budgets() -> tuple[Budget, ...]:
+    return (*load_budgets(), *(key.budget for key in load_keys()))
 
 
 def _as_json(done: Cleaned, bounds: dict[str, Json], dry: bool, now: datetime, notes: Sequence[str]) -> str:

@@ -11,13 +11,14 @@ from argparse import Namespace
 from datetime import datetime
 from pathlib import Path
 
+from openrouter_usage.budgets import STRICT
+from openrouter_usage.cli.budget_options import add_budget_options, budget_given
 from openrouter_usage.cli.opening import open_ledger
 from openrouter_usage.cli.program import Parser, checked, write
-from openrouter_usage.entry import Caps
 from openrouter_usage.errors import Refused, SettingsError
 from openrouter_usage.gateway import keys, setup
 from openrouter_usage.gateway.status import ask_status
-from openrouter_usage.home.settings import VARIABLES, cap
+from openrouter_usage.home.settings import cap
 from openrouter_usage.money import ZERO, Json, format_usd, total, usd
 from openrouter_usage.period import UTC, iso
 from openrouter_usage.render.envelope import envelope
@@ -40,13 +41,7 @@ def describe(parser: Parser) -> None:
     parser.add_argument("what", nargs="?", metavar="WHAT", help="add, list or remove; a client; systemd or launchd")
     parser.add_argument("name", nargs="?", metavar="NAME", help="of the key to add or remove")
     parser.add_argument("--tag", action="append", default=[], metavar="K=V", help="key add: a tag of its calls")
-    for name, unit in (("daily", "a UTC day"), ("monthly", "a UTC month"), ("per_request", "one call")):
-        parser.add_argument(
-            "--" + name.replace("_", "-"),
-            type=checked(lambda text: cap(text, "the budget")),
-            metavar="USD",
-            help=f"key add: most for {unit}",
-        )
+    add_budget_options(parser, "key add: ")
     parser.add_argument(
         "--max-cost",
         type=checked(lambda text: cap(text, "--max-cost")),
@@ -83,6 +78,9 @@ def _key(options: Namespace, now: datetime) -> tuple[str, dict[str, Json]]:
                 "created": key.created,
                 "tags": dict(key.tags),
                 **{f"{name}_usd": amount for name, amount in key.caps._asdict().items()},
+                "policy": key.policy,
+                "burst": str(key.burst) if key.burst else None,
+                "repeats_a_minute": key.repeats,
                 "max_cost_usd": key.max_cost,
             }
             for key in found
@@ -103,8 +101,7 @@ def _key(options: Namespace, now: datetime) -> tuple[str, dict[str, Json]]:
             "removed": options.name
         }
     tags = dict(_tag(text) for text in options.tag)
-    caps = Caps(**{name: getattr(options, name) for name in VARIABLES})
-    token = keys.add_key(options.name, tags, caps, options.max_cost, iso(now))
+    token = keys.add_key(options.name, tags, budget_given(options), options.max_cost, iso(now))
     told = "This token is shown once; only the gateway on this machine knows it, and it is worth nothing elsewhere."
     return f"{token}\n\n{told}\n", {"name": options.name, "token": token}
 
@@ -119,6 +116,9 @@ def _tag(text: str) -> tuple[str, str]:
 def _listed(key: keys.GatewayKey) -> str:
     parts = [f"{name}={value}" for name, value in key.tags]
     parts += [f"{name} {format_usd(amount)}" for name, amount in key.caps._asdict().items() if amount is not None]
+    parts += [key.policy] if key.policy != STRICT else []
+    parts += [f"brake {key.burst}"] if key.burst else []
+    parts += [f"repeats {key.repeats}"] if key.repeats else []
     parts += [f"max-cost {format_usd(key.max_cost)}"] if key.max_cost is not None else []
     return f"• {safe(key.name)} ({safe(key.created[:10])}){': ' if parts else ''}{safe(', '.join(parts), 300)}"
 

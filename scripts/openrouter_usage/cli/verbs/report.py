@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from openrouter_usage.budgets import EVERY
 from openrouter_usage.cli.opening import open_ledger
 from openrouter_usage.cli.program import Parser, whole_number, write
 from openrouter_usage.cli.verbs.stats import (
@@ -20,12 +21,12 @@ from openrouter_usage.cli.verbs.stats import (
 )
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.figures.breakdown import LOCAL, added, break_down
-from openrouter_usage.figures.limits import Scope, scopes
+from openrouter_usage.figures.limits import Scope, standings
 from openrouter_usage.figures.model_names import grouped
 from openrouter_usage.figures.options import REPORT_TOP
 from openrouter_usage.figures.report import Report, cut_up, stack
 from openrouter_usage.files import save_output
-from openrouter_usage.home.settings import find_home, load_caps
+from openrouter_usage.home.settings import find_home, load_budgets
 from openrouter_usage.jobs.breakdown import compared_with_kept
 from openrouter_usage.jobs.own_files import is_own
 from openrouter_usage.jobs.price_list import canonical_names
@@ -153,11 +154,11 @@ def _drawn(ledger: Ledger, options: Namespace, asked: Period, now: datetime) -> 
 
 
 def _budget(ledger: Ledger, now: datetime) -> tuple[Scope, ...]:
-    caps = load_caps()
+    named = [budget for budget in load_budgets() if budget.owner.name != EVERY]
     found: list[Scope] = []
 
     def look(books: Committed) -> None:
-        found.extend(scopes(caps, books, now))
+        found.extend(standings(named, books, now))
 
     ledger.committed(look)
     return tuple(found)
