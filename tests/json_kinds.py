@@ -203,6 +203,7 @@ def calls(ask: Asking, sandbox: Sandbox) -> None:
     ask("stats")
     account.generation_lag_requests = 0
     ask("settle")
+    ask("budget set", "--client", "laptop", "--total", "9", "--burst", "2/10min", "--repeats", "5")
     ask("budget set", "--daily", "1", "--per-request", "0.5")
     ask("query", "--id", generation)
     ask("query", "--id", generation, "--record")

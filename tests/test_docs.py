@@ -12,17 +12,18 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields
 from datetime import datetime, timezone
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from openrouter_usage.cli import cost_tracker as tracker
 from openrouter_usage.cli import gateway, summary
-from openrouter_usage.entry import Entry, Hold, Release, read_line, write_line
+from openrouter_usage.entry import Caps, Entry, Hold, Release, read_line, write_line
 from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.figures.exchange import COLUMNS as EXPORT_COLUMNS
 from openrouter_usage.home.credentials import NAMES, find_credentials
-from openrouter_usage.home.settings import VERSION, load_caps
+from openrouter_usage.home.settings import VERSION, load_budgets
 from openrouter_usage.render.report import COLUMNS as REPORT_COLUMNS
 from openrouter_usage.render.table import COLUMNS as SUMMARY_COLUMNS
 from tests import documents as docs
@@ -437,7 +438,9 @@ def test_the_settings_in_the_reference_are_a_budget_that_is_read(tmp_path, monke
     (tmp_path / ".openrouter" / "settings.json").write_text(examples("settings.json")[0], encoding="utf-8")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    assert [str(cap) for cap in load_caps({})] == ["0.5", "10", "200"]
+    machine, laptop = load_budgets({})
+    assert machine.caps == Caps(Decimal("0.5"), Decimal(10), Decimal(200))
+    assert (laptop.owner.name, str(laptop.burst), laptop.repeats) == ("laptop", "2/10min", 5)
     assert parse_verb(["alert", "--list"]).list
 
 

@@ -19,7 +19,7 @@ from .ledger import write_ledger
 ROOT = Path(__file__).resolve().parent.parent.parent
 # What would lead the programs out of the home, or change what they show.
 FOREIGN = (
-    "OPENROUTER_USAGE_FILE", "OPENROUTER_DAILY_LIMIT", "OPENROUTER_MONTHLY_LIMIT", "OPENROUTER_REQUEST_LIMIT",
+    "OPENROUTER_USAGE_FILE", "OPENROUTER_DAILY_LIMIT", "OPENROUTER_WEEKLY_LIMIT", "OPENROUTER_MONTHLY_LIMIT", "OPENROUTER_REQUEST_LIMIT",
     "OPENROUTER_ALERT_WEBHOOK", "OPENROUTER_PAGERDUTY_KEY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
 )  # fmt: skip
 
