@@ -204,7 +204,15 @@ def calls(ask: Asking, sandbox: Sandbox) -> None:
     account.generation_lag_requests = 0
     ask("settle")
     ask("budget set", "--client", "laptop", "--total", "9", "--burst", "2/10min", "--repeats", "5")
+    ask("budget set", "--session", "*", "--daily", "9")
     ask("budget set", "--daily", "1", "--per-request", "0.5")
+    ask("budget set", "--session", "s", "--daily", "0")
+    tags = (f"--tag={kind}=x" for kind in ("client", "project", "agent", "member"))
+    ask("call", *GPT, "--max-tokens", "9", "--session", "s", *tags)
+    with (ask.home / ".openrouter" / "usage.jsonl.refused").open("a") as refused:
+        refused.write('{"ts":"2026-11-22T10:00:00Z","code":"unbounded","model":"a/b","message":"under a budget ..."}\n')
+    ask("budget log")
+    ask("budget")
     ask("query", "--id", generation)
     ask("query", "--id", generation, "--record")
     account.generations[generation].overrides = {"cache_discount": Decimal("0.1"), "service_tier": "default"}

@@ -145,7 +145,7 @@ def test_a_budget_of_an_owner_is_set_shown_as_a_bar_and_taken_away(run_at, track
     assert run_at(NOON, "budget").out.splitlines()[1:] == [
         "daily: $1.00 spent + $4.00 held of $10.00 (50%), $5.00 left, resets 2026-11-23 UTC",
         "  ██▒▒▒▒▒▒▒▒░░░░░░░░░░ strict",
-        "brake: at most $2.00 in 10 min",
+        "brake: $1.00 spent + $4.00 held of $2.00 in 10 min",
         "brake: the same request at most 5 times a minute",
         "client laptop, weekly: $1.50 spent + $0.50 held of $4.00 (50%), $2.00 left, resets 2026-11-23 UTC",
         "  ███████▒▒░░░░░░░░░░░ measured: the calls that run now can pass it by at most $1.50",

@@ -21,7 +21,7 @@ EVERY = "*"
 STRICT, MEASURED = "strict", "measured"
 POLICIES = (STRICT, MEASURED)
 _UNITS = {"s": 1, "min": 60, "h": 3600}
-_LONGEST_BURST_S = 24 * 3600
+LONGEST_BURST_S = 3600
 MOST_REPEATS = 1_000
 
 
@@ -73,8 +73,8 @@ def read_burst(text: str) -> Burst:
         raise InvalidValue("a brake is written like 2.00/10min: USD, a slash, and so many s, min or h")
     seconds = int(number[:9]) * _UNITS[unit]
     money = usd(amount)
-    if money < 0 or not 0 < seconds <= _LONGEST_BURST_S:
-        raise InvalidValue("a brake is an amount from 0 on, over at most 24 hours")
+    if money < 0 or not 0 < seconds <= LONGEST_BURST_S:
+        raise InvalidValue("a brake is an amount from 0 on, over at most an hour")
     return Burst(money, seconds)
 
 

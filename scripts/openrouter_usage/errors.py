@@ -139,6 +139,60 @@ class BudgetExceeded(Refused):
         self.ahead_calls = ahead_calls
 
 
+class Braked(Refused):
+    """A brake stops a call: too much money within a few minutes. Amounts are USD; nothing was sent."""
+
+    code = "brake"
+
+    def __init__(
+        self,
+        *,
+        spent: Decimal,
+        held: Decimal,
+        asked: Decimal,
+        cap: Decimal,
+        seconds: int,
+        kind: str = "machine",
+        name: str = "",
+        policy: str = "strict",
+    ) -> None:
+        """Keep the brake, whose it is, and what counts against it."""
+        span = f"{seconds // 60} min" if seconds % 60 == 0 else f"{seconds} s"
+        of = f" for {kind} {named(name)}" if name else ""
+        super().__init__(
+            f"the brake of {_usd(cap)} in {span}{of} stops this call: {_usd(spent)} spent in that time + "
+            f"{_usd(held)} held + {_usd(asked)} asked",
+            hint="nothing was sent; look for a loop, or wait a few minutes",
+        )
+        self.scope = "brake"
+        self.kind = kind
+        self.name = name
+        self.policy = policy
+        self.spent = spent
+        self.held = held
+        self.asked = asked
+        self.cap = cap
+        self.resets_at = None
+
+
+class Repeated(Refused):
+    """The same request was made too often within a minute: most likely a program repeats itself for ever."""
+
+    code = "repeated"
+
+    def __init__(self, times: int, *, kind: str = "machine", name: str = "") -> None:
+        """Keep how often it may be made, and whose budget says so."""
+        of = f" for {kind} {named(name)}" if name else ""
+        often = "once" if times == 1 else f"{times:,} times"
+        super().__init__(
+            f"the brake{of} stops this call: the same request was made {often} within a minute already",
+            hint="nothing was sent; look for a loop, or wait a minute",
+        )
+        self.scope = "repeats"
+        self.kind = kind
+        self.name = name
+
+
 class UnbelievableBill(Refused):
     """A call has an implausible bill; under a budget nothing is sent until a person has looked at the bill."""
 

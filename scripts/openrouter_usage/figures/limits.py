@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from openrouter_usage.budgets import MACHINE, STRICT, Budget, Owner
 from openrouter_usage.entry import Caps, Entry, Hold, Usage
-from openrouter_usage.errors import BudgetExceeded, UnbelievableBill
+from openrouter_usage.errors import Braked, BudgetExceeded, UnbelievableBill
 from openrouter_usage.money import ZERO, add, total
 from openrouter_usage.period import FOREVER, UTC, Period, month, today, week
 
@@ -27,6 +27,9 @@ class Books(Protocol):
 
     def holds(self) -> list[Hold]:
         """Return the holds that have not ended."""
+
+    def since(self, moment: datetime) -> list[Entry]:
+        """Return the settled calls from a moment on, which is less than an hour ago."""
 
     def doubtful(self) -> list[Entry]:
         """Return the calls with an unbelievable bill that nobody has looked at."""
@@ -132,8 +135,7 @@ def counted_of(hold: Hold, policy: str) -> Decimal:
 def standings(budgets: Iterable[Budget], books: AllBooks, now: datetime) -> Iterator[Scope]:
     """Return each cap of some budgets with what is settled and held against it."""
     for budget in budgets:
-        own = books if budget.owner == MACHINE else books.of(budget.owner)
-        yield from scopes(budget.caps, own, now, owner=budget.owner, policy=budget.policy)
+        yield from scopes(budget.caps, own_books(budget, books), now, owner=budget.owner, policy=budget.policy)
 
 
 def counts_in(hold: Hold, period: Period) -> bool:
@@ -173,6 +175,43 @@ def check_all(budgets: Iterable[Budget], asked: Asked, books: AllBooks, now: dat
     if in_force:
         _refuse_doubtful(books)
     _refuse(standings(in_force, books, now), asked)
+    for budget in in_force:
+        _brake(budget, asked, own_books(budget, books), now)
+
+
+def own_books(budget: Budget, books: AllBooks) -> Books:
+    """Return the books of a budget's owner."""
+    return books if budget.owner == MACHINE else books.of(budget.owner)
+
+
+def braked(budget: Budget, books: Books, now: datetime) -> tuple[Decimal, Decimal]:
+    """Return what counts against a budget's brake in USD: spent within its stretch, and held for calls that run.
+
+    A call that began earlier may be billed within the stretch, so it counts while it runs.
+    """
+    if budget.burst is None:
+        return ZERO, ZERO
+    running = [hold for hold in books.holds() if hold.ts >= now - LONGEST_CALL]
+    spent = total(entry.cost for entry in books.since(now - budget.burst.span) if entry.cost is not None)
+    return spent, total(counted_of(hold, budget.policy) for hold in running)
+
+
+def _brake(budget: Budget, asked: Asked, books: Books, now: datetime) -> None:
+    wanted = asked.under(budget.policy)
+    if budget.burst is None or not wanted:
+        return
+    spent, held = braked(budget, books, now)
+    if add(add(spent, held), wanted) > budget.burst.amount:
+        raise Braked(
+            spent=spent,
+            held=held,
+            asked=wanted,
+            cap=budget.burst.amount,
+            seconds=budget.burst.seconds,
+            kind=budget.owner.kind,
+            name=budget.owner.name,
+            policy=budget.policy,
+        )
 
 
 def _refuse_doubtful(books: Books) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
@@ -9,7 +10,7 @@ from decimal import Decimal
 
 from openrouter_usage.budgets import Budget
 from openrouter_usage.entry import Entry
-from openrouter_usage.errors import LedgerError, Unbelievable
+from openrouter_usage.errors import LedgerError, OpenRouterUsageError, Unbelievable
 from openrouter_usage.gateway.writer import Writer
 from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.openrouter.answers.generation import CallUsage, Generation
@@ -56,6 +57,15 @@ class Page:
             self._booking.warn_of_no_hold(error)
 
         await self._writer.submit(lambda: self._booking.open(max_cost), failed)
+
+    async def remember(self, error: OpenRouterUsageError) -> None:
+        """Write down that this call was refused before anything was asked of the books."""
+        await asyncio.to_thread(self._booking.remember, error)
+
+    @property
+    def budgets(self) -> tuple[Budget, ...]:
+        """The budgets that the call falls under."""
+        return self._booking.budgets
 
     def name(self, generation: str) -> None:
         """Have the generation written to the hold, without waiting: an end that comes sooner says it as well."""

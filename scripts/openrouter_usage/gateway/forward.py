@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import NamedTuple, Protocol
 
@@ -15,6 +15,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
+from openrouter_usage.budgets import Budget
 from openrouter_usage.entry import Entry
 from openrouter_usage.errors import OpenRouterUsageError, Refused, SettingsError, Unbelievable, Unreachable
 from openrouter_usage.figures.model_names import without_prefix
@@ -48,6 +49,10 @@ class Gateway(Protocol):
     key: ApiKey | None
     keys: KeyRing
     budgets: BudgetsNow
+
+    def refuse_repeated(self, budgets: Iterable[Budget], text: bytes) -> None:
+        """Raise Repeated for a request that was made too often within a minute."""
+
     prices: PricesNow
     ledger: Ledger
     writer: Writer[object]
@@ -197,6 +202,7 @@ class ProxiedCall:
         self._client = caller.tags.get("client", "")
         model = body.get("model")
         self._model = without_prefix(model) if isinstance(model, str) else ""
+        received = text
         try:
             budgets = self._server.budgets.read()
             page = self._page = Page(
@@ -208,8 +214,13 @@ class ProxiedCall:
                 tags=caller.tags,
             )
             most = None
-            if page.is_bounded:
-                most, text = await self._bounded(client, body, text)
+            try:
+                if page.is_bounded:
+                    most, text = await self._bounded(client, body, text)
+                self._server.refuse_repeated(page.budgets, received)
+            except Refused as error:
+                await page.remember(error)
+                raise
             await page.open(most)
         except OpenRouterUsageError as error:
             self._server.log.refused(self._client, self._model, error.message)

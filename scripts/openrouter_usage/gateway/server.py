@@ -9,7 +9,9 @@ import logging
 import os
 import secrets as tokens
 import time
+from collections.abc import Iterable
 from decimal import Decimal
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -18,8 +20,10 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from openrouter_usage.budgets import Budget
 from openrouter_usage.entry import Entry
 from openrouter_usage.errors import LedgerError, MissingKey, OpenRouterUsageError, SettingsError
+from openrouter_usage.figures.repeats import Repeats
 from openrouter_usage.files import make_private_folder, replace_file
 from openrouter_usage.gateway import caps, waits
 from openrouter_usage.gateway.booking import Page, now
@@ -79,6 +83,7 @@ class Server:
         self.max_cost = options.max_cost
         self.ledger = Ledger(ledger or ledger_file(), lock_timeout_s=waits.LOCK_S, notice=log.say)
         self.keys, self.budgets = keys or KeyRing(), caps.BudgetsNow()
+        self._repeats = Repeats()
         self.left: Decimal | None = None
         self.videos: dict[str, tuple[Page, str]] = {}
         self.url = ""
@@ -226,6 +231,12 @@ class Server:
             "looking_up": len(self.lookups),
         }
         return web.Response(body=dumps(told).encode(), content_type="application/json")
+
+    def refuse_repeated(self, budgets: Iterable[Budget], text: bytes) -> None:
+        """Raise Repeated for a request that was made too often within a minute; only its hash is kept, in memory."""
+        wanted = [budget for budget in budgets if budget.repeats is not None]
+        if wanted:
+            self._repeats.check(wanted, sha256(text).digest(), now())
 
     def count(self, entry: Entry) -> None:
         """Count a call that was booked."""

@@ -20,6 +20,7 @@ from openrouter_usage.ledger.engine import Engine, Notice, Progress
 from openrouter_usage.ledger.index import load_position
 from openrouter_usage.ledger.ingest import EntryAt, known_entry, whole_entry
 from openrouter_usage.ledger.merge import completing, merged
+from openrouter_usage.ledger.recent import Recent
 from openrouter_usage.ledger.scan import DAY_SLOTS, is_usual, quarter_of
 from openrouter_usage.period import FOREVER, UTC, Period
 
@@ -59,10 +60,11 @@ class Appended(NamedTuple):
 class Committed:
     """What is spent and held at the moment of a decision, under the lock."""
 
-    def __init__(self, index: sqlite3.Connection, entry_at: EntryAt) -> None:
-        """Keep the index of a locked ledger; `entry_at` reads a line of the ledger."""
+    def __init__(self, index: sqlite3.Connection, entry_at: EntryAt, recent: Recent) -> None:
+        """Keep the index of a locked ledger; `entry_at` reads a line of the ledger, `recent` its newest ones."""
         self._index = index
         self._entry_at = entry_at
+        self._recent = recent
 
     def spent(self, period: Period, owner: Owner = MACHINE) -> Usage:
         """Sum the settled calls of whole UTC days, all or those of one owner."""
@@ -75,6 +77,10 @@ class Committed:
     def doubtful(self) -> list[Entry]:
         """Return the calls with an implausible bill that nobody has looked at."""
         return _unsettled(self._index, self._entry_at, only_doubtful=True)
+
+    def since(self, moment: datetime) -> list[Entry]:
+        """Return the settled calls from a moment on, which is less than an hour ago."""
+        return list(self._recent.since(self._index, moment))
 
     def of(self, owner: Owner) -> OwnBooks:
         """Return the same of the calls of one owner."""
@@ -97,6 +103,10 @@ class OwnBooks:
         """Return the owner's holds that have not ended."""
         return [hold for hold in self._books.holds() if self._owner.made(hold.session, hold.tags)]
 
+    def since(self, moment: datetime) -> list[Entry]:
+        """Return the owner's settled calls from a moment on."""
+        return [entry for entry in self._books.since(moment) if self._owner.made(entry.session, entry.tags)]
+
     def doubtful(self) -> list[Entry]:
         """Leave implausible bills to the check of the whole."""
         return []
@@ -105,8 +115,8 @@ class OwnBooks:
 class _Shared(Committed):
     """The same while several verbs write together: what they have written so far counts, and is read only once."""
 
-    def __init__(self, index: sqlite3.Connection, entry_at: EntryAt) -> None:
-        super().__init__(index, entry_at)
+    def __init__(self, index: sqlite3.Connection, entry_at: EntryAt, recent: Recent) -> None:
+        super().__init__(index, entry_at, recent)
         self._open: dict[str, Hold] | None = None
         self._sums: dict[tuple[Period, Owner], Usage] = {}
         self._doubtful: list[Entry] | None = None
@@ -131,6 +141,9 @@ class _Shared(Committed):
         if self._doubtful is None:
             self._doubtful = super().doubtful()
         return [*self._doubtful, *(each for each in self._settled if each.is_doubtful)]
+
+    def since(self, moment: datetime) -> list[Entry]:
+        return [*super().since(moment), *(entry for entry in self._settled if entry.ts >= moment)]
 
     def holding(self, hold: Hold) -> None:
         """Count a hold that was just written."""
@@ -159,6 +172,7 @@ class Ledger:
         """
         self.path = path
         self.engine = Engine(path, lock_timeout_s=lock_timeout_s, notice=notice, progress=progress)
+        self._recent = Recent(self.engine)
         self._shared: _Shared | None = None
 
     def close(self) -> None:
@@ -241,7 +255,7 @@ class Ledger:
 
     def committed(self, look: Callable[[Committed], None]) -> None:
         """Pass what is spent and held, as of one moment, to `look`."""
-        self.engine.reading(lambda index: look(self._shared or Committed(index, self.engine.entry_at)))
+        self.engine.reading(lambda index: look(self._shared or Committed(index, self.engine.entry_at, self._recent)))
 
     def health(self, *, untouched: bool = False) -> Health:
         """Return the lines that are not counted, duplicates, and holds that have not ended.
@@ -274,7 +288,7 @@ class Ledger:
         """
 
         def run(index: sqlite3.Connection) -> T:
-            self._shared = _Shared(index, self.engine.entry_at)
+            self._shared = _Shared(index, self.engine.entry_at, self._recent)
             try:
                 return work()
             finally:
@@ -286,7 +300,7 @@ class Ledger:
         """Write a hold if `check` does not raise; check and hold are one step for all other programs."""
 
         def work(index: sqlite3.Connection) -> None:
-            check(self._shared or Committed(index, self.engine.entry_at))
+            check(self._shared or Committed(index, self.engine.entry_at, self._recent))
             self.engine.write(_line(hold), durable=True)
             if self._shared:
                 self._shared.holding(hold)

@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
-from openrouter_usage.budgets import Budget, applying, bounding
+from openrouter_usage.budgets import TAG_KINDS, Budget, applying, bounding
 from openrouter_usage.entry import (
     GENERATION_PREFIX,
     LONGEST_NAME,
@@ -35,9 +35,11 @@ from openrouter_usage.home.settings import load_settings
 from openrouter_usage.jobs.summary import connect
 from openrouter_usage.ledger import spool
 from openrouter_usage.ledger.ledger import Committed, Ledger
-from openrouter_usage.money import ZERO, format_usd
+from openrouter_usage.ledger.refused import remember
+from openrouter_usage.money import ZERO, Json, format_usd
 from openrouter_usage.openrouter.answers.generation import CallUsage, Generation
-from openrouter_usage.period import FOREVER, Period
+from openrouter_usage.period import FOREVER, Period, iso
+from openrouter_usage.text import safe
 from openrouter_usage.tracker.record import calls_under_way
 from openrouter_usage.tracker.session import count_in_sessions, open_sessions
 
@@ -113,7 +115,8 @@ class Booking:
                 raise
             self.warn_of_no_hold(error)
             return
-        except Refused:
+        except Refused as error:
+            self.remember(error)
             raise
         except BaseException:
             # ^C may come when the line is written already; nothing will be sent for it.
@@ -121,6 +124,30 @@ class Booking:
             self.release()
             raise
         self.hold = hold
+
+    def remember(self, error: OpenRouterUsageError) -> None:
+        """Write down that this call was refused, so that `budget log` can say why; never what it said."""
+        if self._ledger is None:
+            return
+        amounts = {
+            f"{name}_usd": getattr(error, name, None) for name in ("asked", "spent", "held", "cap")
+        }  # of a budget or a brake
+        resets_at = getattr(error, "resets_at", None)
+        values: dict[str, Json] = {
+            "ts": iso(self._began),
+            "code": error.code,
+            "kind": getattr(error, "kind", None),
+            "name": getattr(error, "name", None) or None,
+            "scope": getattr(error, "scope", None),
+            "policy": getattr(error, "policy", None),
+            "model": self._model,
+            "session": self._session or None,
+            **{kind: dict(self._tags).get(kind) for kind in TAG_KINDS},
+            **amounts,
+            "resets_at": iso(resets_at) if resets_at else None,
+            "message": safe(error.message, 1_000),
+        }
+        remember(self._ledger.path, {name: value for name, value in values.items() if value is not None})
 
     def warn_of_no_hold(self, error: OpenRouterUsageError) -> None:
         """Say that nothing in the ledger tells of the call while it is made."""

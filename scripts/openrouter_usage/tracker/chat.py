@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 from openrouter_usage.budgets import Budget, applying, bounding
 from openrouter_usage.entry import LARGEST_COST, LONGEST_NAME, MOST_TAGS, Caps, safe_tag
-from openrouter_usage.errors import BadAnswer, InvalidValue, OpenRouterUsageError, Unreachable, may_have_arrived
+from openrouter_usage.errors import (
+    BadAnswer,
+    InvalidValue,
+    OpenRouterUsageError,
+    Refused,
+    Unreachable,
+    may_have_arrived,
+)
 from openrouter_usage.figures.limits import LONGEST_CALL
 from openrouter_usage.figures.model_names import without_prefix
 from openrouter_usage.figures.pricing import (
@@ -25,6 +34,7 @@ from openrouter_usage.figures.pricing import (
     price_capped,
     worst_case,
 )
+from openrouter_usage.figures.repeats import Repeats
 from openrouter_usage.home.credentials import ApiKey
 from openrouter_usage.home.settings import Settings, load_budgets, load_settings
 from openrouter_usage.jobs.price_list import current_prices, price_file
@@ -82,7 +92,6 @@ def prepare(
     session = current_session() if session is None else session
     under = tuple(applying(in_force, session, checked_tags.items()))
     caller = Caller(settings, key, is_bounded=bounding(under), timeout_s=timeout_s, clock=clock)
-    plan = caller.plan(body, most)
     booking = Booking(
         ledger if tracked or bounding(under) else None,
         model=model,
@@ -91,7 +100,24 @@ def prepare(
         session=session,
         tags=checked_tags,
     )
+    try:
+        plan = caller.plan(body, most)
+        _refuse_repeated(booking.budgets, body, clock())
+    except Refused as error:
+        booking.remember(error)
+        raise
     return PreparedCall(caller, plan, booking)
+
+
+_repeats, _counting = Repeats(), threading.Lock()
+
+
+def _refuse_repeated(budgets: Sequence[Budget], body: Json, now: datetime) -> None:
+    """Raise Repeated for a request that this process has made too often within a minute, where a budget says so."""
+    if any(budget.repeats is not None for budget in budgets):
+        digest = sha256(dumps(body).encode()).digest()
+        with _counting:
+            _repeats.check(budgets, digest, now)
 
 
 def _refuse_odd(most: Decimal | None, session: str | None, tags: Mapping[str, str], timeout_s: float) -> None:

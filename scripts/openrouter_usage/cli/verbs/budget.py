@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from openrouter_usage.budgets import EVERY, KINDS, MEASURED, STRICT, Budget, Owner, bounding
+from openrouter_usage.budgets import EVERY, KINDS, MEASURED, STRICT, TAG_KINDS, Budget, Burst, Owner, bounding
 from openrouter_usage.cli.budget_options import add_budget_options, budget_given
 from openrouter_usage.cli.opening import ahead_notes, open_ledger, unsettled_notes
-from openrouter_usage.cli.program import Parser, write
+from openrouter_usage.cli.program import Parser, whole_number, write
 from openrouter_usage.entry import LONGEST_NAME, Hold
 from openrouter_usage.errors import SettingsError
-from openrouter_usage.figures.limits import Scope, dated_ahead_from, standings
+from openrouter_usage.figures.limits import Scope, braked, dated_ahead_from, own_books, standings
 from openrouter_usage.gateway.keys import load_keys
-from openrouter_usage.home.settings import VARIABLES, clear_budget, load_budgets, save_budget
+from openrouter_usage.home.settings import VARIABLES, clear_budget, ledger_file, load_budgets, save_budget
 from openrouter_usage.ledger.ledger import Committed, Ledger
+from openrouter_usage.ledger.refused import remembered
 from openrouter_usage.money import Json, add, format_usd, multiply, ratio, rounded, share
 from openrouter_usage.period import UTC, iso, spoken
 from openrouter_usage.render.envelope import envelope
-from openrouter_usage.text import named, plural
+from openrouter_usage.text import named, plural, safe
 
 EXAMPLES = """examples:
   cost_tracker.py budget set --daily 10 --monthly 200 --per-request 0.50
@@ -30,6 +31,7 @@ EXAMPLES = """examples:
   cost_tracker.py budget set --session '*' --total 3 --policy measured
   cost_tracker.py budget
   cost_tracker.py budget clear --client laptop
+  cost_tracker.py budget log --last 5
 
 windows are OpenRouter's: the UTC day, the week from Monday and the calendar month; 0 means that nothing may be spent
 """
@@ -40,13 +42,23 @@ _BAR = 20
 
 def describe(parser: Parser) -> None:
     """Add the arguments of this verb."""
-    parser.add_argument("action", choices=("set", "show", "clear"), nargs="?", default="show", help="action (show)")
+    parser.add_argument(
+        "action", choices=("set", "show", "clear", "log"), nargs="?", default="show", help="action (show)"
+    )
     owner = parser.add_mutually_exclusive_group()
     for kind in KINDS[1:]:
         owner.add_argument(
             f"--{kind}", metavar="NAME", help=f"the budget of one {kind}, not of the machine; '*' is each other one"
         )
     add_budget_options(parser)
+    parser.add_argument("--last", type=whole_number(1, 10_000), default=20, metavar="N", help="log: so many (20)")
+
+
+class _Standing(NamedTuple):
+    """How a budget stands: each of its caps, and what is spent and held against its brake, None without one."""
+
+    scopes: list[Scope]
+    brake: tuple[Decimal, Decimal] | None
 
 
 class _Kept(NamedTuple):
@@ -61,6 +73,8 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
     given, owner = budget_given(options), _owner(options)
     if options.action != "set" and given:
         raise SettingsError("amounts need `budget set`", hint="run: budget set --daily 10", code="usage")
+    if options.action == "log":
+        return _log(options, owner, now or datetime.now(UTC))
     if options.action == "set":
         if not given:
             raise SettingsError("no amount was given", hint="run: budget set --daily 10 --monthly 200", code="usage")
@@ -94,33 +108,37 @@ def _kept() -> Iterator[_Kept]:
     yield from (_Kept(key.budget, "gateway key") for key in load_keys())
 
 
-def _standing(ledger: Ledger, kept: list[_Kept], now: datetime) -> tuple[list[list[Scope]], list[Hold]]:
+def _standing(ledger: Ledger, kept: list[_Kept], now: datetime) -> tuple[list[_Standing], list[Hold]]:
     """Return the caps of each budget, and all holds, as of one moment; one for every name stands nowhere by itself."""
-    found: list[list[Scope]] = []
+    found: list[_Standing] = []
     holds: list[Hold] = []
 
     def look(books: Committed) -> None:
         for budget, _ in kept:
-            found.append([] if budget.owner.name == EVERY else list(standings([budget], books, now)))
+            if budget.owner.name == EVERY:
+                found.append(_Standing([], None))
+                continue
+            brake = braked(budget, own_books(budget, books), now) if budget.burst else None
+            found.append(_Standing(list(standings([budget], books, now)), brake))
         holds.extend(books.holds())
 
     ledger.committed(look)
     return found, holds
 
 
-def _as_text(kept: list[_Kept], found: list[list[Scope]], holds: list[Hold], notes: list[str]) -> str:
+def _as_text(kept: list[_Kept], found: list[_Standing], holds: list[Hold], notes: list[str]) -> str:
     lines = ["💵 Budget (tracked calls of this machine, from the local ledger)"]
     if not any(each.budget.is_bounding or each.budget.repeats for each in kept):
         lines = ["No budget is set: calls are not limited. To set one: cost_tracker.py budget set --daily 10"]
-    for (budget, _), scopes in zip(kept, found, strict=True):
+    for (budget, _), standing in zip(kept, found, strict=True):
         of = f"{budget.owner.kind} {named(budget.owner.name)}, " if budget.owner.name else ""
         if budget.owner.name == EVERY:
             of = f"each other {budget.owner.kind}, "
             caps = {name.replace("_", "-"): cap for name, cap in budget.caps._asdict().items() if cap is not None}
             lines += [f"{of}{name}: at most {format_usd(cap)} ({budget.policy})" for name, cap in caps.items()]
-        lines += [line for scope in scopes for line in _lines(scope, of)]
+        lines += [line for scope in standing.scopes for line in _lines(scope, of)]
         if budget.burst is not None:
-            lines.append(f"{of}brake: at most {format_usd(budget.burst.amount)} in {_spoken(budget.burst.seconds)}")
+            lines.append(f"{of}brake: {_braked(standing)}{format_usd(budget.burst.amount)} in {_spoken(budget.burst)}")
         if budget.repeats is not None:
             lines.append(f"{of}brake: the same request at most {plural(budget.repeats, 'time')} a minute")
     if holds:
@@ -175,7 +193,15 @@ def _overshoot(scope: Scope) -> str:
     )
 
 
-def _spoken(seconds: int) -> str:
+def _braked(standing: _Standing) -> str:
+    if standing.brake is None:
+        return "at most "
+    spent, held = standing.brake
+    return f"{format_usd(spent)} spent + {format_usd(held)} held of "
+
+
+def _spoken(burst: Burst) -> str:
+    seconds = burst.seconds
     return next(
         f"{seconds // size:,} {unit}" for unit, size in (("h", 3600), ("min", 60), ("s", 1)) if not seconds % size
     )
@@ -198,7 +224,7 @@ def _open_ended(holds: list[Hold]) -> str:
     return f", {count:,} of them without a limit" if count else ""
 
 
-def _as_json(kept: list[_Kept], found: list[list[Scope]], holds: list[Hold], notes: list[str], now: datetime) -> str:
+def _as_json(kept: list[_Kept], found: list[_Standing], holds: list[Hold], notes: list[str], now: datetime) -> str:
     rows: list[Json] = [
         {
             "scope": scope.name,
@@ -218,15 +244,19 @@ def _as_json(kept: list[_Kept], found: list[list[Scope]], holds: list[Hold], not
             "start": iso(scope.period.start) if scope.period and scope.name != "total" else None,
             "resets_at": iso(scope.resets_at) if scope.resets_at else None,
         }
-        for (_, source), scopes in zip(kept, found, strict=True)
-        for scope in scopes
+        for (_, source), standing in zip(kept, found, strict=True)
+        for scope in standing.scopes
     ]
-    rules: list[Json] = [_rule(budget, source) for budget, source in kept if budget.is_bounding or budget.repeats]
+    rules: list[Json] = [
+        _rule(budget, source, standing)
+        for (budget, source), standing in zip(kept, found, strict=True)
+        if budget.is_bounding or budget.repeats
+    ]
     data: dict[str, Json] = {"is_set": bounding(each.budget for each in kept), "scopes": rows, "budgets": rules}
     return envelope("budget", now, {**data, "open_holds": len(holds)}, notes=notes)
 
 
-def _rule(budget: Budget, source: str) -> dict[str, Json]:
+def _rule(budget: Budget, source: str, standing: _Standing) -> dict[str, Json]:
     """Return what one budget says, whether or not a call has fallen under it yet."""
     amounts: dict[str, Json] = {f"{name}_usd": amount for name, amount in budget.caps._asdict().items()}
     return {
@@ -237,5 +267,51 @@ def _rule(budget: Budget, source: str) -> dict[str, Json]:
         **amounts,
         "burst_usd": budget.burst.amount if budget.burst else None,
         "burst_seconds": budget.burst.seconds if budget.burst else None,
+        "burst_spent_usd": standing.brake[0] if standing.brake else None,
+        "burst_held_usd": standing.brake[1] if standing.brake else None,
         "repeats_a_minute": budget.repeats,
     }
+
+
+# -- Why calls were refused: what is remembered of them, without a word of what they said.
+
+_TEXTS = ("ts", "code", "kind", "name", "scope", "policy", "model", "session", *TAG_KINDS, "resets_at", "message")
+_ALWAYS = ("ts", "code", "model", "message")
+_USD = ("asked_usd", "spent_usd", "held_usd", "cap_usd")
+
+
+def _log(options: Namespace, owner: Owner | None, now: datetime) -> int:
+    """Print the newest refusals, of all or of one owner's calls."""
+    try:
+        found = [_read(each) for each in remembered(ledger_file())]
+    except OSError as error:
+        raise SettingsError(
+            f"the list of refusals cannot be read: {error.strerror or error}",
+            hint="delete it; it lies beside the ledger",
+        ) from None
+    wanted = [each for each in found if owner is None or each.get(owner.kind) == owner.name]
+    newest: list[Json] = list(wanted[-options.last :])
+    if options.json:
+        write(envelope("refusals", now, {"refusals": newest, "remembered": len(wanted)}))
+        return 0
+    lines = [_refusal(each) for each in wanted[-options.last :]]
+    rest = len(wanted) - len(lines)
+    lines = lines or ["No refused call is remembered."]
+    write("\n".join([*lines, *([f"... and {rest:,} before them"] if rest else [])]) + "\n")
+    return 0
+
+
+def _read(kept: Mapping[str, Json]) -> dict[str, Json]:
+    """Return what is understood of a remembered refusal; the file may hold anything."""
+    texts: dict[str, Json] = {}
+    for name in _TEXTS:
+        value = kept.get(name)
+        texts[name] = safe(value, 1_000) if isinstance(value, str) else "" if name in _ALWAYS else None
+    amounts = {name: kept.get(name) for name in _USD}
+    return texts | {name: value if isinstance(value, (Decimal, int)) else None for name, value in amounts.items()}
+
+
+def _refusal(row: Mapping[str, Json]) -> str:
+    who = [f"{kind} {named(str(row[kind]))}" for kind in (*TAG_KINDS, "session") if row.get(kind)]
+    of = f" ({', '.join(who)})" if who else ""
+    return f"• {row['ts']} {named(str(row['model']))}{of}: {row['message']}"
