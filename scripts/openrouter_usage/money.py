@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import ROUND_HALF_UP, Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
 from typing import NoReturn
 
@@ -135,12 +135,16 @@ def share(part: Decimal, whole: Decimal, decimals: int = 0) -> str:
 # -- JSON with exact numbers: read into Decimal, written from Decimal.
 
 Json = dict[str, "Json"] | list["Json"] | str | int | Decimal | bool | None
+Pairs = Callable[[list[tuple[str, Json]]], dict[str, Json]]
 
 
-def loads(text: str | bytes) -> Json:
-    """Read JSON with exact numbers; ValueError for anything malformed, NaN, Infinity or too deep."""
+def loads(text: str | bytes, *, pairs: Pairs | None = None) -> Json:
+    """Read JSON with exact numbers; ValueError for anything malformed, NaN, Infinity or too deep.
+
+    `pairs` makes the dict of each object from its names and values.
+    """
     try:
-        value: Json = json.loads(text, parse_float=Decimal, parse_constant=_refuse)
+        value: Json = json.loads(text, parse_float=Decimal, parse_constant=_refuse, object_pairs_hook=pairs)
     except RecursionError:
         raise ValueError("the JSON is nested too deeply") from None
     except UnicodeDecodeError:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
 from typing import NamedTuple
 
 from openrouter_usage.errors import InvalidValue
 from openrouter_usage.figures import pricing
 from openrouter_usage.figures.pricing import PriceList, bound, no_such_model, unbounded
 from openrouter_usage.gateway import paths
-from openrouter_usage.gateway.insert import members, set_member
+from openrouter_usage.gateway.insert import put_first, set_member
 from openrouter_usage.money import EXACT, Json, add, dumps
 from openrouter_usage.text import named
 
@@ -49,7 +50,6 @@ def bounded(shape: str, body: Mapping[str, Json], text: bytes, prices: PriceList
     """Bound a request; Unbounded for what costs money beside tokens, InvalidValue for one that is malformed."""
     if shape not in (*_TEXT_SHAPES, paths.EMBEDDINGS):
         raise unbounded(f"nobody can say beforehand what {shape} costs")
-    named = members(text, text.find(b"{"))  # a name that stands there twice is refused
     images = _count_images(shape, body)
     _refuse_extras(shape, body)
     window, longest, per_image = _capacity(body, prices)
@@ -64,18 +64,26 @@ def bounded(shape: str, body: Mapping[str, Json], text: bytes, prices: PriceList
     answer, limit = _answer(shape, body, len(text) + _AROUND, window, longest)
     counted = body if shape != paths.COMPLETIONS else {**body, "n": pricing.number_of_answers(body) * _prompts(body)}
     worst = bound(counted, prices, prompt_tokens=prompt, max_tokens=answer)
+    missing: list[str] = []
     if limit is not None:
-        text = set_member(
-            text, (_LIMIT_NAMES[shape][0] if shape != paths.CHAT else "max_tokens",), str(limit), known=named
-        )
-    if "provider" not in named:
-        # A missing member is put first, so it does not matter that the others have moved.
-        text = set_member(text, ("provider", "max_price"), dumps(worst.max_price), known={})
-    else:
+        name = _LIMIT_NAMES[shape][0] if shape != paths.CHAT else "max_tokens"
+        if name in body:  # as null
+            text = set_member(text, (name,), str(limit))
+        else:
+            missing.append(f'"{name}":{limit}')
+    if "provider" in body:
         own = pricing.own_max_price(body)
         for name in worst.max_price.keys() - own.keys():
             text = set_member(text, ("provider", "max_price", name), dumps(worst.max_price[name]))
+    else:
+        missing.append(_max_price(*worst.max_price.items()))
+    text = put_first(text, missing)
     return Bounded(add(worst.cost, EXACT.multiply(per_image, Decimal(images))), text, images > 0)
+
+
+@lru_cache(maxsize=256)
+def _max_price(*prices: tuple[str, Json]) -> str:
+    return f'"provider":{dumps({"max_price": dict(prices)})}'
 
 
 def _answer(

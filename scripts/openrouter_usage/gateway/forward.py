@@ -17,7 +17,14 @@ from yarl import URL
 
 from openrouter_usage.budgets import Budget
 from openrouter_usage.entry import Entry
-from openrouter_usage.errors import OpenRouterUsageError, Refused, SettingsError, Unbelievable, Unreachable
+from openrouter_usage.errors import (
+    InvalidValue,
+    OpenRouterUsageError,
+    Refused,
+    SettingsError,
+    Unbelievable,
+    Unreachable,
+)
 from openrouter_usage.figures.model_names import without_prefix
 from openrouter_usage.gateway import headers as heads
 from openrouter_usage.gateway import paths, waits
@@ -37,6 +44,7 @@ from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.money import Json, loads
 from openrouter_usage.openrouter.answers.generation import CallUsage, Generation
 from openrouter_usage.openrouter.refusals import may_be_billed
+from openrouter_usage.text import named as shown_name
 
 LARGEST_REQUEST = 64 * 1024 * 1024
 _MODEL_FIELD = re.compile(rb'name="model"\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{1,300})')
@@ -99,6 +107,7 @@ class ProxiedCall:
         self._upstream: aiohttp.ClientResponse | None = None
         self._page: Page | None = None
         self._client = self._model = ""
+        self._repeated: str | None = None
         self._began = time.monotonic()
 
     def leave(self) -> None:
@@ -171,20 +180,22 @@ class ProxiedCall:
         parts: list[bytes] = []
         size = 0
 
-        async def take() -> None:
-            nonlocal size
+        # Cheaper than to wait in a task of its own, as most requests are there already.
+        late = asyncio.get_running_loop().call_later(
+            waits.SLOWEST_REQUEST_S, request.content.set_exception, asyncio.TimeoutError()
+        )
+        try:
             async for part in request.content.iter_any():
                 size += len(part)
                 if size > LARGEST_REQUEST:
                     raise too_large
                 parts.append(part)
-
-        try:
-            await asyncio.wait_for(take(), waits.SLOWEST_REQUEST_S)
         except asyncio.TimeoutError:
             raise self._no(408, "the request did not arrive in time") from None
         except (aiohttp.ClientError, web.RequestPayloadError, ConnectionError):
             raise self._no(400, "the request did not arrive in full") from None
+        finally:
+            late.cancel()
         return b"".join(parts)
 
     async def _booked(self, secrets: Secrets, text: bytes) -> bytes:
@@ -232,16 +243,26 @@ class ProxiedCall:
             named = _MODEL_FIELD.search(text)
             return {"model": named[1].decode("utf-8", "replace")} if named else _EMPTY
         try:
-            body = loads(text)
+            body = loads(text, pairs=self._noting_what_repeats)
         except ValueError as error:
             raise self._no(400, f"the request is not JSON: {error}") from None
         if not isinstance(body, dict):
             raise self._no(400, "the request is no JSON object")
         return body
 
+    def _noting_what_repeats(self, pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            names = [name for name, _ in pairs]
+            self._repeated = next(name for name in names if names.count(name) > 1)
+        return found
+
     async def _bounded(
         self, client: GatewayKey | None, body: Mapping[str, Json], text: bytes
     ) -> tuple[Decimal | None, bytes]:
+        if self._repeated is not None:
+            # One reader takes the first value and another the last: what is bounded might not be what is charged.
+            raise InvalidValue(f"the request has {shown_name(self._repeated[:40])} twice in one object")
         most = client.max_cost if client and client.max_cost is not None else self._server.max_cost
         try:
             found = bounded(self._route.shape, body, text, await self._server.prices.get())
@@ -280,6 +301,8 @@ class ProxiedCall:
             self._leave_open(CallUsage(), secrets.key, streamed=False, why="the connection broke")
             raise self._no(502, f"the connection to OpenRouter broke: {_why(error)}") from None
         self._upstream = upstream
+        if self._has_left:  # before there was anything to cut
+            asyncio.get_running_loop().call_later(waits.GRACE_S, self.cut)
         try:
             return await self._forward(upstream, secrets.key)
         finally:
@@ -287,9 +310,6 @@ class ProxiedCall:
 
     async def _forward(self, upstream: aiohttp.ClientResponse, key: ApiKey) -> web.StreamResponse:
         generation = upstream.headers.get("X-Generation-Id", "")[:200]
-        # Where the whole answer came with its head, the entry follows at once, and says which call it was.
-        if self._page is not None and not upstream.content.is_eof():
-            self._page.name(generation)
         meter = Meter(
             generation,
             content_type=upstream.headers.get("Content-Type", ""),
@@ -301,6 +321,15 @@ class ProxiedCall:
         is_whole = False
         try:
             await self._to_client(response.prepare(self._request))
+            # What came with the head goes on before the ledger is told which call it is.
+            piece = upstream.content.read_nowait()
+            if piece and not self._has_left:
+                await self._to_client(response.write(piece))
+            # Where the whole answer came with its head, the entry follows at once, and says which call it was.
+            if self._page is not None and not upstream.content.is_eof():
+                self._page.name(generation)
+            if piece and is_metered:
+                meter.feed(piece)
             while piece := await upstream.content.readany():
                 if not self._has_left:
                     await self._to_client(response.write(piece))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from openrouter_usage.errors import InvalidValue
 
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:,]', re.DOTALL)
 _BLANKS = b" \t\r\n"
+_EMPTY = re.compile(rb"[ \t\r\n]*\}")
 
 
 class Span(NamedTuple):
@@ -58,15 +58,14 @@ def _trimmed(text: bytes, start: int, end: int) -> Span:
     return Span(start, end)
 
 
-def set_member(text: bytes, path: tuple[str, ...], value: str, *, known: Mapping[str, Span] | None = None) -> bytes:
+def set_member(text: bytes, path: tuple[str, ...], value: str) -> bytes:
     """Set the member at a path of names; objects that are missing, or null, on the way are made.
 
-    A member that is there is replaced, a missing one is put first in its object. `known` are the members of the whole,
-    for whoever has looked for them already.
+    A member that is there is replaced, a missing one is put first in its object.
     """
     begin, end = text.find(b"{"), len(text)
     for depth, name in enumerate(path):
-        found = members(text, begin) if depth or known is None else known
+        found = members(text, begin)
         if name not in found:
             return _inserted(text, begin, path[depth:], value)
         begin, end = found[name]
@@ -75,9 +74,16 @@ def set_member(text: bytes, path: tuple[str, ...], value: str, *, known: Mapping
     return text[:begin] + value.encode() + text[end:]
 
 
+def put_first(text: bytes, wanted: list[str]) -> bytes:
+    """Put members, written as JSON, first in an object that has none of their names."""
+    begin = text.find(b"{") + 1
+    comma = b"" if not wanted or _EMPTY.match(text, begin) else b","
+    return b"".join((text[:begin], ",".join(wanted).encode(), comma, text[begin:]))
+
+
 def _inserted(text: bytes, begin: int, path: tuple[str, ...], value: str) -> bytes:
     rest = text[begin + 1 :]
-    comma = b"" if rest.lstrip(_BLANKS).startswith(b"}") else b","
+    comma = b"" if _EMPTY.match(rest) else b","
     member = f"{json.dumps(path[0])}:{_nested(path[1:], value)}".encode()
     return text[: begin + 1] + member + comma + rest
 

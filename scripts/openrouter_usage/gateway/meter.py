@@ -12,7 +12,7 @@ from openrouter_usage.errors import BadAnswer
 from openrouter_usage.money import Json, loads_oddly
 from openrouter_usage.openrouter.answers.generation import CallUsage, read_call
 from openrouter_usage.openrouter.inference import DONE, EventReader
-from openrouter_usage.openrouter.refusals import complaint_in, read_complaint
+from openrouter_usage.openrouter.refusals import complaint_in
 
 LARGEST_BODY = 32 * 1024 * 1024
 # Above this a body is read outside of the event loop: a list of a million numbers takes half a second.
@@ -81,7 +81,7 @@ class Meter:
         except ValueError:
             return
         self.usage = self.usage.merged(read_call(answer))
-        self.complains = len(body) <= LARGE_BODY and bool(read_complaint(body).message)
+        self.complains = bool(complaint_in(answer).message)
         self.is_complete = True
 
 
