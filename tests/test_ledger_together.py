@@ -18,10 +18,12 @@ from typing import Any
 
 import pytest
 
+from openrouter_usage.budgets import MACHINE, Owner
 from openrouter_usage.entry import Caps, Entry, Hold, read_line, write_line
 from openrouter_usage.errors import LedgerError
 from openrouter_usage.ledger import spool
-from openrouter_usage.ledger.ledger import Ledger
+from openrouter_usage.ledger.ledger import Committed, Ledger
+from openrouter_usage.period import FOREVER, today
 from openrouter_usage.tracker.cost_tracker import CostTracker
 from tests.booking import Tracker, call
 from tests.calling import CHAT, MODEL
@@ -128,6 +130,56 @@ def test_who_is_killed_with_the_lock_leaves_nothing_behind(tracker: Tracker, sto
     assert ledger.append(an_entry(1))
     assert (ledger.totals().total.requests, ledger.health().holds) == (3, ())
     ledger.close()
+
+
+# -- verbs that write together -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_kept_from_one_group_to_the_next_is_what_a_fresh_reader_finds(seed: int, tracker: Tracker) -> None:
+    """Holds, names, settles, releases, repeats and doubtful bills in groups, with another program that writes between."""
+    chance, ledger, other = random.Random(seed), Ledger(tracker.ledger), Ledger(tracker.ledger)
+    owners = (MACHINE, Owner("client", "a"), Owner("session", "s"))
+    held: list[Hold] = []
+    settled: list[Entry] = []
+
+    def known(books: Committed) -> Any:
+        spans = (today(NOON), today(NOON)._replace(end=FOREVER), today(NOON + timedelta(days=1)))
+        spent = [books.spent(span, owner) for span in spans for owner in owners]
+        return spent, sorted(books.holds(), key=lambda hold: hold.id), sorted(each.id for each in books.doubtful())
+
+    def something(ledger: Ledger) -> None:
+        number = chance.randrange(10**9)
+        tags, session = chance.choice([(), (("client", "a"),)]), chance.choice(["", "s"])
+        act = chance.choice(["hold", "hold", "hold", "name", "settle", "settle", "settle", "release", "append", "again"])
+        if act == "hold" or not held:
+            hold = Hold(f"h{number}", NOON, "a/b", Decimal(number).scaleb(-9), session=session, tags=tags)
+            ledger.hold(hold, lambda books: None)
+            held.append(hold)
+        elif act == "name":
+            ledger.name_generation(chance.choice(held).id, f"gen-n{number}")
+        elif act == "release":
+            ledger.release(held.pop(chance.randrange(len(held))).id, NOON)
+        elif act == "again" and settled:
+            ledger.settle(chance.choice(settled))
+        else:
+            hold = held.pop(chance.randrange(len(held))) if act == "settle" else Hold("", NOON, "a/b", None)
+            entry = an_entry(id=f"gen-{number % 50}", cost=Decimal(number).scaleb(-12), hold=hold.id, session=hold.session,
+                             ts=NOON + timedelta(days=chance.choice([0, 0, 1])), tags=hold.tags,
+                             told=chance.choice(["", "", "", "-5"]))  # fmt: skip
+            settled.append(entry)
+            ledger.settle(entry) if hold.id else ledger.append(entry)
+
+    found: list[Any] = []
+    for _ in range(40):
+        ledger.together(lambda: [something(ledger) for _ in range(chance.randrange(4))])
+        ledger.together(lambda: ledger.committed(lambda books: found.append(known(books))))
+        other.committed(lambda books: found.append(known(books)))
+        assert found[-2] == found[-1]
+        if chance.random() < 0.2:
+            something(other)
+    ledger.close()
+    other.close()
 
 
 # -- forks -----------------------------------------------------------------------------------------------------------

@@ -124,6 +124,8 @@ class Engine:
         self._inside: sqlite3.Connection | None = None
         self._written = self._is_rewritten = self._has_given_up = False
         self._batch: list[bytes] | None = None
+        # Up to where the index has read, after the last work: what was learned of it holds while this is the same.
+        self.position: Position | None = None
         watch(self)
         # In a reference cycle the connection could be collected before the object that closes it.
         weakref.finalize(self, self._index.close).atexit = False
@@ -224,14 +226,14 @@ class Engine:
         try:
             with self._gate, self._index.locked(wait_s) as connection:
                 self._take_spool()
-                position = self._tail.catch_up(connection, load_position(connection))
+                position = self.position = self._tail.catch_up(connection, load_position(connection))
                 self._inside = connection
                 try:
                     done.append(work(connection))
                 finally:
                     self._inside = None
                 if self._written:
-                    self._tail.catch_up(connection, position, own=True, is_rewritten=self._is_rewritten)
+                    self.position = self._tail.catch_up(connection, position, own=True, is_rewritten=self._is_rewritten)
         except (Damaged, LedgerError) as error:
             if not self._written:
                 raise

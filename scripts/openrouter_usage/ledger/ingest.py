@@ -60,14 +60,17 @@ ON CONFLICT (slot) DO UPDATE SET
 # After so many bytes of new lines the small table of ids is merged into the large one.
 _FRESH_BYTES = 4 * 1024 * 1024
 _ADD_ID = "INSERT OR IGNORE INTO ids VALUES (?, ?)"
-_ADD_FRESH_ID = "INSERT OR IGNORE INTO fresh_ids VALUES (?, ?)"
+_ADD_FRESH_IDS = (
+    "INSERT OR IGNORE INTO fresh_ids SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)"
+)
+_FORGET_HOLDS = "DELETE FROM holds WHERE id IN (SELECT value FROM json_each(?))"
 # The newest ids stand in one table, all others in the other.
 _IDS_KNOWN = (
     "SELECT mark FROM ids WHERE mark IN (SELECT value FROM json_each(?))",
     "SELECT mark FROM fresh_ids WHERE mark IN (SELECT value FROM json_each(?))",
 )
 _FORGET_ID = ("DELETE FROM ids WHERE mark = ? AND start = ?", "DELETE FROM fresh_ids WHERE mark = ? AND start = ?")
-_STARTS_OF_ID = ("SELECT start FROM ids WHERE mark = ?", "SELECT start FROM fresh_ids WHERE mark = ?")
+_STARTS_OF_ID = "SELECT start FROM ids WHERE mark = ?1 UNION ALL SELECT start FROM fresh_ids WHERE mark = ?1"
 _UNSETTLED = "INSERT OR REPLACE INTO unsettled VALUES (?, ?, ?)"
 Row = tuple[object, ...]
 
@@ -91,8 +94,10 @@ class Ingest:
             self._count += len(block.ids)
             # A few among a million would each touch a page of their own, so the newest stand in a small table first.
             # Sorted, because random insertions would touch another page of the tree each time.
-            self._connection.executemany(_ADD_ID if self._count > _MANY else _ADD_FRESH_ID, sorted(block.ids))
-            if self._count <= _MANY:
+            if self._count > _MANY:
+                self._connection.executemany(_ADD_ID, sorted(block.ids))
+            else:
+                self._connection.execute(_ADD_FRESH_IDS, (dumps(sorted(block.ids)),))
                 self._new += [mark for mark, _ in block.ids]
             block.ids.clear()
         if block.holds:
@@ -121,7 +126,9 @@ class Ingest:
     def _add_holds(self, holds: dict[str, bytes | None]) -> None:
         """Store the holds that are still open after some lines; most have ended within those lines."""
         found = [read_line(line) for line in holds.values() if line is not None]
-        self._connection.executemany("DELETE FROM holds WHERE id = ?", [(hold,) for hold in holds])
+        still = {hold.id for hold in found if isinstance(hold, Hold)}
+        # One statement for all: between two of them another thread may take its turn.
+        self._connection.execute(_FORGET_HOLDS, (dumps([hold for hold in holds if hold not in still]),))
         self._connection.executemany(
             "INSERT OR REPLACE INTO holds VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [hold_row(hold) for hold in found if isinstance(hold, Hold)],
@@ -276,7 +283,4 @@ def known_entry(connection: sqlite3.Connection, identity: str, entry_at: EntryAt
 
 def _starts(connection: sqlite3.Connection, mark: int) -> list[int]:
     """Return the offsets of the lines whose ids have a mark."""
-    found: list[int] = []
-    for starts in _STARTS_OF_ID:
-        found += [start for (start,) in connection.execute(starts, (mark,))]
-    return found
+    return [start for (start,) in connection.execute(_STARTS_OF_ID, (mark,))]

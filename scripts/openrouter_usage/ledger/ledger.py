@@ -17,14 +17,15 @@ from openrouter_usage.entry import Entry, Hold, Release, Unread, UnreadLine, Usa
 from openrouter_usage.errors import InvalidValue
 from openrouter_usage.ledger import sums
 from openrouter_usage.ledger.engine import Engine, Notice, Progress
-from openrouter_usage.ledger.index import load_position
+from openrouter_usage.ledger.index import Position, load_position
 from openrouter_usage.ledger.ingest import EntryAt, known_entry, whole_entry
 from openrouter_usage.ledger.merge import completing, merged
 from openrouter_usage.ledger.recent import Recent
-from openrouter_usage.ledger.scan import DAY_SLOTS, is_usual, quarter_of
+from openrouter_usage.ledger.scan import DAY_SLOTS, is_usual, quarter_of, usual_hold
 from openrouter_usage.period import FOREVER, UTC, Period
 
 T = TypeVar("T")
+_MOST_SUMS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,46 +114,73 @@ class OwnBooks:
 
 
 class _Shared(Committed):
-    """The same while several verbs write together: what they have written so far counts, and is read only once."""
+    """The same while several verbs write together: what they write counts at once, and the index is read only once.
+
+    It also serves the next verbs, as long as nobody else has written to the ledger since `position`.
+    """
 
     def __init__(self, index: sqlite3.Connection, entry_at: EntryAt, recent: Recent) -> None:
         super().__init__(index, entry_at, recent)
         self._open: dict[str, Hold] | None = None
         self._sums: dict[tuple[Period, Owner], Usage] = {}
         self._doubtful: list[Entry] | None = None
-        self._settled: list[Entry] = []
+        self._settled: dict[str, Entry] = {}
+        self.position: Position | None = None
+        self.is_exact = True
+
+    def again(self, index: sqlite3.Connection) -> _Shared:
+        """Serve the next verbs."""
+        self._index = index
+        self._settled.clear()
+        if len(self._sums) > _MOST_SUMS:  # those of days that are over, and of sessions that are
+            self._sums.clear()
+        return self
 
     def spent(self, period: Period, owner: Owner = MACHINE) -> Usage:
         if (period, owner) not in self._sums:
-            self._sums[period, owner] = super().spent(period, owner)
-        own = [each for each in self._settled if owner.made(each.session, each.tags)]
-        return sum((each.usage for each in own if period.start <= each.ts < period.end), self._sums[period, owner])
+            written = [each.usage for each in self._settled.values() if _counts(each, period, owner)]
+            self._sums[period, owner] = sum(written, super().spent(period, owner))
+        return self._sums[period, owner]
 
     def holds(self) -> list[Hold]:
-        return list(self._holds.values())
+        return list(self.open.values())
 
     @property
-    def _holds(self) -> dict[str, Hold]:
+    def open(self) -> dict[str, Hold]:
+        """The holds that have not ended, by id."""
         if self._open is None:
             self._open = {hold.id: hold for hold in sums.open_holds(self._index)}
         return self._open
 
     def doubtful(self) -> list[Entry]:
         if self._doubtful is None:
-            self._doubtful = super().doubtful()
-        return [*self._doubtful, *(each for each in self._settled if each.is_doubtful)]
+            self._doubtful = [*super().doubtful(), *(each for each in self._settled.values() if each.is_doubtful)]
+        return self._doubtful
 
     def since(self, moment: datetime) -> list[Entry]:
-        return [*super().since(moment), *(entry for entry in self._settled if entry.ts >= moment)]
+        return [*super().since(moment), *(entry for entry in self._settled.values() if entry.ts >= moment)]
 
     def holding(self, hold: Hold) -> None:
         """Count a hold that was just written."""
-        self._holds[hold.id] = hold
+        self.open[hold.id] = hold
 
     def ending(self, hold: str, entry: Entry | None) -> None:
         """Count a hold as ended, and the call as spent."""
-        self._holds.pop(hold, None)
-        self._settled += [entry] if entry else []
+        self.open.pop(hold, None)
+        if entry is None:
+            return
+        if entry.id in self._settled:
+            self.is_exact = False  # the index counts two lines of one call once
+        self._settled[entry.id or f"{len(self._settled)}"] = entry
+        for period, owner in self._sums:
+            if _counts(entry, period, owner):
+                self._sums[period, owner] += entry.usage
+        if self._doubtful is not None and entry.is_doubtful:
+            self._doubtful.append(entry)
+
+
+def _counts(entry: Entry, period: Period, owner: Owner) -> bool:
+    return period.start <= entry.ts < period.end and owner.made(entry.session, entry.tags)
 
 
 class Ledger:
@@ -174,6 +202,7 @@ class Ledger:
         self.engine = Engine(path, lock_timeout_s=lock_timeout_s, notice=notice, progress=progress)
         self._recent = Recent(self.engine)
         self._shared: _Shared | None = None
+        self._kept: _Shared | None = None
 
     def close(self) -> None:
         """Close the files; the next verb opens them again."""
@@ -207,6 +236,8 @@ class Ledger:
                 lines.append(line)
             if lines:
                 self.engine.write(b"".join(map(_line, lines)), durable=durable)
+                if self._shared:
+                    self._shared.is_exact = False
             return Appended(new, completed)
 
         return self.engine.locked(work)
@@ -287,14 +318,27 @@ class Ledger:
         Each of them sees what those before it wrote. LedgerError when the lines cannot be written: then none is.
         """
 
+        used: list[_Shared] = []
+
         def run(index: sqlite3.Connection) -> T:
-            self._shared = _Shared(index, self.engine.entry_at, self._recent)
+            kept, self._kept = self._kept, None  # whatever fails, the index is read anew
+            is_current = kept is not None and kept.position is not None and kept.position == self.engine.position
+            shared = kept.again(index) if kept and is_current else _Shared(index, self.engine.entry_at, self._recent)
+            self._shared = shared
+            used[:] = [shared]
             try:
                 return work()
             finally:
                 self._shared = None
 
-        return self.engine.together(run)
+        done = self.engine.together(run)
+        if used[0].is_exact:
+            self._kept = used[0]
+            self._kept.position = self.engine.position
+        return done
+
+    def _find_open(self, index: sqlite3.Connection, hold: str) -> Hold | None:
+        return self._shared.open.get(hold) if self._shared else sums.open_hold(index, hold)
 
     def hold(self, hold: Hold, check: Callable[[Committed], None]) -> None:
         """Write a hold if `check` does not raise; check and hold are one step for all other programs."""
@@ -314,15 +358,17 @@ class Ledger:
         """
 
         def work(index: sqlite3.Connection) -> bool:
-            is_open = sums.open_hold(index, entry.hold) is not None
+            is_open = self._find_open(index, entry.hold) is not None
             known = self._known(index, entry.id)
             line = completing(entry, known) if known else entry
             if not is_open and (not entry.id or line is None):
                 return False
             # The hold of a call that is recorded already ends with this line, whatever else is in it.
             self.engine.write(_line(line or replace(known or entry, hold=entry.hold)), durable=True)
-            if self._shared and known is None:  # what completes a booked call frees its hold a moment later
+            if self._shared and known is None:
                 self._shared.ending(entry.hold, entry)
+            elif self._shared:  # what completes a recorded call frees its hold a moment later
+                self._shared.is_exact = False
             return True
 
         return self.engine.locked(work)
@@ -331,7 +377,7 @@ class Ledger:
         """End a hold for which nothing can have been billed; return False when it has ended already."""
 
         def work(index: sqlite3.Connection) -> bool:
-            if sums.open_hold(index, hold) is None:
+            if self._find_open(index, hold) is None:
                 return False
             self.engine.write(_line(Release(hold, now)), durable=True)
             if self._shared:
@@ -344,10 +390,13 @@ class Ledger:
         """Write which generation an open hold is for, so that it can be looked up whatever happens."""
 
         def work(index: sqlite3.Connection) -> bool:
-            found = sums.open_hold(index, hold)
+            found = self._find_open(index, hold)
             if found is None or found.generation == generation:
                 return False
-            self.engine.write(_line(replace(found, generation=generation)), durable=True)
+            named = replace(found, generation=generation)
+            self.engine.write(_line(named), durable=True)
+            if self._shared:
+                self._shared.holding(named)
             return True
 
         return self.engine.locked(work)
@@ -356,7 +405,8 @@ class Ledger:
 def _line(record: Entry | Hold | Release) -> bytes:
     """Return a record as a line; InvalidValue when the line could not be read again."""
     line = write_line(record)
-    read = None if is_usual(line[:-1]) else read_line(line[:-1])
+    is_sure = is_usual(line[:-1]) if isinstance(record, Entry) else usual_hold(line[:-1]) is not None
+    read = None if is_sure else read_line(line[:-1])
     if isinstance(read, Unread):
         raise InvalidValue(f"this cannot be kept in the ledger: {read.why}")
     return line
