@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.booking import Tracker
 from tests.running import HANG_GUARD_S, ROOT
-from tests.sandbox import INFERENCE_KEY, Sandbox
+from tests.sandbox import INFERENCE_KEY, Account, Sandbox
 from tests.storm.audit import audit
 
 GATEWAY = ROOT / "scripts" / "gateway.py"
@@ -115,6 +115,16 @@ class Running:
         """Send a call."""
         return self.ask("POST", path, HELLO if body is None else body, **headers)
 
+    def afresh(self) -> Running:
+        """Begin another test with the same process: a new account, no requests, no ledger, no budget, no keys."""
+        self.sandbox.behave()
+        self.sandbox.account, self.sandbox.delay_s = Account.simple(), 0.0
+        self.sandbox.requests.clear()
+        for path in (*self.home.glob(".openrouter/*"), *self.home.glob("openrouter-usage-*/*")):
+            if path.is_file() and path.name != "gateway.json":
+                path.unlink()
+        return self
+
     def settle(self) -> None:
         """Look up what is not known yet, until nothing is left that has an id."""
         account = self.sandbox.account
@@ -178,3 +188,11 @@ def wait_until(holds: Any, timeout_s: float = 30.0) -> None:
     while not holds():
         assert time.monotonic() < end, "still waiting"
         time.sleep(0.02)
+
+
+def shared(folder: Path, *argv: str, env: Mapping[str, str] | None = None) -> Iterator[Running]:
+    """A gateway with a sandbox of its own, for the tests of a module: starting one takes longer than most of them."""
+    home = folder / "home"
+    home.mkdir()
+    with Sandbox(Account.simple()) as sandbox, running(home, sandbox, *argv, env=env) as found:
+        yield found

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from tests.gatewaying import GATEWAY, HELLO, MODEL, Running, ask, running
+from tests.gatewaying import GATEWAY, HELLO, MODEL, Running, ask, running, shared
 from tests.running import contents
-from tests.sandbox import INFERENCE_KEY, Account, Fault, Reply, Sandbox
+from tests.sandbox import INFERENCE_KEY, Fault, Reply, Sandbox
 from tests.sandbox.reply import Stream
 from tests.storm.audit import audit
 
@@ -41,10 +41,15 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def shared_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    yield from shared(tmp_path_factory.mktemp("shared"))
+
+
 @pytest.fixture
-def gateway(home: Path, sandbox: Sandbox) -> Iterator[Running]:
-    with running(home, sandbox) as found:
-        yield found
+def gateway(shared_gateway: Running) -> Running:
+    """A gateway that other tests of this module use too, one after the other."""
+    return shared_gateway.afresh()
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -67,21 +72,22 @@ def test_a_video_is_booked_when_its_poll_tells_the_cost(gateway: Running) -> Non
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_bytes_and_events_are_the_same_with_and_without_the_gateway(name: str, home: Path) -> None:
+def test_bytes_and_events_are_the_same_with_and_without_the_gateway(name: str, gateway: Running) -> None:
     """Two accounts whose calls have the same ids and times, asked directly and through the gateway."""
     path, body = SHAPES[name]
     reply = Reply("wörter und mehr", stream=Stream(newline="\r\n", piece_bytes=7, comments=3, debug_chunk=True))
     hashes, sent = [], []
     for through in (False, True):
-        with Sandbox(Account.simple(reply=reply)) as sandbox, running(home, sandbox) as gateway:
-            base = gateway.url if through else sandbox.url.removesuffix("/api/v1")
-            raw = b'{ "stream" :' + (b"true" if body.get("stream") else b"false") + b", " + _raw(body)
-            got = ask(base, "POST", f"/api/v1{path}", raw, Authorization=f"Bearer {INFERENCE_KEY}")
-            (generation,) = sandbox.account.generations.values()
-            stamp = str(int(generation.created_at.timestamp())).encode()
-            known = got.body.replace(generation.id.encode(), b"ID").replace(generation.id[4:].encode(), b"ID")
-            hashes.append((got.status, hashlib.sha256(known.replace(stamp, b"AT")).hexdigest(), got.headers["content-type"]))
-            sent.append(sandbox.received("POST *")[0].body)
+        sandbox = gateway.afresh().sandbox
+        sandbox.account.reply = reply
+        base = gateway.url if through else sandbox.url.removesuffix("/api/v1")
+        raw = b'{ "stream" :' + (b"true" if body.get("stream") else b"false") + b", " + _raw(body)
+        got = ask(base, "POST", f"/api/v1{path}", raw, Authorization=f"Bearer {INFERENCE_KEY}")
+        (generation,) = sandbox.account.generations.values()
+        stamp = str(int(generation.created_at.timestamp())).encode()
+        known = got.body.replace(generation.id.encode(), b"ID").replace(generation.id[4:].encode(), b"ID")
+        hashes.append((got.status, hashlib.sha256(known.replace(stamp, b"AT")).hexdigest(), got.headers["content-type"]))
+        sent.append(sandbox.received("POST *")[0].body)
     assert hashes[0] == hashes[1]
     assert sent[0] == sent[1] == raw
 

@@ -11,17 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.gatewaying import HELLO, Running, running, wait_until
-from tests.sandbox import INFERENCE_KEY, Account, Fault, Reply, Sandbox
+from tests.gatewaying import HELLO, Running, running, shared, wait_until
+from tests.sandbox import INFERENCE_KEY, Fault, Reply, Sandbox
 from tests.sandbox.answer import Answer
 from tests.sandbox.reply import Stream
 from tests.storm.audit import audit
 
 
+@pytest.fixture(scope="module")
+def shared_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    yield from shared(tmp_path_factory.mktemp("shared"))
+
+
 @pytest.fixture
-def gateway(home: Path, sandbox: Sandbox) -> Iterator[Running]:
-    with running(home, sandbox) as found:
-        yield found
+def gateway(shared_gateway: Running) -> Running:
+    """A gateway that other tests of this module use too, one after the other."""
+    return shared_gateway.afresh()
 
 
 def raw(gateway: Running, data: bytes, *, ends: bool = True) -> bytes:
@@ -70,12 +75,11 @@ def test_what_a_form_can_send_is_refused(kind: str, gateway: Running) -> None:
     assert gateway.sandbox.requests == []
 
 
-def test_answers_carry_nothing_that_lets_a_page_read_them(home: Path) -> None:
-    account = Account.simple(reply=Reply(headers={"Access-Control-Allow-Origin": "*", "Set-Cookie": "a=b", "X-Other": "1"}))
-    with Sandbox(account) as sandbox, running(home, sandbox) as gateway:
-        got = gateway.post()
-        assert "access-control-allow-origin" not in got.headers and "set-cookie" not in got.headers
-        assert got.headers["x-other"] == "1"
+def test_answers_carry_nothing_that_lets_a_page_read_them(gateway: Running) -> None:
+    gateway.sandbox.account.reply = Reply(headers={"Access-Control-Allow-Origin": "*", "Set-Cookie": "a=b", "X-Other": "1"})
+    got = gateway.post()
+    assert "access-control-allow-origin" not in got.headers and "set-cookie" not in got.headers
+    assert got.headers["x-other"] == "1"
 
 
 @pytest.mark.parametrize(
@@ -120,18 +124,28 @@ def test_a_header_bomb_is_refused(gateway: Running) -> None:
     assert gateway.post().status == 200
 
 
-def test_a_head_that_never_ends_is_cut_off(home: Path, sandbox: Sandbox) -> None:
-    with running(home, sandbox, env={"PYTHONPATH": str(_with_short_waits(home))}) as gateway:
-        with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as sock:
-            sock.sendall(b"POST /api/v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nX-A: ")
-            assert sock.recv(1) == b""
-        assert gateway.post().status == 200
+@pytest.fixture(scope="module")
+def shared_impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("impatient")
+    yield from shared(folder, env={"PYTHONPATH": str(_with_short_waits(folder))})
 
 
-def test_a_body_that_never_ends_is_cut_off(home: Path, sandbox: Sandbox) -> None:
-    with running(home, sandbox, env={"PYTHONPATH": str(_with_short_waits(home))}) as gateway:
-        assert raw(gateway, request(b"{", Content_Length="10")).split()[1] == b"408"
-        assert not gateway.tracker.ledger.exists()
+@pytest.fixture
+def impatient(shared_impatient: Running) -> Running:
+    """A gateway that waits a second where others wait a minute."""
+    return shared_impatient.afresh()
+
+
+def test_a_head_that_never_ends_is_cut_off(impatient: Running) -> None:
+    with socket.create_connection(("127.0.0.1", impatient.port), timeout=30) as sock:
+        sock.sendall(b"POST /api/v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nX-A: ")
+        assert sock.recv(1) == b""
+    assert impatient.post().status == 200
+
+
+def test_a_body_that_never_ends_is_cut_off(impatient: Running) -> None:
+    assert raw(impatient, request(b"{", Content_Length="10")).split()[1] == b"408"
+    assert not impatient.tracker.ledger.exists()
 
 
 def _with_short_waits(home: Path) -> Path:
@@ -205,15 +219,15 @@ def test_an_event_without_an_end_is_forwarded_and_its_call_is_looked_up(gateway:
     gateway.agree()
 
 
-def test_an_upstream_that_never_ends_is_cut_when_its_client_has_gone(home: Path) -> None:
-    account = Account.simple(reply=Reply("a b c", stream=Stream(idle_after=1, idle_interval_s=0.01)))
-    env = {"PYTHONPATH": str(_with_short_waits(home))}
-    with Sandbox(account) as sandbox, running(home, sandbox, env=env) as gateway:
-        with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as sock:
-            sock.sendall(request(json.dumps({**HELLO, "stream": True}).encode()))
-            assert b"PROCESSING" in sock.recv(10_000) + sock.recv(10_000) + sock.recv(10_000)
-        gateway.wait_for_entries(1)
-        gateway.agree()
+def test_an_upstream_that_never_ends_is_cut_when_its_client_has_gone(impatient: Running) -> None:
+    impatient.sandbox.account.reply = Reply("a b c", stream=Stream(idle_after=1, idle_interval_s=0.01))
+    with socket.create_connection(("127.0.0.1", impatient.port), timeout=30) as sock:
+        sock.sendall(request(json.dumps({**HELLO, "stream": True}).encode()))
+        found = b""
+        while b"PROCESSING" not in found:
+            found += sock.recv(10_000)
+    impatient.wait_for_entries(1)
+    impatient.agree()
 
 
 def test_an_answer_that_lies_about_its_cost_is_left_to_a_person(gateway: Running) -> None:
@@ -226,17 +240,13 @@ def test_an_answer_that_lies_about_its_cost_is_left_to_a_person(gateway: Running
         assert again.post().status == 402
 
 
-def test_names_with_signs_that_terminals_obey_are_shown_as_text(gateway: Running) -> None:
-    gateway.post("/s/%1b%5b2J%0a/api/v1/chat/completions", User_Agent="ev\xa0il/1")
-    gateway.wait_for_entries(1)
-    gateway.stop()
-    assert b"\x1b" not in gateway.err and gateway.err.count(b"\n") == 1
-
-
-def test_a_malformed_head_with_a_key_in_it_is_repeated_nowhere(gateway: Running) -> None:
-    assert raw(gateway, request(Authorization=f"Bearer {INFERENCE_KEY}\x01")).split()[1] == b"400"
-    gateway.stop()  # which looks for the key in all that was written
-    assert gateway.err == b""
+def test_what_is_shown_obeys_no_terminal_and_repeats_no_malformed_head(home: Path, sandbox: Sandbox) -> None:
+    with running(home, sandbox) as gateway:
+        gateway.post("/s/%1b%5b2J%0a/api/v1/chat/completions", User_Agent="ev\xa0il/1")
+        gateway.wait_for_entries(1)
+        assert raw(gateway, request(Authorization=f"Bearer {INFERENCE_KEY}\x01")).split()[1] == b"400"
+        gateway.stop()  # which looks for the key in all that was written
+        assert b"\x1b" not in gateway.err and gateway.err.count(b"\n") == 1
 
 
 def test_other_machines_are_let_in_with_gateway_keys_only(home: Path, sandbox: Sandbox) -> None:
@@ -251,13 +261,13 @@ def test_other_machines_are_let_in_with_gateway_keys_only(home: Path, sandbox: S
     assert done.returncode == 2 and "--no-keys" in done.stderr
 
 
-def test_a_client_that_does_not_read_holds_up_nobody_else(home: Path) -> None:
-    account = Account.simple(reply=Reply("word " * 400_000, completion_tokens=5))
-    with Sandbox(account) as sandbox, running(home, sandbox) as gateway:
-        with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as sock:
-            sock.sendall(request(json.dumps({**HELLO, "stream": True}).encode()))
-            sandbox.wait_for("POST /chat/completions")
-            account.reply = Reply("short")
-            assert gateway.post().status == 200
-        wait_until(lambda: not audit(gateway.tracker.ledger).held)
-        gateway.agree()
+def test_a_client_that_does_not_read_holds_up_nobody_else(gateway: Running) -> None:
+    account = gateway.sandbox.account
+    account.reply = Reply("word " * 400_000, completion_tokens=5)
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as sock:
+        sock.sendall(request(json.dumps({**HELLO, "stream": True}).encode()))
+        gateway.sandbox.wait_for("POST /chat/completions")
+        account.reply = Reply("short")
+        assert gateway.post().status == 200
+    wait_until(lambda: not audit(gateway.tracker.ledger).held)
+    gateway.agree()

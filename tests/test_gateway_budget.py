@@ -2,25 +2,55 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.gatewaying import HELLO, MODEL, running, wait_until
+from tests.gatewaying import HELLO, MODEL, Running, running, shared, wait_until
 from tests.running import ROOT
 from tests.sandbox import INFERENCE_KEY, Account, Reply, Sandbox
 from tests.sandbox.reply import Stream
 from tests.storm.audit import audit
 from tests.test_gateway import MESSAGES, RESPONSES
 
-DAY = {"OPENROUTER_DAILY_LIMIT": "0.01"}
+
+@pytest.fixture(scope="module")
+def shared_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    yield from shared(tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture(scope="module")
+def shared_generous(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    yield from shared(tmp_path_factory.mktemp("generous"), "--no-keys", "--max-cost", "1")
+
+
+@pytest.fixture
+def gateway(shared_gateway: Running) -> Running:
+    """A gateway that other tests of this module use too; each sets its own budget in the settings."""
+    return shared_gateway.afresh()
+
+
+@pytest.fixture
+def generous(shared_generous: Running) -> Running:
+    """The same with --max-cost."""
+    return shared_generous.afresh()
+
+
+def daily(gateway: Running, usd: str) -> None:
+    """Set the machine's budget, as `budget set` writes it."""
+    folder = gateway.home / ".openrouter"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    (folder / "settings.json").write_text(json.dumps({"budget": {"daily": usd}}))
+    (folder / "settings.json").chmod(0o600)
 
 
 @pytest.mark.parametrize(
@@ -33,16 +63,16 @@ DAY = {"OPENROUTER_DAILY_LIMIT": "0.01"}
     ],
 )
 def test_a_call_over_budget_is_refused_with_402_in_its_own_shape(
-    path: str, body: dict[str, Any], place: tuple[str, str], home: Path, sandbox: Sandbox
+    path: str, body: dict[str, Any], place: tuple[str, str], gateway: Running
 ) -> None:
-    with running(home, sandbox, env=DAY) as gateway:
-        got = gateway.post(f"/api/v1{path}", body)
+    daily(gateway, "0.01")
+    got = gateway.post(f"/api/v1{path}", body)
     assert (got.status, got.headers["x-should-retry"]) == (402, "false") and "retry-after" not in got.headers
     message = got.json[place[0]][place[1]]
     assert "daily budget of $0.01" in message and "spent" in message and "held" in message and "asked" in message
     assert "midnight UTC" in message
     assert got.json.get("type") == ("error" if "messages" in path else None)
-    assert sandbox.received("POST *") == []
+    assert gateway.sandbox.received("POST *") == []
 
 
 def test_real_clients_ask_once_when_a_budget_refuses(home: Path, sandbox: Sandbox) -> None:
@@ -58,24 +88,23 @@ def test_real_clients_ask_once_when_a_budget_refuses(home: Path, sandbox: Sandbo
     assert gateway.err.count(b"refused") == 2
 
 
-def test_limits_are_inserted_and_every_other_byte_stays(home: Path, sandbox: Sandbox) -> None:
+def test_limits_are_inserted_and_every_other_byte_stays(gateway: Running) -> None:
     raw = b'{ "model" : "openai/gpt-5.2",\n "messages":[{"role":"user","content":"\\u0068i  \\/"}], "z":1.50 }'
-    with running(home, sandbox, env={"OPENROUTER_DAILY_LIMIT": "5"}) as gateway:
-        assert gateway.post(body=raw).status == 200
-    sent = sandbox.received("POST /chat/completions")[0].body
+    daily(gateway, "5")
+    assert gateway.post(body=raw).status == 200
+    sent = gateway.sandbox.received("POST /chat/completions")[0].body
     body = json.loads(sent)
     assert sent.endswith(raw[1:])
     assert body["max_tokens"] == 128_000 or body["max_tokens"] > 1_000
     assert set(body["provider"]["max_price"]) == {"prompt", "completion", "request"}
 
 
-def test_a_budget_set_while_it_runs_holds_at_once(home: Path, sandbox: Sandbox) -> None:
-    with running(home, sandbox) as gateway:
-        assert gateway.post().status == 200
-        gateway.tracker("budget", "set", "--daily", "0")
-        assert gateway.post().status == 402
-        gateway.tracker("budget", "clear")
-        assert gateway.post().status == 200
+def test_a_budget_set_while_it_runs_holds_at_once(gateway: Running) -> None:
+    assert gateway.post().status == 200
+    gateway.tracker("budget", "set", "--daily", "0")
+    assert gateway.post().status == 402
+    gateway.tracker("budget", "clear")
+    assert gateway.post().status == 200
 
 
 @pytest.mark.parametrize(
@@ -96,15 +125,15 @@ def test_a_budget_set_while_it_runs_holds_at_once(home: Path, sandbox: Sandbox) 
     ],
 )
 def test_what_cannot_be_bounded_is_refused_unless_an_amount_is_given(
-    path: str, body: dict[str, Any], home: Path, sandbox: Sandbox
+    path: str, body: dict[str, Any], gateway: Running, generous: Running
 ) -> None:
-    with running(home, sandbox, env={"OPENROUTER_DAILY_LIMIT": "5"}) as gateway:
-        got = gateway.post(f"/api/v1{path}", body)
-        assert got.status == 402 and got.headers["x-should-retry"] == "false" and "max-cost" in got.json["error"]["message"]
-        assert sandbox.received("POST *") == []
-    with running(home, sandbox, "--no-keys", "--max-cost", "1", env={"OPENROUTER_DAILY_LIMIT": "5"}) as gateway:
-        gateway.post(f"/api/v1{path}", body)
-        assert len(sandbox.received("POST *")) == 1
+    daily(gateway, "5")
+    got = gateway.post(f"/api/v1{path}", body)
+    assert got.status == 402 and got.headers["x-should-retry"] == "false" and "max-cost" in got.json["error"]["message"]
+    assert gateway.sandbox.received("POST *") == []
+    daily(generous, "5")
+    generous.post(f"/api/v1{path}", body)
+    assert len(generous.sandbox.received("POST *")) == 1
 
 
 @pytest.mark.parametrize(
@@ -122,18 +151,20 @@ def test_what_cannot_be_bounded_is_refused_unless_an_amount_is_given(
         ("/embeddings", {"model": "openai/text-embedding-3-small", "input": ["a"]}),
     ],
 )  # fmt: skip
-def test_what_agents_send_is_bounded(path: str, body: dict[str, Any], home: Path, sandbox: Sandbox) -> None:
-    with running(home, sandbox, env={"OPENROUTER_DAILY_LIMIT": "10"}) as gateway:
-        assert gateway.post(f"/api/v1{path}", body).status == 200
-        gateway.wait_for_entries(1)
-        gateway.agree()
+def test_what_agents_send_is_bounded(path: str, body: dict[str, Any], gateway: Running) -> None:
+    daily(gateway, "10")
+    assert gateway.post(f"/api/v1{path}", body).status == 200
+    gateway.wait_for_entries(1)
+    gateway.agree()
 
 
-def test_a_name_that_stands_twice_is_refused_under_a_budget(home: Path, sandbox: Sandbox) -> None:
-    raw = b'{"model":"openai/gpt-5.2","max_tokens":100000,"messages":[{"role":"user","content":"hi"}],"max_tokens":1}'
-    with running(home, sandbox, env={"OPENROUTER_DAILY_LIMIT": "5"}) as gateway:
-        got = gateway.post(body=raw)
-        assert got.status == 400 and "twice" in got.json["error"]["message"] and sandbox.received("POST *") == []
+@pytest.mark.parametrize("twice", ['"max_tokens":1', '"provider":{"max_price":{"prompt":1,"prompt":1000}}',
+                                   '"tools":[{"type":"function","type":"web_search"}]'])  # fmt: skip
+def test_a_name_that_stands_twice_is_refused_under_a_budget(twice: str, gateway: Running) -> None:
+    raw = b'{"model":"openai/gpt-5.2","max_tokens":10,"messages":[{"role":"user","content":"hi"}],' + twice.encode() + b"}"
+    daily(gateway, "5")
+    got = gateway.post(body=raw)
+    assert got.status == 400 and "twice" in got.json["error"]["message"] and gateway.sandbox.received("POST *") == []
 
 
 def test_a_ledger_that_cannot_be_written_refuses_under_a_budget_and_is_told_without_one(
@@ -157,13 +188,10 @@ def test_a_ledger_that_cannot_be_written_refuses_under_a_budget_and_is_told_with
         gateway.agree()
 
 
-def test_a_budget_that_cannot_be_read_lets_nothing_pass(home: Path, sandbox: Sandbox) -> None:
-    with running(home, sandbox) as gateway:
-        folder = home / ".openrouter"
-        folder.mkdir(exist_ok=True)
-        (folder / "settings.json").write_text("{")
-        (folder / "settings.json").chmod(0o600)
-        assert gateway.post().status == 402 and sandbox.received("POST *") == []
+def test_a_budget_that_cannot_be_read_lets_nothing_pass(gateway: Running) -> None:
+    daily(gateway, "5")
+    (gateway.home / ".openrouter" / "settings.json").write_text("{")
+    assert gateway.post().status == 402 and gateway.sandbox.received("POST *") == []
 
 
 # -- gateway keys ----------------------------------------------------------------------------------------------------
@@ -195,13 +223,12 @@ def test_a_client_with_a_gateway_key_never_sees_the_real_one(home: Path, sandbox
         assert got.status == 401 and len(sandbox.received("POST *")) == 2
 
 
-@pytest.mark.parametrize("token", ["", "gw-wrong", INFERENCE_KEY])
-def test_nobody_else_gets_in(token: str, home: Path, sandbox: Sandbox) -> None:
+def test_nobody_else_gets_in(home: Path, sandbox: Sandbox) -> None:
     with running(home, sandbox, "--port", "0") as gateway:
-        for path in ("/api/v1/chat/completions", "/api/v1/messages"):
+        for token, path in itertools.product(("", "gw-wrong", INFERENCE_KEY), ("/api/v1/chat/completions", "/api/v1/messages")):
             got = gateway.post(path, Authorization=f"Bearer {token}")
             assert got.status == 401 and got.headers["x-should-retry"] == "false"
-        assert gateway.ask("GET", "/api/v1/key", Authorization=f"Bearer {token}").status == 401
+            assert gateway.ask("GET", "/api/v1/key", Authorization=f"Bearer {token}").status == 401
     assert sandbox.requests == []
 
 

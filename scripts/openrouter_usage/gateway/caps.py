@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 
 from openrouter_usage.budgets import MACHINE, Budget, bounding
 from openrouter_usage.errors import OpenRouterUsageError
@@ -26,12 +27,14 @@ class BudgetsNow:
     def __init__(self) -> None:
         """Begin with nothing read."""
         self._seen: object = None
+        self._path: Path | None = None
         self.last: tuple[Budget, ...] = ()
 
     def read(self) -> tuple[Budget, ...]:
         """Return the budgets; SettingsError where they cannot be read, so that no call slips past them."""
         try:
-            seen: object = state_of(settings_file())
+            self._path = self._path or settings_file()
+            seen: object = state_of(self._path)
         except (OSError, OpenRouterUsageError):
             seen = ()
         if seen != self._seen:

@@ -172,30 +172,32 @@ class ProxiedCall:
             raise self._no(415, "a request has the content type application/json")
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise self._no(415, "a compressed request cannot be read, and is not passed on unread")
-        too_large = self._no(413, f"a request has at most {LARGEST_REQUEST // 2**20} MiB")
         if (request.content_length or 0) > LARGEST_REQUEST:
-            raise too_large
+            raise self._too_large()
         if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         parts: list[bytes] = []
         size = 0
 
-        # Cheaper than to wait in a task of its own, as most requests are there already.
-        late = asyncio.get_running_loop().call_later(
-            waits.SLOWEST_REQUEST_S, request.content.set_exception, asyncio.TimeoutError()
-        )
+        # Most requests are there already, and none needs a task of its own to wait in.
+        late = None
+        if not request.content.is_eof():
+            late = asyncio.get_running_loop().call_later(
+                waits.SLOWEST_REQUEST_S, request.content.set_exception, asyncio.TimeoutError()
+            )
         try:
             async for part in request.content.iter_any():
                 size += len(part)
                 if size > LARGEST_REQUEST:
-                    raise too_large
+                    raise self._too_large()
                 parts.append(part)
         except asyncio.TimeoutError:
             raise self._no(408, "the request did not arrive in time") from None
         except (aiohttp.ClientError, web.RequestPayloadError, ConnectionError):
             raise self._no(400, "the request did not arrive in full") from None
         finally:
-            late.cancel()
+            if late is not None:
+                late.cancel()
         return b"".join(parts)
 
     async def _booked(self, secrets: Secrets, text: bytes) -> bytes:
@@ -237,6 +239,9 @@ class ProxiedCall:
             self._server.log.refused(self._client, self._model, error.message)
             raise Refusal(refused_by(self._route.shape, error)) from None
         return text
+
+    def _too_large(self) -> Refusal:
+        return self._no(413, f"a request has at most {LARGEST_REQUEST // 2**20} MiB")
 
     def _parsed(self, text: bytes) -> Mapping[str, Json]:
         if self._request.content_type == "multipart/form-data":

@@ -162,6 +162,7 @@ class KeyRing:
     def __init__(self) -> None:
         """Begin with nothing read."""
         self._seen: object = None
+        self._path: Path | None = None
         self._keys: tuple[GatewayKey, ...] = ()
 
     def find(self, token: str) -> GatewayKey | None:
@@ -175,7 +176,8 @@ class KeyRing:
 
     def _refresh(self) -> None:
         try:
-            seen: object = state_of(keys_file())
+            self._path = self._path or keys_file()
+            seen: object = state_of(self._path)
         except FileNotFoundError:
             seen = ()
         if seen != self._seen:
