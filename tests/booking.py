@@ -18,7 +18,7 @@ import pytest
 
 from openrouter_usage.entry import write_line
 from tests.ledger_model import whole_call
-from tests.running import HANG_GUARD_S, ROOT, Ran, assert_no_secret, contents, exact_json
+from tests.running import ROOT, Ran, assert_no_secret, contents, exact_json, run_program
 from tests.sandbox import INFERENCE_KEY
 
 UTC = timezone.utc
@@ -196,11 +196,7 @@ class Tracker:
         before = contents(self.home)
         if shell:
             command = ["/bin/sh", "-c", f'"$@" {shell}', "sh", *command]
-        if "input" not in options:
-            options.setdefault("stdin", subprocess.DEVNULL)
-        done = subprocess.run(
-            command, env=environment, capture_output=True, timeout=HANG_GUARD_S, check=False, **options
-        )
+        done = run_program(command, environment, warm_words=None if shell else command[1:], **options)
         ran = Booked(done.returncode, done.stdout.decode(), done.stderr.decode())
         keys = [environment.get(name, "") for name in ("OPENROUTER_API_KEY", "OPENROUTER_MGMT_KEY")]
         assert_no_secret([*keys, *secrets], ran, self.home, before, () if secrets else argv)

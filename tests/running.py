@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests import warm
 from tests.sandbox import INFERENCE_KEY, Sandbox
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,6 +60,19 @@ class Ran:
         assert self.err.endswith("\n") and self.err.count("\n") == 1, self.err
         assert self.err.startswith("stats.py: "), self.err
         return self.err
+
+
+def run_program(
+    command: Sequence[str], environment: Mapping[str, str], *, warm_words: Sequence[str] | None, **options: Any
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command and capture its output; by the words of a script alone, where it may start warm."""
+    if "input" not in options:
+        options.setdefault("stdin", subprocess.DEVNULL)
+    if warm_words and warm.can_start(warm_words[0], environment, options):
+        return warm.run(warm_words, environment, HANG_GUARD_S, **options)
+    return subprocess.run(
+        command, env=environment, capture_output=True, timeout=HANG_GUARD_S, check=False, **options
+    )
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
@@ -128,11 +142,8 @@ class Stats:
         before = contents(self.home)
         if shell:
             command = ["/bin/sh", "-c", f'"$@" {shell}', "sh", *command]
-        if "input" not in options:
-            options.setdefault("stdin", subprocess.DEVNULL)
-        done = subprocess.run(
-            command, env=environment, capture_output=True, timeout=HANG_GUARD_S, check=False, **options
-        )
+        ordinary = not shell and tuple(python) == (sys.executable,)
+        done = run_program(command, environment, warm_words=command[1:] if ordinary else None, **options)
         ran = Ran(done.returncode, done.stdout.decode(encoding), done.stderr.decode(encoding))
         given = [environment.get(name, "") for name in KEY_NAMES]
         assert_no_secret([*given, *secrets], ran, self.home, before, argv)
