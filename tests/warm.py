@@ -68,15 +68,17 @@ def run(
     threads += [threading.Thread(target=_hear, args=(end, heard), daemon=True) for end in (out, err)]
     for thread in threads:
         thread.start()
-    program = int(os.read(told, 20).split()[0])
+    outcome = open(told, "rb")  # noqa: SIM115 - read as the program begins and ends
+    program = int(outcome.readline())
     until = time.monotonic() + timeout
     for thread in threads:
         thread.join(max(0.0, until - time.monotonic()))
         if thread.is_alive():
             os.kill(program, signal.SIGKILL)
+            outcome.close()
             raise subprocess.TimeoutExpired(list(words), timeout)
-    code = int(os.read(told, 20))
-    os.close(told)
+    with outcome:
+        code = int(outcome.readline())
     return subprocess.CompletedProcess(list(words), code, heard[out], heard[err])
 
 
@@ -155,7 +157,7 @@ def _wait_for(program: int, ends: Sequence[int]) -> None:
         os.close(end)
     os.write(ends[3], b"%d\n" % program)
     code = os.waitstatus_to_exitcode(os.waitpid(program, 0)[1])
-    os.write(ends[3], b"%d" % code)
+    os.write(ends[3], b"%d\n" % code)
     os._exit(0)
 
 
