@@ -9,6 +9,7 @@ COLD_STARTS=1 in the environment, and everything anywhere but on Linux.
 from __future__ import annotations
 
 import array
+import atexit
 import gc
 import importlib
 import json
@@ -110,6 +111,12 @@ class _Server:
             pass_fds=[theirs.fileno()],
         )
         theirs.close()
+        atexit.register(self._end)
+
+    def _end(self) -> None:
+        if self.owner == os.getpid():
+            self._socket.close()
+            self._process.wait()
 
     def ask(self, asked: bytes, ends: Sequence[int]) -> None:
         with self._lock:
