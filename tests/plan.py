@@ -39,8 +39,8 @@ SAME_NAME = {
 
 
 def modules() -> Iterator[tuple[str, str]]:
-    """Name and source of every module of the house."""
-    for path in sorted(HOUSE.rglob("*.py")):
+    """Name and source of every module of the house; `__main__` is a door, as the scripts are."""
+    for path in sorted(path for path in HOUSE.rglob("*.py") if path.name != "__main__.py"):
         yield ".".join(path.relative_to(HOUSE).with_suffix("").parts), path.read_text(encoding="utf-8")
 
 

@@ -522,7 +522,6 @@ cost_tracker.py keys lst | did you mean list?
 cost_tracker.py keys remove | see cost_tracker.py keys --help
 cost_tracker.py stast | did you mean stats?
 cost_tracker.py credit | did you mean credits?
-cost_tracker.py help | see cost_tracker.py --help
 cost_tracker.py balance | see cost_tracker.py --help
 cost_tracker.py --today | put the command first: cost_tracker.py stats --today
 cost_tracker.py --line | --line is an option of stats.py

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from openrouter_usage.called import as_called
 from openrouter_usage.text import named
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ class UnbelievableBill(Refused):
         more = f", and {count - 1:,} more like it" if count > 1 else ""
         super().__init__(
             f"under a budget nothing is sent, because the call {identity} has the implausible bill {told!r}{more}",
-            hint=f"look at it on OpenRouter, then run: cost_tracker.py settle --id {identity}",
+            hint=f"look at it on OpenRouter, then run: {as_called('cost_tracker.py settle')} --id {identity}",
         )
         self.generation = identity
 

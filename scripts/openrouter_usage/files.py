@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from openrouter_usage.called import IS_PACKAGE
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.text import safe
 
 # -- The skill's own files, which nothing the program writes may replace.
 
-SKILL_FOLDER = Path(__file__).resolve().parent.parent.parent
+# An installed package is its own folder; there is no skill around it.
+SKILL_FOLDER = Path(__file__).resolve().parent if IS_PACKAGE else Path(__file__).resolve().parent.parent.parent
 # The names at the top of the skill, or of its repository, in lower case, because some disks ignore case.
 # A user's own report may lie beside these, and be replaced.
 SHIPPED = frozenset(
@@ -33,7 +35,7 @@ SHIPPED = frozenset(
 def came_with_skill(path: Path) -> bool:
     """Check whether a file, existing or not, is one of the skill's or would lie among them; follows links."""
     part = _part(path)
-    return (part is not None and _plain(part) in SHIPPED) or _is_linked(path)
+    return (part is not None and (IS_PACKAGE or _plain(part) in SHIPPED)) or _is_linked(path)
 
 
 def is_in_skill(path: Path) -> bool:
@@ -47,7 +49,8 @@ def _part(path: Path) -> str | None:
     for below, above in zip((real, *real.parents), real.parents, strict=False):
         if _is_same(above, SKILL_FOLDER):
             # Programs that were copied alone have no folder of their own around them: it may be the user's home.
-            return below.name if _plain(below.name) == "scripts" or (SKILL_FOLDER / "SKILL.md").is_file() else None
+            is_ours = IS_PACKAGE or _plain(below.name) == "scripts" or (SKILL_FOLDER / "SKILL.md").is_file()
+            return below.name if is_ours else None
     return None
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import import_module
 
+from openrouter_usage.called import as_called
 from openrouter_usage.cli.opening import close_ledgers
 from openrouter_usage.cli.program import EXIT_CODES, Parser, with_version, without_keys, write
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.text import safe
 
-PROGRAM = "cost_tracker.py"
+PROGRAM = as_called("cost_tracker.py")
 # The purpose of each verb, in the order of --help; the verb's module has the same name.
 VERBS = {
     "stats": "what the tracked calls cost, or the account, by model, day, session, provider or tag",
@@ -33,7 +34,7 @@ VERBS = {
     "doctor": "check keys, network, clock, ledger and files",
     "clean": "remove old calls from the ledger",
 }
-_EXAMPLES = """examples:
+EXAMPLES = """examples:
   python3 scripts/cost_tracker.py stats --today
   python3 scripts/cost_tracker.py stats --month --by session --trend
   python3 scripts/cost_tracker.py export --format csv --output report.csv
@@ -46,6 +47,8 @@ ledger: OPENROUTER_USAGE_FILE, or ~/.openrouter/usage.jsonl
 
 def main(argv: Sequence[str]) -> int:
     """Run the verb that the arguments begin with and return its exit code."""
+    if argv and argv[0] == "help":
+        argv = [*argv[1:2], "--help"]
     verb = argv[0] if argv else "--help"
     if verb not in VERBS:
         return _without_verb(argv)
@@ -70,20 +73,24 @@ def verb_parser(verb: str) -> Parser:
     return parser
 
 
+def listed_verbs() -> str:
+    """Return a line for each verb with its purpose."""
+    width = max(map(len, VERBS))
+    return "".join(f"  {verb:<{width}}  {purpose}\n" for verb, purpose in VERBS.items())
+
+
 def _module_name(verb: str) -> str:
     return {"import": "import_calls"}.get(verb, verb.replace("-", "_"))
 
 
 def _without_verb(argv: Sequence[str]) -> int:
     """Answer --help and --version; raise SettingsError for an unknown command."""
-    width = max(map(len, VERBS))
-    listed = "".join(f"  {verb:<{width}}  {purpose}\n" for verb, purpose in VERBS.items())
     parser = with_version(
         Parser(
             prog=PROGRAM,
             usage=f"{PROGRAM} VERB [options]",
             description="Record, report and limit what OpenRouter calls cost.",
-            epilog=f"verbs (VERB --help shows more):\n{listed}\n{_EXAMPLES}{EXIT_CODES}",
+            epilog=f"verbs (help VERB shows more):\n{listed_verbs()}\n{EXAMPLES}{EXIT_CODES}",
         )
     )
     if not argv:

@@ -9,12 +9,13 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 
+from openrouter_usage.called import as_called
 from openrouter_usage.cli.program import EXIT_CODES, Parser, checked, whole_number, with_version, write
 from openrouter_usage.home.settings import cap
 from openrouter_usage.period import UTC
 from openrouter_usage.render.envelope import envelope
 
-PROGRAM = "gateway.py"
+PROGRAM = as_called("gateway.py")
 _DESCRIPTION = """A local proxy through which any program calls OpenRouter: every call is booked in the ledger with
 OpenRouter's own cost, and held to the budget. Point a client's base URL at http://127.0.0.1:8788/api/v1; for the
 settings of each client: cost_tracker.py gateway setup CLIENT"""

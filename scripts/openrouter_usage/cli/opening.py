@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, tzinfo
 
+from openrouter_usage.called import as_called
 from openrouter_usage.cli.program import Parser, checked, complain, is_day, progress, read_day
 from openrouter_usage.entry import UnreadLine
 from openrouter_usage.errors import SettingsError
@@ -72,12 +73,13 @@ def unsettled_notes(health: Health) -> list[str]:
     if health.unsettled:
         notes.append(
             f"{plural(health.unsettled, 'call')} in the ledger whose cost is unknown or estimated can be looked up;"
-            " run: cost_tracker.py settle"
+            f" run: {as_called('cost_tracker.py settle')}"
         )
     for entry in health.doubtful[:_MOST_DOUBTFUL]:
         notes.append(
             f"{named(entry.id)} has the implausible bill {quoted(entry.told)}: under a budget nothing"
-            f" is sent until you have looked at the bill; then run: cost_tracker.py settle --id {safe(entry.id)}"
+            " is sent until you have looked at the bill; then run: "
+            f"{as_called('cost_tracker.py settle')} --id {safe(entry.id)}"
         )
     return notes
 
@@ -89,7 +91,7 @@ def ahead_notes(ahead: Ahead | None) -> list[str]:
     return [
         f"{plural(ahead.usage.requests, 'call')} dated in the future, up to {spoken(ahead.last)}, with"
         f" {format_usd(ahead.usage.cost)}: a clock was wrong, and every budget until then counts them;"
-        " `cost_tracker.py settle` asks OpenRouter when they were made, `clean --ahead` removes them"
+        f" `{as_called('cost_tracker.py settle')}` asks OpenRouter when they were made, `clean --ahead` removes them"
     ]
 
 

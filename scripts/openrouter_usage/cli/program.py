@@ -13,6 +13,7 @@ from datetime import date, datetime, timezone
 from importlib import import_module
 from typing import Any, NoReturn, TextIO
 
+from openrouter_usage.called import COMMAND, IS_PACKAGE, as_called
 from openrouter_usage.errors import InvalidValue, OpenRouterUsageError, SettingsError
 from openrouter_usage.files import refused_by_system
 from openrouter_usage.home.settings import VERSION
@@ -215,11 +216,12 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse without abbreviations and exits, but with suggestions."""
+    """argparse without abbreviations and exits, but with suggestions; the help names programs as they were called."""
 
     def __init__(self, **kwargs: Any) -> None:
         """Create a parser that shows its epilog unchanged."""
-        super().__init__(allow_abbrev=False, formatter_class=_Formatter, **kwargs)
+        texts = {name: as_called(text) for name, text in kwargs.items() if name in ("description", "epilog")}
+        super().__init__(allow_abbrev=False, formatter_class=_Formatter, **{**kwargs, **texts})
 
     def error(self, message: str) -> NoReturn:
         """Raise SettingsError with a suggestion."""
@@ -267,7 +269,7 @@ class Parser(argparse.ArgumentParser):
             first = words[0] if words else ""
             if first and f"--{first}" in self.option_names:
                 return f"did you mean --{first}?"
-            return f"{first} is a command of cost_tracker.py" if is_command(first) else ""
+            return f"{first} is a command of {as_called('cost_tracker.py')}" if is_command(first) else ""
         meant, places = nearest(option, self.option_names), places_of(option, but=self.prog)
         told = [f"did you mean {meant}?"] if meant else []
         return " ".join([*told, said_of_places(option, places)] if places else told)
@@ -280,7 +282,7 @@ def without_keys(text: str) -> str:
 
 def with_version(parser: Parser) -> Parser:
     """Add `--version` to a program's parser."""
-    parser.add_argument("--version", action="version", version=f"openrouter-usage {VERSION}")
+    parser.add_argument("-V", "--version", action="version", version=f"openrouter-usage {VERSION}")
     return parser
 
 
@@ -421,8 +423,15 @@ def _wants_json(argv: Sequence[str]) -> bool:
 
 
 def _missing_package(package: str) -> SettingsError:
-    folder = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     is_gateways = package.partition(".")[0] in _PACKAGES_OF_GATEWAY
+    if IS_PACKAGE:
+        wanted = "openrouter-usage[gateway]" if is_gateways else "openrouter-usage"
+        return SettingsError(
+            f"the Python package {package.partition('.')[0]} is missing",
+            hint=f'run: {sys.executable or "python3"} -m pip install "{wanted}"   or: uvx --from "{wanted}" {COMMAND}',
+            code="missing_package",
+        )
+    folder = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     requirements = os.path.join(folder, "requirements-gateway.txt" if is_gateways else "requirements.txt")
     script = os.path.abspath(sys.argv[0])
     return SettingsError(

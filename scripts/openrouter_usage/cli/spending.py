@@ -8,6 +8,7 @@ from datetime import date, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
+from openrouter_usage.called import as_called
 from openrouter_usage.cli.program import complain
 from openrouter_usage.errors import MissingKey, Unreachable
 from openrouter_usage.figures.breakdown import LOCAL, Breakdown
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from openrouter_usage.jobs.account_days import AccountDays
     from openrouter_usage.period import ChosenPeriod
 
-PROGRAM = "stats.py"
+PROGRAM = as_called("stats.py")
 _NOTABLE_AGE_S = 60
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from openrouter_usage.called import as_called
 from openrouter_usage.cli.program import (
     EXIT_CODES,
     Parser,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from openrouter_usage.figures.summary import Summary
     from openrouter_usage.openrouter.answers.account import Parts
 
-PROGRAM = "stats.py"
+PROGRAM = as_called("stats.py")
 LINE_MAX_AGE_S = 60
 # The module of each face is loaded alone.
 _FACES = {
@@ -39,7 +40,7 @@ _FACES = {
     "csv": "render.table",
     "markdown": "render.table",
 }
-_EXAMPLES = """examples:
+EXAMPLES = """examples:
   python3 scripts/stats.py                  today, week, month, balance, spend by model
   python3 scripts/stats.py --month          this month by model, today included
   python3 scripts/stats.py --by provider --days 30
@@ -65,7 +66,7 @@ def parser() -> Parser:
         Parser(
             prog=PROGRAM,
             description="Show what OpenRouter says is spent today, this week and this month (UTC), and what is left.",
-            epilog=_EXAMPLES + EXIT_CODES,
+            epilog=EXAMPLES + EXIT_CODES,
         )
     )
     face = parser.add_mutually_exclusive_group()

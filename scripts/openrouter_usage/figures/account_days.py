@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime, time
 from typing import NamedTuple
 
+from openrouter_usage.called import as_called
 from openrouter_usage.entry import NOTHING, Usage
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.figures.archive import ACTIVITY, ANALYTICS, ArchivedDay, Days, missing, spoken_stretches
@@ -41,7 +42,8 @@ def account_report(account: str, known: Days, wanted: Wanted, now: datetime) -> 
     if not days:
         raise SettingsError(
             f"nothing is archived of {span}, so what was spent is not known",
-            hint=f"{Stretch(min(known), max(known))} is archived; for older days: cost_tracker.py sync --backfill 365",
+            hint=f"{Stretch(min(known), max(known))} is archived; "
+            + as_called("for older days: cost_tracker.py sync --backfill 365"),
             code="not_archived",
         )
     groups = with_names(_groups(days, wanted.by, _model_names(known)), wanted.by)
@@ -83,13 +85,13 @@ def _span(wanted: Wanted, known: Days, now: datetime) -> Stretch:
     if wanted.is_open and first > last:
         raise SettingsError(
             f"nothing is archived before {first}",
-            hint="for older days: cost_tracker.py sync --backfill 365",
+            hint=as_called("for older days: cost_tracker.py sync --backfill 365"),
             code="not_archived",
         )
     if first > last:
         raise SettingsError(
             f"no day of this period is over yet: {running} is running (UTC), and is archived tomorrow",
-            hint="for the running day: stats without --source account, or stats.py",
+            hint=as_called("for the running day: stats without --source account, or stats.py"),
             code="not_archived",
         )
     return Stretch(first, last)

@@ -8,6 +8,7 @@ from datetime import date, datetime
 from itertools import pairwise
 from typing import NamedTuple
 
+from openrouter_usage.called import as_called
 from openrouter_usage.entry import NOTHING, Unread, Usage, read_object
 from openrouter_usage.errors import BadAnswer, InvalidValue, SettingsError
 from openrouter_usage.money import Json, dumps
@@ -182,7 +183,9 @@ def chosen(accounts: Mapping[str, Days], wanted: str) -> str:
     names = sorted(accounts)
     if not names:
         raise SettingsError(
-            "nothing is archived yet", hint="run: cost_tracker.py sync (from cron, every day)", code="not_archived"
+            "nothing is archived yet",
+            hint=as_called("run: cost_tracker.py sync (from cron, every day)"),
+            code="not_archived",
         )
     if wanted and wanted not in names:
         raise SettingsError(

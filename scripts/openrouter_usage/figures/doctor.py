@@ -10,6 +10,7 @@ from enum import IntEnum
 from shlex import quote
 from typing import NamedTuple
 
+from openrouter_usage.called import as_called
 from openrouter_usage.entry import Caps, Entry, Hold, UnreadLine
 from openrouter_usage.errors import LedgerError, MissingKey, OpenRouterUsageError, Refused, SettingsError
 from openrouter_usage.money import format_usd, total
@@ -92,7 +93,9 @@ def of_error(area: str, error: OpenRouterUsageError, level: Level = Level.PROBLE
 def of_bug(area: str, what: str) -> Finding:
     """Make a finding of a check that failed itself."""
     text = f"this check itself failed, which is a bug: {what}"
-    return Finding(area, Level.PROBLEM, text, "report it with the output of: cost_tracker.py doctor", 1, "bug")
+    return Finding(
+        area, Level.PROBLEM, text, as_called("report it with the output of: cost_tracker.py doctor"), 1, "bug"
+    )
 
 
 def too_slow(area: str, seconds: float) -> Finding:
@@ -100,7 +103,8 @@ def too_slow(area: str, seconds: float) -> Finding:
     return problem(
         area,
         f"this check did not end within {seconds:.0f} s",
-        "a network folder that is gone hangs like this; if the ledger is very large, run first: cost_tracker.py stats",
+        "a network folder that is gone hangs like this; "
+        + as_called("if the ledger is very large, run first: cost_tracker.py stats"),
         kind=LedgerError if area in ("ledger", "files") else SettingsError,
     )
 
@@ -321,7 +325,9 @@ def archive_findings(
     damaged, foreign = _told_apart(unread)
     if damaged:
         text = f"{plural(len(damaged), 'damaged line')} of the archive {where} not counted, at {_places(damaged)}"
-        remedy = "run: cost_tracker.py sync --backfill 365, which asks for their days again; then delete these lines"
+        remedy = as_called(
+            "run: cost_tracker.py sync --backfill 365, which asks for their days again; then delete these lines"
+        )
         told.append(warning("ledger", text, remedy))
     if foreign:
         text = f"{plural(len(foreign), 'line')} of a kind from elsewhere in the archive, kept and not counted, at "
@@ -356,7 +362,7 @@ def hold_findings(holds: Sequence[Hold], unsettled: int, now: datetime) -> list[
         told.append(_held(holds, now))
     if unsettled:
         text = f"{plural(unsettled, 'call')} booked with an unknown or estimated cost, which can be looked up"
-        told.append(warning("ledger", text, "run: cost_tracker.py settle"))
+        told.append(warning("ledger", text, as_called("run: cost_tracker.py settle")))
     return told
 
 
@@ -377,7 +383,7 @@ def _held(holds: Sequence[Hold], now: datetime) -> Finding:
     )
     if all(now - hold.ts < RUNNING for hold in holds):
         return note("ledger", text)
-    return warning("ledger", text, "run: cost_tracker.py settle")
+    return warning("ledger", text, as_called("run: cost_tracker.py settle"))
 
 
 def doubtful_findings(doubtful: Sequence[Entry]) -> list[Finding]:
@@ -386,14 +392,18 @@ def doubtful_findings(doubtful: Sequence[Entry]) -> list[Finding]:
         return []
     first = doubtful[0]
     text = f"{plural(len(doubtful), 'call')} with an implausible bill ({quoted(first.told)})"
-    remedy = "look at it on OpenRouter, then run: cost_tracker.py settle --id ID; under a budget nothing is sent before"
+    remedy = as_called(
+        "look at it on OpenRouter, then run: cost_tracker.py settle --id ID; under a budget nothing is sent before"
+    )
     return [problem("ledger", f"{text}, the first is {named(first.id)}", remedy, kind=Refused)]
 
 
 def ahead_finding(count: int, cost: Decimal, last: datetime) -> Finding:
     """Judge the calls that are dated in the future, up to `last`, and what they cost in USD."""
     text = f"{plural(count, 'call')} dated in the future, up to {spoken(last)}, with {format_usd(cost)}"
-    remedy = "set the clock; cost_tracker.py settle asks OpenRouter when they were made, clean --ahead takes them out"
+    remedy = as_called(
+        "set the clock; cost_tracker.py settle asks OpenRouter when they were made, clean --ahead takes them out"
+    )
     return warning("ledger", f"{text}: every budget until then counts them", remedy)
 
 
@@ -414,7 +424,7 @@ def spool_finding(lines: int, *, bytes_long: int, oldest: datetime | None, now: 
     """Judge what waits to be written to the ledger."""
     since = f", the oldest for {ago((now - oldest).total_seconds())}" if oldest else ""
     text = f"{plural(lines, 'line')} ({size(bytes_long)}) in the spool, not yet in the ledger{since}"
-    return warning("ledger", text, "make room or mend the folder, then run: cost_tracker.py stats")
+    return warning("ledger", text, as_called("make room or mend the folder, then run: cost_tracker.py stats"))
 
 
 def size(count: int) -> str:

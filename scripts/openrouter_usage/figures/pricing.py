@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import ROUND_UP, Context, Decimal, Inexact
 from typing import NamedTuple
 
+from openrouter_usage.called import as_called
 from openrouter_usage.entry import LARGEST_COST, Usage
 from openrouter_usage.errors import InvalidValue, Refused
 from openrouter_usage.figures.model_names import canonical, short_names, without_prefix
@@ -220,7 +221,7 @@ def price_list(models: Sequence[Model], fetched_at: datetime) -> PriceList:
 
 def no_such_model(name: str, prices: PriceList) -> NoSuchModel:
     """Return the error for a model that OpenRouter does not list."""
-    hint = prices.suggestion(name) or "cost_tracker.py models WORD finds one"
+    hint = prices.suggestion(name) or as_called("cost_tracker.py models WORD finds one")
     return NoSuchModel(f"OpenRouter lists no such model: {named(name)}", hint=hint)
 
 

@@ -8,6 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
+from openrouter_usage.called import as_called
 from openrouter_usage.entry import NOTHING, Hold, Usage
 from openrouter_usage.figures.model_names import canonical, without_prefix
 from openrouter_usage.figures.pricing import PriceList, without_routing
@@ -308,12 +309,15 @@ def _of_others(comparison: Comparison, known: Circumstances) -> Iterator[Cause]:
                 "elsewhere",
                 comparison.unexplained,
                 f"{format_usd(comparison.unexplained)} was spent by other keys, or by calls that were not tracked",
-                "stats.py --by key",
+                as_called("stats.py --by key"),
             )
         return
     if others:
         yield Cause(
-            "other_keys", others, f"{format_usd(others)} was spent by other keys{_who(known)}", "stats.py --by key"
+            "other_keys",
+            others,
+            f"{format_usd(others)} was spent by other keys{_who(known)}",
+            as_called("stats.py --by key"),
         )
     own = subtract(comparison.unexplained, others)
     if own:
@@ -321,7 +325,7 @@ def _of_others(comparison: Comparison, known: Circumstances) -> Iterator[Cause]:
             "not_tracked",
             own,
             f"{format_usd(own)} was spent by this key and is not in the ledger: calls made elsewhere, or not tracked",
-            "cost_tracker.py call, or track_cost in the program that calls",
+            as_called("cost_tracker.py call, or track_cost in the program that calls"),
         )
 
 
@@ -343,13 +347,13 @@ def _of_holds(known: Circumstances) -> Iterator[Cause]:
         "unsettled",
         known.held or None,
         f"{plural(len(known.holds), 'call')} running or unsettled, {most}, not yet in the ledger{billed}",
-        "cost_tracker.py settle",
+        as_called("cost_tracker.py settle"),
     )
 
 
 def _of_costs(comparison: Comparison, known: Circumstances) -> Iterator[Cause]:
     unknown, estimated = comparison.ledger.unknown, comparison.ledger.estimated
-    look_up = "cost_tracker.py settle"
+    look_up = as_called("cost_tracker.py settle")
     if unknown:
         billed = f"; the account has {format_usd(known.unknown)} for them" if known.unknown else ""
         told = f"{plural(unknown, 'call')} in the ledger of unknown cost{billed}"
@@ -368,21 +372,21 @@ def _of_purses(lines: Iterable[Line]) -> Iterator[Cause]:
         as_byok = add(as_byok, min(line.unexplained, max(ZERO, subtract(ZERO, byok_missing))))
     if as_credits:
         text = f"{format_usd(as_credits)} is in the ledger as credits where the account has BYOK money"
-        yield Cause("byok", as_credits, text, "cost_tracker.py query --id gen-...")
+        yield Cause("byok", as_credits, text, as_called("cost_tracker.py query --id gen-..."))
     if as_byok:
         text = f"{format_usd(as_byok)} is in the ledger as BYOK money where the account has credits"
-        yield Cause("byok", as_byok, text, "cost_tracker.py query --id gen-...")
+        yield Cause("byok", as_byok, text, as_called("cost_tracker.py query --id gen-..."))
 
 
 def _of_surplus(comparison: Comparison, running: date) -> Iterator[Cause]:
     late = total(line.surplus for line in comparison.lines if line.day == running)
     if late:
         text = f"{format_usd(late)} of today is in the ledger and not yet on the account, which may lag by minutes"
-        yield Cause("not_yet_billed", late, text, "cost_tracker.py reconcile, in a few minutes")
+        yield Cause("not_yet_billed", late, text, as_called("cost_tracker.py reconcile, in a few minutes"))
     rest = subtract(comparison.surplus, late)
     if rest:
         text = f"{format_usd(rest)} is in the ledger alone: calls of another account, or noted twice without an id"
-        yield Cause("ledger_alone", rest, text, "cost_tracker.py export --format csv")
+        yield Cause("ledger_alone", rest, text, as_called("cost_tracker.py export --format csv"))
 
 
 def _of_names(lines: Sequence[Line]) -> Iterator[Cause]:
@@ -392,4 +396,4 @@ def _of_names(lines: Sequence[Line]) -> Iterator[Cause]:
     if strange:
         shown = ", ".join(map(named, strange[:_MOST_NAMES])) + (", ..." if len(strange) > _MOST_NAMES else "")
         text = f"the account has no calls of {shown}: it may bill them under another name"
-        yield Cause("unknown_name", None, text, "cost_tracker.py models NAME")
+        yield Cause("unknown_name", None, text, as_called("cost_tracker.py models NAME"))

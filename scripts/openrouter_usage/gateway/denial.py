@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from openrouter_usage.called import as_called
 from openrouter_usage.errors import InvalidValue, OpenRouterUsageError, Refused
 from openrouter_usage.figures.pricing import NoSuchModel
 from openrouter_usage.gateway import paths
@@ -53,5 +54,5 @@ def refused_by(shape: str, error: OpenRouterUsageError) -> No:
         status = 400
     message = f"{error.message}; {error.hint}" if error.hint else error.message
     if isinstance(error, Refused):
-        message += "; `cost_tracker.py budget log` lists what was refused"
+        message += as_called("; `cost_tracker.py budget log` lists what was refused")
     return refuse(shape, status, message, code=error.code)

@@ -16,6 +16,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from openrouter_usage.budgets import Budget
+from openrouter_usage.called import as_called
 from openrouter_usage.entry import Entry
 from openrouter_usage.errors import (
     InvalidValue,
@@ -159,7 +160,8 @@ class ProxiedCall:
             raise Refusal(refused_by(self._route.shape, error)) from None
         if client is None:
             raise self._no(
-                401, "no gateway key, or one that is not known: cost_tracker.py gateway key add NAME makes one"
+                401,
+                as_called("no gateway key, or one that is not known: cost_tracker.py gateway key add NAME makes one"),
             )
         return Secrets(client, self._server.key, self._server.key.secret)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+from openrouter_usage.called import as_called
 
 _OPENAI = """export OPENAI_BASE_URL={url}/api/v1
 export OPENAI_API_KEY={token}"""
@@ -60,9 +62,9 @@ ChatOpenAI(base_url="{url}/api/v1", api_key="{token}", model="openai/gpt-5.2")""
     "litellm": """from litellm import completion
 
 completion(model="openai/anthropic/claude-sonnet-4.5", api_base="{url}/api/v1", api_key="{token}", messages=[...])""",
-    "cursor": """Cursor cannot use a gateway on this machine: its calls come from Cursor's own servers.
+    "cursor": as_called("""Cursor cannot use a gateway on this machine: its calls come from Cursor's own servers.
 What helps instead: cost_tracker.py cap --daily 5 sets a limit on the key itself, and cost_tracker.py reconcile
-shows what was spent elsewhere.""",
+shows what was spent elsewhere."""),
 }
 NAMES = tuple(_CLIENTS)
 TOKEN = "gw-..."  # noqa: S105  # stands for the user's own
@@ -73,7 +75,7 @@ def settings_for(client: str, url: str) -> str:
     return _CLIENTS[client].format(url=url, token=TOKEN) + "\n"
 
 
-def systemd_unit(python: str, script: str) -> str:
+def systemd_unit(command: Sequence[str]) -> str:
     """Write a service file for systemd, of the user's own."""
     return f"""# ~/.config/systemd/user/openrouter-gateway.service
 # then: systemctl --user enable --now openrouter-gateway
@@ -81,7 +83,7 @@ def systemd_unit(python: str, script: str) -> str:
 Description=OpenRouter gateway that books every call
 
 [Service]
-ExecStart="{_escaped(python)}" "{_escaped(script)}"
+ExecStart={" ".join(f'"{_escaped(word)}"' for word in command)}
 Restart=on-failure
 TimeoutStopSec=30
 LimitNOFILE=65536
@@ -95,7 +97,7 @@ def _escaped(path: str) -> str:
     return path.replace("%", "%%").replace("\\", "\\\\").replace('"', '\\"')
 
 
-def launchd_unit(python: str, script: str) -> str:
+def launchd_unit(command: Sequence[str]) -> str:
     """Write a service file for launchd, of the user's own."""
     from xml.sax.saxutils import escape  # late: only this needs it
 
@@ -103,7 +105,7 @@ def launchd_unit(python: str, script: str) -> str:
 <!-- ~/Library/LaunchAgents/openrouter-gateway.plist, then: launchctl load -w that file -->
 <plist version="1.0"><dict>
   <key>Label</key><string>openrouter-gateway</string>
-  <key>ProgramArguments</key><array><string>{escape(python)}</string><string>{escape(script)}</string></array>
+  <key>ProgramArguments</key><array>{"".join(f"<string>{escape(word)}</string>" for word in command)}</array>
   <key>RunAtLoad</key><true/>
   <key>KeepAlive</key><dict><key>SuccessfulExit</key><false/></dict>
   <key>ExitTimeOut</key><integer>30</integer>

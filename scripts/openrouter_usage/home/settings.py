@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
+from openrouter_usage.called import as_called
 from openrouter_usage.errors import InvalidValue, MissingKey, SettingsError
 from openrouter_usage.files import (
     SKILL_FOLDER,
@@ -370,13 +371,13 @@ def _machine_caps(kept: Mapping[str, Json], environ: Mapping[str, str]) -> Caps:
 def _budget_object(kept: Json, where: str) -> dict[str, Json]:
     """Return a budget as it is kept; SettingsError for another shape, and for a name in it that is not known."""
     if kept is not None and not isinstance(kept, dict):
-        raise SettingsError(f"{where} is not a JSON object", hint="run: cost_tracker.py budget set")
+        raise SettingsError(f"{where} is not a JSON object", hint=as_called("run: cost_tracker.py budget set"))
     odd = sorted((kept or {}).keys() - {*CAPS, *_BEHAVIOUR})
     if odd:
         # A misspelt cap would not be enforced.
         raise SettingsError(
             f"{where} has an unknown cap {safe(odd[0])}; the caps are {', '.join(CAPS)}",
-            hint="repair the file, or run: cost_tracker.py budget clear",
+            hint=as_called("repair the file, or run: cost_tracker.py budget clear"),
         )
     return kept or {}
 

@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple
 
+from openrouter_usage.called import as_called
 from openrouter_usage.entry import NOTHING, Usage
 from openrouter_usage.errors import BadAnswer, OpenRouterUsageError, Unreachable
 from openrouter_usage.figures.account_days import DaysFound, Told
@@ -39,7 +40,7 @@ _TOO_OLD = Gap(
     "days",
     "too_old",
     f"OpenRouter tells no more than {MOST_DAYS} days back, and they are not archived",
-    "run cost_tracker.py sync every day, and no later day will be lost",
+    as_called("run cost_tracker.py sync every day, and no later day will be lost"),
     _CODE,
 )
 _TOO_MANY = Gap(

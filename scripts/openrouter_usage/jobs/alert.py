@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from openrouter_usage.called import as_called
 from openrouter_usage.errors import InvalidValue, OpenRouterUsageError, SettingsError, Unreachable
 from openrouter_usage.figures.alerts import Alert, Rules, Spending, Told, judge
 from openrouter_usage.figures.forecast import PACE_DAYS, forecast, said_of_pace
@@ -135,7 +136,7 @@ def read_rules(kept: dict[str, Json]) -> Rules:
     if strange:
         raise SettingsError(
             f"the settings have an alert that this version does not know: {named(strange[0])}",
-            hint="update the skill, or run: cost_tracker.py alert --clear",
+            hint=as_called("update the skill, or run: cost_tracker.py alert --clear"),
         )
     return Rules(
         **{name: cap(kept[name], f"the {name} alert in the settings") for name in Rules._fields if name in kept}

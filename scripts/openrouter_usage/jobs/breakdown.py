@@ -7,6 +7,7 @@ from datetime import date, datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from openrouter_usage.called import as_called
 from openrouter_usage.entry import NOTHING, Usage
 from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.figures.breakdown import LOCAL, Breakdown, added, break_down, with_names
@@ -126,7 +127,7 @@ def compared_with_kept(seen: Callable[[Period], Usage], now: datetime) -> tuple[
     except OpenRouterUsageError as error:
         return (), f"Not known: {error.message}."
     if parts is None or parts.taken_at > now:
-        return (), "Not known: no figures of OpenRouter are kept here; stats.py asks for them."
+        return (), as_called("Not known: no figures of OpenRouter are kept here; stats.py asks for them.")
     found = tuple(_compared(build_summary(parts), seen))
     return found, "" if found else "Not known: OpenRouter did not say what was spent."
 

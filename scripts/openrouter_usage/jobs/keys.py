@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from openrouter_usage.called import as_called
 from openrouter_usage.errors import LedgerError, NotFound, OpenRouterUsageError, SettingsError, UnknownId, Unreachable
 from openrouter_usage.files import Distrusted, distrust, is_in_skill, make_private_folder
 from openrouter_usage.home.credentials import ApiKey
@@ -163,7 +164,7 @@ def find_key(listing: Listing, wanted: str) -> KeyRecord:
     part = " (some keys could not be read)" if listing.gaps else ""
     raise SettingsError(
         f"no key has exactly the name or the full hash {named(wanted)}{part}",
-        hint="cost_tracker.py keys list shows them",
+        hint=as_called("cost_tracker.py keys list shows them"),
         code="no_such_key",
     )
 
@@ -316,7 +317,7 @@ class Keyring:
             self._note(change, "not done")
             gone = f"the key {named(change.key.name)} is not there any more: {error.message}"
             kind = UnknownId if error.is_told else NotFound
-            raise kind(gone, hint="cost_tracker.py keys list shows what is") from None
+            raise kind(gone, hint=as_called("cost_tracker.py keys list shows what is")) from None
         except OpenRouterUsageError as error:
             if not error.may_have_arrived:
                 self._note(change, "not done")
@@ -343,13 +344,13 @@ class Keyring:
             self._note(change, "not known")
             raise Unreachable(
                 f"it is not known whether the key {named(change.key.name)} was changed: {error.message}",
-                hint="cost_tracker.py keys list shows how it is",
+                hint=as_called("cost_tracker.py keys list shows how it is"),
             ) from None
         if change.action == "delete" or not _has(now, change.fields):
             self._note(change, "not done")
             raise Unreachable(
                 f"the key {named(change.key.name)} is as it was: {error.message}",
-                hint="look with cost_tracker.py keys list, and try again",
+                hint=as_called("look with cost_tracker.py keys list, and try again"),
             ) from None
         return now
 
@@ -391,14 +392,16 @@ class Keyring:
             self._note_new(fields, "done, its secret lost", found[0].hash)
             return Unreachable(
                 f"the key {named(name)} was created, but its secret was lost with the answer",
-                hint=f"run: cost_tracker.py keys disable {safe(found[0].hash, 64)} --yes, "
+                hint=f"run: {as_called('cost_tracker.py keys')} disable {safe(found[0].hash, 64)} --yes, "
                 "and create one of another name",
             )
         if listing.has_holes:
             self._note_new(fields, "not known")
             return Unreachable(
                 f"it is not known whether the key {named(name)} was created: {error.message}",
-                hint="run: cost_tracker.py keys list; a key of that name has a secret that nobody knows: disable it",
+                hint=as_called(
+                    "run: cost_tracker.py keys list; a key of that name has a secret that nobody knows: disable it"
+                ),
             )
         self._note_new(fields, "not done")
         return Unreachable(f"no key {named(name)} is there: {error.message}", hint="try again")
@@ -412,7 +415,7 @@ class Keyring:
         except OpenRouterUsageError as failed:
             return type(error)(
                 f"{key}; nor could it be disabled: {failed.message}",
-                hint=f"run: cost_tracker.py keys disable {safe(created.record.hash, 64)} --yes",
+                hint=f"run: {as_called('cost_tracker.py keys')} disable {safe(created.record.hash, 64)} --yes",
             )
         return type(error)(f"{key}; so it was disabled", hint=error.hint)
 
@@ -436,7 +439,7 @@ def _refuse_taken(listing: Listing, name: str) -> None:
     if taken:
         raise SettingsError(
             f"there is a key named {named(name)} already ({hash_shown(taken[0])})",
-            hint="take another name; to end the old one: cost_tracker.py keys disable NAME --yes",
+            hint=as_called("take another name; to end the old one: cost_tracker.py keys disable NAME --yes"),
             code="exists",
         )
 

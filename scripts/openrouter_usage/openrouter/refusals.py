@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
+from openrouter_usage.called import as_called
 from openrouter_usage.errors import BadAnswer, BadRequest, Denied, NotFound, OpenRouterUsageError, Unreachable
 from openrouter_usage.home.credentials import ApiKey
 from openrouter_usage.money import Json, loads
@@ -140,7 +141,7 @@ _RESETS = {
 }
 _WINDOW = re.compile(r"\b(daily|weekly|monthly|total|lifetime)\b", re.IGNORECASE)
 _NO_CALLS = re.compile(r"management keys cannot", re.IGNORECASE)
-_RAISE = "raise it with `cost_tracker.py cap` or `cost_tracker.py keys update`"
+_RAISE = as_called("raise it with `cost_tracker.py cap` or `cost_tracker.py keys update`")
 _BY_SOURCE = {
     "openrouter_credits": "credits",
     "openrouter_key_limit": "key limit",
@@ -168,7 +169,7 @@ def remedy(status: int, *, message: str, limit_source: str, reason: str, key_nam
         return "this one call is too large for what is left: lower --max-tokens, or shorten the prompt"
     by_words = next((cause for words, cause in _BY_WORDS if words.search(message)), "")
     found = _WINDOW.search(message)
-    when = _RESETS[found.group(1).lower()] if found else "`stats.py` shows when it resets"
+    when = _RESETS[found.group(1).lower()] if found else as_called("`stats.py` shows when it resets")
     told = _told(_BY_SOURCE.get(limit_source) or by_words, when)
     if told:
         return told

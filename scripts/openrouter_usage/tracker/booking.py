@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from openrouter_usage.budgets import TAG_KINDS, Budget, applying, bounding
+from openrouter_usage.called import as_called
 from openrouter_usage.entry import (
     GENERATION_PREFIX,
     LONGEST_NAME,
@@ -408,7 +409,7 @@ def settle_one(
     known = ledger.known(identity)
     if known is None:
         raise InvalidValue(
-            "the ledger has no call with this id", hint="cost_tracker.py settle lists those that are left"
+            "the ledger has no call with this id", hint=as_called("cost_tracker.py settle lists those that are left")
         )
     if cost is None:
         entry = _Asking(timeout_s)(identity).entry(known.ts, session=known.session, requested=known.model)

@@ -12,6 +12,7 @@ from statistics import median
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from openrouter_usage.called import as_called
 from openrouter_usage.cli.program import Parser, checked, complain, whole_number, write
 from openrouter_usage.errors import InvalidValue, OpenRouterUsageError, Refused, SettingsError, Unreachable
 from openrouter_usage.figures.alerts import Alert, Rules, Spending
@@ -41,7 +42,7 @@ EXAMPLES = """examples:
 
 a limit alerts at 50, 80 and 100 %, once in each UTC window; exit code 3 when an alert was sent
 """
-PROGRAM = "cost_tracker.py alert"
+PROGRAM = as_called("cost_tracker.py alert")
 PAGERDUTY = "https://events.pagerduty.com/v2/enqueue"
 _PAGERDUTY_HOSTS = ("events.pagerduty.com", "events.eu.pagerduty.com")
 _DISCORD_HOSTS, _DISCORD_BRANCHES = ("discord.com", "discordapp.com"), ("ptb", "canary", "www")

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from openrouter_usage.budgets import EVERY, KINDS, MEASURED, STRICT, TAG_KINDS, Budget, Burst, Owner, bounding
+from openrouter_usage.called import as_called
 from openrouter_usage.cli.budget_options import add_budget_options, budget_given
 from openrouter_usage.cli.opening import ahead_notes, open_ledger, unsettled_notes
 from openrouter_usage.cli.program import Parser, whole_number, write
@@ -35,8 +36,8 @@ EXAMPLES = """examples:
 
 windows are OpenRouter's: the UTC day, the week from Monday and the calendar month; 0 means that nothing may be spent
 """
-PROGRAM = "cost_tracker.py budget"
-_REMEDY = "`cost_tracker.py settle` looks up what they cost"
+PROGRAM = as_called("cost_tracker.py budget")
+_REMEDY = as_called("`cost_tracker.py settle` looks up what they cost")
 _BAR = 20
 
 
@@ -129,7 +130,9 @@ def _standing(ledger: Ledger, kept: list[_Kept], now: datetime) -> tuple[list[_S
 def _as_text(kept: list[_Kept], found: list[_Standing], holds: list[Hold], notes: list[str]) -> str:
     lines = ["💵 Budget (tracked calls of this machine, from the local ledger)"]
     if not any(each.budget.is_bounding or each.budget.repeats for each in kept):
-        lines = ["No budget is set: calls are not limited. To set one: cost_tracker.py budget set --daily 10"]
+        lines = [
+            as_called("No budget is set: calls are not limited. To set one: cost_tracker.py budget set --daily 10")
+        ]
     for (budget, _), standing in zip(kept, found, strict=True):
         of = f"{budget.owner.kind} {named(budget.owner.name)}, " if budget.owner.name else ""
         if budget.owner.name == EVERY:

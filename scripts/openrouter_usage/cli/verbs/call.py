@@ -11,6 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from openrouter_usage.called import as_called
 from openrouter_usage.cli.opening import open_ledger
 from openrouter_usage.cli.program import (
     INTERRUPTED,
@@ -49,7 +50,7 @@ def render_usage(entry: Entry | None) -> str:
     lines = ["", "📊 API Usage:"]
     if entry is None:
         return "\n".join(
-            [*lines, "Tokens: unknown", "Cost: unknown (the call is held; run: cost_tracker.py settle)", ""]
+            [*lines, "Tokens: unknown", as_called("Cost: unknown (the call is held; run: cost_tracker.py settle)"), ""]
         )
     total = entry.prompt_tokens + entry.completion_tokens
     lines.append(f"Tokens: {total:,} (Prompt: {entry.prompt_tokens:,}, Completion: {entry.completion_tokens:,})")
@@ -107,7 +108,7 @@ EXAMPLES = """examples:
   cost_tracker.py call --task summarization --prompt - < article.txt
   cost_tracker.py call --model openrouter/auto --prompt "Hi" --max-cost 0.05
 """
-PROGRAM = "cost_tracker.py call"
+PROGRAM = as_called("cost_tracker.py call")
 _STOPPED = "interrupted"
 LARGEST_PROMPT = 8 * 1024 * 1024
 

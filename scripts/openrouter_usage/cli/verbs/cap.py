@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from datetime import datetime
 
+from openrouter_usage.called import as_called
 from openrouter_usage.cli.management import key_named, open_keyring, require_mgmt_key
 from openrouter_usage.cli.program import Parser, checked, whole_number, write
 from openrouter_usage.errors import SettingsError
@@ -22,7 +23,7 @@ EXAMPLES = """examples:
 
 a request that is already running when the limit is reached may still be billed by OpenRouter
 """
-PROGRAM = "cost_tracker.py cap"
+PROGRAM = as_called("cost_tracker.py cap")
 
 
 def describe(parser: Parser) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 
 from openrouter_usage.budgets import Budget
+from openrouter_usage.called import as_called
 from openrouter_usage.cli.opening import open_ledger
 from openrouter_usage.cli.program import Parser, checked, complain, read_day, write
 from openrouter_usage.errors import SettingsError
@@ -24,7 +25,7 @@ EXAMPLES = """examples:
   cost_tracker.py clean --before 2026-01-01 --yes    removes it
   cost_tracker.py clean --ahead --yes                removes calls that a wrong clock dated in the future
 """
-PROGRAM = "cost_tracker.py clean"
+PROGRAM = as_called("cost_tracker.py clean")
 _LINKED = "the ledger has {} (hard links): --yes would be refused, because cleaning would make two ledgers"
 
 

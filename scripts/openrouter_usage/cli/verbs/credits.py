@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from datetime import datetime
 
+from openrouter_usage.called import as_called
 from openrouter_usage.cli.program import Parser, complain, whole_number, write
 from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.figures.forecast import forecast, said_of_month_end, said_of_outlook, said_of_spike
@@ -23,7 +24,7 @@ EXAMPLES = """examples:
   cost_tracker.py credits
   cost_tracker.py credits --json
 """
-PROGRAM = "cost_tracker.py credits"
+PROGRAM = as_called("cost_tracker.py credits")
 
 
 def describe(parser: Parser) -> None:

@@ -6,6 +6,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from datetime import datetime
 
+from openrouter_usage.called import as_called
 from openrouter_usage.cli.program import Parser, complain, whole_number, write
 from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.figures.doctor import Finding, Level, gravest
@@ -21,7 +22,7 @@ EXAMPLES = """examples:
 
 the exit code is that of the first problem, or 0 when there are only notes and warnings
 """
-PROGRAM = "cost_tracker.py doctor"
+PROGRAM = as_called("cost_tracker.py doctor")
 _SIGNS = {Level.OK: "✔", Level.NOTE: "ℹ", Level.WARNING: "⚠", Level.PROBLEM: "✘"}
 _LAST_LINE = "Read this report before you share it: it shows paths, key labels and host names."
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
+from openrouter_usage.called import as_called
 from openrouter_usage.cli.opening import describe_span, open_ledger, span
 from openrouter_usage.cli.program import Parser, write
 from openrouter_usage.entry import Entry
@@ -41,7 +42,7 @@ def run(options: Namespace) -> int:
         raise SettingsError(
             "--json describes a written file, but none is named", hint="name a file with --output", code="usage"
         )
-    ledger = open_ledger("cost_tracker.py export")
+    ledger = open_ledger(as_called("cost_tracker.py export"))
     counted = _Counted(ledger.entries(span(options)))
     pieces = _FORMATS[options.format](counted)
     if to_stdout:

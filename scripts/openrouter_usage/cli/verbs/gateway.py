@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from openrouter_usage.budgets import STRICT
+from openrouter_usage.called import IS_PACKAGE, as_called
 from openrouter_usage.cli.budget_options import add_budget_options, budget_given
 from openrouter_usage.cli.opening import open_ledger
 from openrouter_usage.cli.program import Parser, checked, write
@@ -24,7 +25,7 @@ from openrouter_usage.period import UTC, iso
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import named, plural, safe
 
-PROGRAM = "cost_tracker.py gateway"
+PROGRAM = as_called("cost_tracker.py gateway")
 EXAMPLES = """examples:
   cost_tracker.py gateway key add laptop --tag project=site --daily 5
   cost_tracker.py gateway key list
@@ -126,8 +127,12 @@ def _listed(key: keys.GatewayKey) -> str:
 def _setup(options: Namespace, now: datetime) -> tuple[str, dict[str, Json]]:
     client = _one_of(options, setup.NAMES)
     text = setup.settings_for(client, _url())
-    note = "" if client == "cursor" else f"# {setup.TOKEN} is what `cost_tracker.py gateway key add {client}` prints; "
-    note += "" if client == "cursor" else "with gateway.py --no-keys it is your OpenRouter key\n"
+    note = (
+        ""
+        if client == "cursor"
+        else f"# {setup.TOKEN} is what `{as_called('cost_tracker.py gateway')} key add {client}` prints; "
+    )
+    note += "" if client == "cursor" else as_called("with gateway.py --no-keys it is your OpenRouter key\n")
     return note + text, {"client": client, "settings": text}
 
 
@@ -139,9 +144,10 @@ def _url() -> str:
 
 def _unit(options: Namespace, now: datetime) -> tuple[str, dict[str, Json]]:
     kind = _one_of(options, ("systemd", "launchd"))
-    script = str(Path(sys.argv[0]).resolve().with_name("gateway.py"))
+    script = Path(f"{Path(__file__).resolve().parents[3]}/gateway.py")
+    start = ["-m", "openrouter_usage", "gateway"] if IS_PACKAGE else [str(script)]
     make = setup.systemd_unit if kind == "systemd" else setup.launchd_unit
-    text = make(os.path.abspath(sys.executable), script)
+    text = make([os.path.abspath(sys.executable), *start])
     return text, {"for": kind, "unit": text}
 
 
@@ -149,7 +155,9 @@ def _status(options: Namespace, now: datetime) -> tuple[str, dict[str, Json]]:
     """Ask the gateway that wrote down where it runs; Refused when none answers."""
     told = ask_status()
     if told is None:
-        raise Refused("no gateway runs here", hint="start one: python3 scripts/gateway.py", code="no_gateway")
+        raise Refused(
+            "no gateway runs here", hint=as_called("start one: python3 scripts/gateway.py"), code="no_gateway"
+        )
     health = open_ledger(PROGRAM).health()
     held = total(hold.max_cost for hold in health.holds if hold.max_cost is not None)
     spent = usd(told["spent_usd"]) if told.get("spent_usd") is not None else ZERO

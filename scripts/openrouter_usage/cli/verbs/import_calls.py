@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from openrouter_usage.called import as_called
 from openrouter_usage.cli.opening import open_ledger
 from openrouter_usage.cli.program import Parser, complain, without_keys, write
 from openrouter_usage.entry import Entry
@@ -32,7 +33,7 @@ EXAMPLES = """examples:
   cost_tracker.py import answers.jsonl                answers of OpenRouter that were saved
   cat report.json | cost_tracker.py import -
 """
-PROGRAM = "cost_tracker.py import"
+PROGRAM = as_called("cost_tracker.py import")
 _MOST_NAMES = 10
 _LARGEST_FILE = 1024 * 1024 * 1024
 

@@ -6,6 +6,7 @@ from argparse import Namespace
 from datetime import date, datetime
 from pathlib import Path
 
+from openrouter_usage.called import as_called
 from openrouter_usage.cli.management import key_named, load_managing, looks_secret, open_keyring, open_management
 from openrouter_usage.cli.program import Parser, checked, complain, read_day, whole_number, write
 from openrouter_usage.errors import InvalidValue, SettingsError
@@ -27,7 +28,7 @@ EXAMPLES = """examples:
 
 without --yes nothing is changed; a new key's secret goes to a file (0600) and is never shown
 """
-PROGRAM = "cost_tracker.py keys"
+PROGRAM = as_called("cost_tracker.py keys")
 _LIMITS = ("name", "limit", "unlimited", "limit_reset")
 # Each action and its options: any other option would be ignored silently.
 _ACTIONS: dict[str, tuple[str, ...]] = {

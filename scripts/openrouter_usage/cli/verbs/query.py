@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from openrouter_usage.called import as_called
 from openrouter_usage.cli.opening import open_ledger
 from openrouter_usage.cli.program import Parser, checked, whole_number, without_keys, write
 from openrouter_usage.errors import InvalidValue
@@ -62,7 +63,7 @@ def run(options: Namespace) -> int:
     if options.record:
         from openrouter_usage.tracker.booking import record
 
-        done = record(open_ledger("cost_tracker.py query"), generation, now)
+        done = record(open_ledger(as_called("cost_tracker.py query")), generation, now)
     if options.json:
         write(envelope("generation", now, _data(generation, done), notes=_notes(generation)))
     else:

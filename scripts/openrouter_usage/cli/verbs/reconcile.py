@@ -8,6 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
+from openrouter_usage.called import as_called
 from openrouter_usage.cli.management import load_managing
 from openrouter_usage.cli.opening import open_ledger
 from openrouter_usage.cli.program import Parser, checked, complain, read_day, whole_number, write
@@ -238,7 +239,7 @@ EXAMPLES = """examples:
 
 without a management key the ledger is compared with this key's own counters; exit code 3 outside the tolerance
 """
-PROGRAM = "cost_tracker.py reconcile"
+PROGRAM = as_called("cost_tracker.py reconcile")
 OUTSIDE, INCOMPLETE = 3, 5
 _MOST_NAMES = 5
 _OLD_S = 60

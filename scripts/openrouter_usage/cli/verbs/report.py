@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openrouter_usage.budgets import EVERY
+from openrouter_usage.called import as_called
 from openrouter_usage.cli.opening import open_ledger
 from openrouter_usage.cli.program import Parser, whole_number, write
 from openrouter_usage.cli.verbs.stats import (
@@ -69,7 +70,7 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
             "--json describes a written file, but none is named", hint=f"name a file with --{face}", code="usage"
         )
     refuse_two_periods(options)
-    ledger = open_ledger("cost_tracker.py report")
+    ledger = open_ledger(as_called("cost_tracker.py report"))
     content = _content(ledger, options, now)
     drawn = _faces(face)(content)
     if str(target) == "-":

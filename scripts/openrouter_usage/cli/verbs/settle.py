@@ -6,6 +6,7 @@ from argparse import Namespace
 from datetime import datetime
 from decimal import Decimal
 
+from openrouter_usage.called import as_called
 from openrouter_usage.cli.opening import open_ledger
 from openrouter_usage.cli.program import Parser, checked, complain, whole_number, write
 from openrouter_usage.entry import LARGEST_COST, Entry, Hold
@@ -22,7 +23,7 @@ EXAMPLES = """examples:
   cost_tracker.py settle --id gen-... --cost 0.02 --yes   the same, with the cost that you found
   cost_tracker.py settle --release HOLD --yes           a call that was certainly not billed
 """
-PROGRAM = "cost_tracker.py settle"
+PROGRAM = as_called("cost_tracker.py settle")
 
 
 def describe(parser: Parser) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 
+from openrouter_usage.called import as_called
 from openrouter_usage.cli.opening import (
     ahead_notes,
     describe_span,
@@ -84,7 +85,7 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
         period = asked_period(options, now, UTC)
         report = archived_report(options, period, period_title(options, period, UTC), now)
     else:
-        report = make_report(open_ledger("cost_tracker.py stats"), options, now)
+        report = make_report(open_ledger(as_called("cost_tracker.py stats")), options, now)
     write(_rendered("json" if options.json else options.format, report, now))
     return 0
 

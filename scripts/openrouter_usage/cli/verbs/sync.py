@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from datetime import datetime
 
+from openrouter_usage.called import as_called
 from openrouter_usage.cli.management import load_managing, require_mgmt_key
 from openrouter_usage.cli.opening import open_archive
 from openrouter_usage.cli.program import Parser, account_name, complain, progress, whole_number, write
@@ -125,7 +126,7 @@ EXAMPLES = """examples:
 
 needs OPENROUTER_MGMT_KEY
 """
-PROGRAM = "cost_tracker.py sync"
+PROGRAM = as_called("cost_tracker.py sync")
 
 
 def describe(parser: Parser) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
+from openrouter_usage.called import as_called
 from openrouter_usage.cli.opening import open_ledger
 from openrouter_usage.cli.program import Parser, whole_number, write
 from openrouter_usage.entry import NOTHING, Usage
@@ -46,13 +47,13 @@ def run(options: Namespace) -> int:
     model = prices.find(options.model)
     if model is None:
         raise no_such_model(options.model, prices)
-    compared = _compared(open_ledger("cost_tracker.py what-if"), period)
+    compared = _compared(open_ledger(as_called("cost_tracker.py what-if")), period)
     usage = compared.usage
     cost = repriced(model, usage)
     if cost is None:
         raise SettingsError(
             f"the price of {named(options.model)} varies",
-            hint="find a model with a fixed price: cost_tracker.py models WORD",
+            hint=as_called("find a model with a fixed price: cost_tracker.py models WORD"),
         )
     saved = subtract(usage.cost, cost)
     notes = _notes(compared, model)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
+from openrouter_usage.called import as_called
 from openrouter_usage.entry import GENERATION_PREFIX, Entry, believable, checked_entry
 from openrouter_usage.errors import BadAnswer, InvalidValue
 from openrouter_usage.figures.model_names import Canonical
@@ -66,7 +67,9 @@ def activity_refusal() -> InvalidValue:
     """Return the error for sums in the place of calls."""
     return InvalidValue(
         "these are sums of OpenRouter's activity, not calls: as calls they would count twice",
-        hint="export single calls from https://openrouter.ai/logs as CSV; `cost_tracker.py sync` archives the sums",
+        hint=as_called(
+            "export single calls from https://openrouter.ai/logs as CSV; `cost_tracker.py sync` archives the sums"
+        ),
     )
 
 

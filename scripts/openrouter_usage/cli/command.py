@@ -1,0 +1,58 @@
+"""openrouter-usage: one command for the summary, the verbs of the tracker, and the gateway."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from openrouter_usage.called import COMMAND, as_called, call_by
+
+_VERBS_OF_GATEWAY = ("key", "setup", "status", "unit")
+
+
+def start(command: str = COMMAND) -> NoReturn:
+    """Run the command with the arguments of this process, and end the process with an exit code."""
+    call_by(command)
+    try:
+        from openrouter_usage.cli.program import leave, run
+    except KeyboardInterrupt:  # ^C while this was being loaded
+        sys.exit(130)
+    leave(run(command, main))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the summary, a verb of the tracker, or the gateway, and return the exit code."""
+    word = argv[0] if argv else ""
+    if word in ("-h", "--help") or list(argv) == ["help"]:
+        return _help()
+    if word.startswith("-") or not argv:
+        from openrouter_usage.cli import summary
+
+        gc.disable()  # a run of a third of a second makes no garbage worth collecting
+        return summary.main(argv)
+    if word == "help" and argv[1:2] == ["gateway"]:
+        argv = ["gateway", "--help"]
+    if argv[0] == "gateway" and not (argv[1:] and argv[1] in _VERBS_OF_GATEWAY):
+        from openrouter_usage.cli import gateway
+
+        return gateway.main(argv[1:])
+    from openrouter_usage.cli import cost_tracker
+
+    gc.set_threshold(100_000)  # reading a ledger makes no garbage, and looking for it takes time
+    return cost_tracker.main(argv)
+
+
+def _help() -> int:
+    from openrouter_usage.cli import cost_tracker, summary
+    from openrouter_usage.cli.program import EXIT_CODES, write
+
+    parser = summary.parser()
+    parser.usage = f"{parser.prog} [options]\n       {parser.prog} VERB [options]"
+    examples, more = summary.EXAMPLES.split("\n\n", 1)
+    others, ledger = cost_tracker.EXAMPLES.removeprefix("examples:").split("\n\n", 1)
+    verbs = f"verbs (help VERB shows more):\n{cost_tracker.listed_verbs()}"
+    parser.epilog = as_called(f"{verbs}\n{examples}{others}\n\n{more}{ledger}{EXIT_CODES}")
+    write(parser.format_help())
+    return 0
