@@ -4,4 +4,5 @@ from __future__ import annotations
 
 from openrouter_usage.cli.command import start
 
-start("python3 -m openrouter_usage")
+if __name__ == "__main__":
+    start("python3 -m openrouter_usage")
