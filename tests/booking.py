@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone, tzinfo
 from decimal import Decimal, localcontext
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -252,16 +251,9 @@ def _no_room(room: int) -> None:
 
 
 def _program(words: Sequence[str], now: datetime | None) -> int:
-    from openrouter_usage.cli.cost_tracker import main, verb_parser
-    from openrouter_usage.cli.opening import close_ledgers
+    from openrouter_usage.cli.cost_tracker import main
 
-    if now is None:
-        return main(words)
-    verb = import_module(f"openrouter_usage.cli.verbs.{words[0]}")
-    try:
-        return int(verb.run(verb_parser(words[0]).parse_args(list(words[1:])), now=now))
-    finally:
-        close_ledgers()
+    return main(words, now=now)
 
 
 def written(entries: Iterable[Any]) -> bytes:

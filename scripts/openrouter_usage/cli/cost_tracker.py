@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from importlib import import_module
 
 from openrouter_usage.called import as_called
 from openrouter_usage.cli.opening import close_ledgers
 from openrouter_usage.cli.program import EXIT_CODES, Parser, with_version, without_keys, write
 from openrouter_usage.errors import SettingsError
+from openrouter_usage.period import UTC
 from openrouter_usage.text import safe
 
 PROGRAM = as_called("cost_tracker.py")
@@ -45,8 +47,8 @@ ledger: OPENROUTER_USAGE_FILE, or ~/.openrouter/usage.jsonl
 """
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the verb that the arguments begin with and return its exit code."""
+def main(argv: Sequence[str], *, now: datetime | None = None) -> int:
+    """Run the verb that the arguments begin with and return its exit code; the clock is read once, here."""
     if argv and argv[0] == "help":
         argv = [*argv[1:2], "--help"]
     verb = argv[0] if argv else "--help"
@@ -55,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
     module = import_module(f"openrouter_usage.cli.verbs.{_module_name(verb)}")
     options = verb_parser(verb).parse_args(list(argv[1:]))
     try:
-        code: int = module.run(options)
+        code: int = module.run(options, now=now or datetime.now(UTC))
         return code
     finally:
         close_ledgers()

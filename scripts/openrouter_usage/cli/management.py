@@ -11,7 +11,6 @@ from openrouter_usage.home.credentials import ApiKey
 from openrouter_usage.home.settings import Settings, ledger_file, load_settings
 from openrouter_usage.jobs.keys import Keyring
 from openrouter_usage.openrouter.management import Management
-from openrouter_usage.period import UTC
 
 # Longer than a masked label, which is not secret and may be a key's name.
 _SECRET = re.compile(r"sk-or-[\w-]{20}")
@@ -49,10 +48,10 @@ def open_management(settings: Settings, timeout_s: float) -> Management:
     return Management(Transport(settings.base_url, timeout_s=timeout_s, tls=SharedContext()), key)
 
 
-def open_keyring(program: str, timeout_s: float) -> Keyring:
-    """Return the account's keys for changing; changes are noted beside the ledger."""
+def open_keyring(program: str, timeout_s: float, now: datetime) -> Keyring:
+    """Return the account's keys for changing; changes are noted beside the ledger, as of `now`."""
     settings = load_managing(program)
-    return Keyring(open_management(settings, timeout_s), ledger_file().parent, lambda: datetime.now(UTC))
+    return Keyring(open_management(settings, timeout_s), ledger_file().parent, now)
 
 
 def key_named(text: str) -> str:

@@ -22,7 +22,7 @@ from openrouter_usage.files import (
     read_own,
     replace_file,
 )
-from openrouter_usage.home.credentials import ApiKey, Credentials, find_credentials
+from openrouter_usage.home.credentials import NAMES, ApiKey, Credentials, find_credentials
 from openrouter_usage.money import Json, dumps, loads, plain, usd
 from openrouter_usage.redaction import WEBHOOK, protect
 from openrouter_usage.text import safe
@@ -40,6 +40,7 @@ VERSION = "0.1.0"
 
 DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
 OFFICIAL_HOST = "openrouter.ai"
+_OWN_NAMES = ("OPENROUTER_BASE_URL", "OPENROUTER_USAGE_FILE", "OPENROUTER_ALERT_WEBHOOK")
 _SURELY_SECRET = 16
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,8}|0[0-7]{0,12}|[1-9][0-9]{0,9}", re.ASCII)
 _METADATA_NAMES = (
@@ -114,17 +115,27 @@ class Settings(NamedTuple):
         return key
 
 
+def declared() -> dict[str, str]:
+    """Return what the environment says under the names that are documented; the rest of it is not looked at."""
+    return {name: os.environ[name] for name in (*NAMES, *_OWN_NAMES, *VARIABLES.values()) if name in os.environ}
+
+
+def base_url_of(environ: Mapping[str, str]) -> BaseUrl:
+    """Return the address that is asked; SettingsError for one that cannot be used."""
+    return parse_base_url(environ.get("OPENROUTER_BASE_URL") or DEFAULT_BASE_URL)
+
+
 def load_settings(environ: Mapping[str, str] | None = None, *, skill_folder: Path = SKILL_FOLDER) -> Settings:
     """Read the settings; SettingsError for a base URL, a file or a key that cannot be used."""
-    environ = os.environ if environ is None else environ
+    environ = declared() if environ is None else environ
     home = find_home()
-    base_url = parse_base_url(environ.get("OPENROUTER_BASE_URL") or DEFAULT_BASE_URL)
-    return Settings(find_credentials(environ, home, skill_folder), base_url, home)
+    return Settings(find_credentials(environ, home, skill_folder), base_url_of(environ), home)
 
 
 def ledger_file(environ: Mapping[str, str] | None = None) -> Path:
     """Return the ledger's path: OPENROUTER_USAGE_FILE, or ~/.openrouter/usage.jsonl; SettingsError without a home."""
-    named = (os.environ if environ is None else environ).get("OPENROUTER_USAGE_FILE", "").strip()
+    name = "OPENROUTER_USAGE_FILE"
+    named = (os.environ.get(name, "") if environ is None else environ.get(name, "")).strip()
     home = find_home()
     if named:
         path = Path(os.path.expanduser(named))
@@ -351,7 +362,7 @@ def _change(name: str, change: Callable[[Json], Json]) -> None:
 
 def load_caps(environ: Mapping[str, str] | None = None) -> Caps:
     """Return the machine's caps in force; SettingsError for one that is not an amount, so that no call slips past."""
-    environ = os.environ if environ is None else environ
+    environ = declared() if environ is None else environ
     kept = _budget_object(load_preferences().get("budget"), "the budget in the settings")
     return _machine_caps(kept, environ)
 
@@ -386,7 +397,7 @@ def load_budgets(environ: Mapping[str, str] | None = None) -> tuple[Budget, ...]
     """Return every budget in force, the machine's first; SettingsError for one that cannot be understood."""
     from openrouter_usage.budgets import KINDS, MACHINE, Owner
 
-    environ = os.environ if environ is None else environ
+    environ = declared() if environ is None else environ
     kept = load_preferences()
     own = _budget_object(kept.get("budget"), "the budget in the settings")
     behaviour = {name: own[name] for name in _BEHAVIOUR if name in own}

@@ -60,12 +60,13 @@ from openrouter_usage.home.settings import (
     VERSION,
     BaseUrl,
     Settings,
+    base_url_of,
+    declared,
     find_home,
     ledger_file,
     load_budgets,
     load_preference,
     load_preferences,
-    parse_base_url,
     parse_webhook,
 )
 from openrouter_usage.jobs.alert import read_rules
@@ -112,13 +113,13 @@ def look_at_network(
 ) -> list[Finding]:
     """Look at the way to OpenRouter, and go it unless `is_offline`; what goes wrong on it is a finding."""
     try:
-        base_url = parse_base_url(environ.get("OPENROUTER_BASE_URL") or DEFAULT_BASE_URL)
+        base_url = base_url_of(environ)
     except OpenRouterUsageError as error:
         return [of_error("settings", error), note("network", "not asked: no address can be used")]
     from openrouter_usage.openrouter.network import SharedContext
 
     tls = SharedContext()
-    told = _look_at_way(base_url, environ)
+    told = _look_at_way(base_url)
     try:
         tls.get()
     except OpenRouterUsageError as error:
@@ -137,9 +138,9 @@ def look_at_network(
     return told
 
 
-def _look_at_way(base_url: BaseUrl, environ: Mapping[str, str]) -> list[Finding]:
+def _look_at_way(base_url: BaseUrl) -> list[Finding]:
     """Look at what the environment says: the address, the proxy, the certificates that are trusted."""
-    from openrouter_usage.openrouter.network import CA_VARIABLES, proxy_hosts
+    from openrouter_usage.openrouter.network import named_bundle, proxy_hosts
 
     asked = f"OpenRouter is asked at {base_url.url}"
     told = [ok("network", asked)]
@@ -149,7 +150,7 @@ def _look_at_way(base_url: BaseUrl, environ: Mapping[str, str]) -> list[Finding]
         told = [note("network", f"{asked}{here}, by OPENROUTER_BASE_URL", remedy)]
     for proxy in proxy_hosts(base_url):
         told.append(note("network", f"requests go through the proxy {safe(proxy)}", "set NO_PROXY to go without it"))
-    bundle = next((environ[name] for name in CA_VARIABLES if environ.get(name)), "")
+    bundle = named_bundle()
     if bundle:
         told.append(note("network", f"certificates are those in {safe(bundle, 300)}, by the environment"))
     return told
@@ -249,7 +250,7 @@ T = TypeVar("T")
 
 def check_up(now: datetime, *, is_offline: bool, timeout_s: float, skill_folder: Path = SKILL_FOLDER) -> list[Finding]:
     """Check everything and return what was found; nothing is changed or raised, and with `is_offline` nothing asked."""
-    environ, home = os.environ, find_home()
+    environ, home = declared(), find_home()
     ledger = _tried(lambda: ledger_file(environ), [])
 
     def network() -> list[Finding]:
@@ -356,7 +357,7 @@ def look_at_keys(environ: Mapping[str, str], home: Path | None, skill_folder: Pa
     )
     used = {(key.name, key.secret) for key in _both(in_force)}
     hidden = [key for found, _ in places for key in _both(found) if (key.name, key.secret) not in used]
-    base_url = _tried(lambda: parse_base_url(environ.get("OPENROUTER_BASE_URL") or DEFAULT_BASE_URL), [])
+    base_url = _tried(lambda: base_url_of(environ), [])
     withheld = in_force.mgmt_key and base_url and not base_url.may_see_mgmt_key
     told = key_findings(
         [found_key(key) for key in _both(in_force)],

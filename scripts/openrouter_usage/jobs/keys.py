@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -272,11 +271,11 @@ class Change(NamedTuple):
 class Keyring:
     """The account's keys, for changing; `folder` is where audit.jsonl lies."""
 
-    def __init__(self, client: Management, folder: Path, clock: Callable[[], datetime]) -> None:
-        """Change keys through `client`."""
+    def __init__(self, client: Management, folder: Path, now: datetime) -> None:
+        """Change keys through `client`; `now` is the moment that is noted with each change."""
         self._client = client
         self._audit = Audit(folder)
-        self._clock = clock
+        self._now = now
 
     def plan(self, action: str, wanted: str, fields: dict[str, Json]) -> Change:
         """Find the key that a change is for; SettingsError when it is not exactly one, or a new name is taken."""
@@ -421,7 +420,7 @@ class Keyring:
 
     def _note(self, change: Change, outcome: str) -> None:
         self._audit.note(
-            self._clock(),
+            self._now,
             change.action,
             outcome,
             key_hash=change.key.hash,
@@ -430,7 +429,7 @@ class Keyring:
         )
 
     def _note_new(self, fields: dict[str, Json], outcome: str, key_hash: str | None = None) -> None:
-        self._audit.note(self._clock(), "create", outcome, key_hash=key_hash, name=str(fields["name"]), fields=fields)
+        self._audit.note(self._now, "create", outcome, key_hash=key_hash, name=str(fields["name"]), fields=fields)
 
 
 def _refuse_taken(listing: Listing, name: str) -> None:

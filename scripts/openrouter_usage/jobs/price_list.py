@@ -91,15 +91,15 @@ def current_prices(path: Path | None, ask: Callable[[], Json], now: datetime, *,
 # -- What tokens cost at most, by OpenRouter's own price list.
 
 
-def load_price_list() -> PriceList:
-    """Return the price list, at most a day old; it is public, so no key is sent for it."""
+def load_price_list(now: datetime) -> PriceList:
+    """Return the price list, at most a day old at `now`; it is public, so no key is sent for it."""
     load_client()
     from openrouter_usage.openrouter.endpoints import OpenRouter
     from openrouter_usage.openrouter.transport import Transport
 
     settings = load_settings()
     client = OpenRouter(Transport(settings.base_url), None)
-    return current_prices(price_file(settings), client.models, datetime.now(UTC), source=settings.base_url.url)
+    return current_prices(price_file(settings), client.models, now, source=settings.base_url.url)
 
 
 def estimate_cost(model: str, prompt_tokens: int, max_tokens: int) -> Decimal:
@@ -110,7 +110,7 @@ def estimate_cost(model: str, prompt_tokens: int, max_tokens: int) -> Decimal:
     for name, count in (("prompt_tokens", prompt_tokens), ("max_tokens", max_tokens)):
         if isinstance(count, bool) or not isinstance(count, int) or count < 0:
             raise InvalidValue(f"{name} is a whole number, not below 0")
-    prices = load_price_list()
+    prices = load_price_list(datetime.now(UTC))
     found = prices.find(model)
     if found is None:
         raise no_such_model(model, prices)

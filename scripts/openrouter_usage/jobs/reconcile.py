@@ -292,7 +292,7 @@ def reconcile(
     first, last = span.first_day, span.last_day
     bill = _ask(account, first, last, now=now, timeout_s=timeout_s)
     booked = _booked(ledger, first - DAY, last)
-    names = joined_names(bill.rows, _names(booked), _prices(bill, booked))
+    names = joined_names(bill.rows, _names(booked), _prices(bill, booked, now))
     found = compare(bill.rows, booked, names, own=bill.own)
     asked = OpenRouter(account.transport, account.managing)
     days_listed = _worth_listing(found, bill, now)
@@ -357,13 +357,13 @@ def _names(booked: Booked) -> set[str]:
     return {name for groups in booked.values() for name in groups}
 
 
-def _prices(bill: Bill, booked: Booked) -> PriceList | None:
+def _prices(bill: Bill, booked: Booked, now: datetime) -> PriceList | None:
     """Return the price list, which knows more names, where the account's own names are not enough."""
     known = {name for row in bill.rows for name in (row.model, row.slug)}
     if _names(booked) <= known:
         return None
     try:
-        return load_price_list()
+        return load_price_list(now)
     except OpenRouterUsageError:
         return None
 

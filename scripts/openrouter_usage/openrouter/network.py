@@ -111,11 +111,16 @@ class SharedContext:
             self._error = error
 
 
+def named_bundle() -> str:
+    """Return the file or folder of trusted certificates that the environment names; "" for none."""
+    return next((os.environ[name] for name in CA_VARIABLES if os.environ.get(name)), "")
+
+
 def ca_bundle() -> str:
     """Return the file or folder of trusted certificates."""
-    for variable in CA_VARIABLES:
-        if os.environ.get(variable):
-            return os.environ[variable]
+    found = named_bundle()
+    if found:
+        return found
     import certifi
 
     return certifi.where()

@@ -55,14 +55,6 @@ from openrouter_usage.tracker.session import current_session
 # -- Makes everything ready for one tracked call, before anything is written or sent.
 
 
-class PreparedCall(NamedTuple):
-    """A call that only has to be made."""
-
-    caller: Caller
-    plan: Plan
-    booking: Booking
-
-
 def prepare(
     ledger: Ledger,
     messages: object,
@@ -77,8 +69,8 @@ def prepare(
     timeout_s: float,
     clock: Callable[[], datetime],
     tracked: bool = True,
-) -> PreparedCall:
-    """Find the key and the budget, bound the request, and open the booking's page.
+) -> Call:
+    """Find the key and the budget, and bound the request; nothing is written or sent yet.
 
     A call that is not `tracked` is not booked; under a budget it is all the same, so that none can slip past it.
     """
@@ -91,7 +83,9 @@ def prepare(
     key = ApiKey.checked(api_key, "api_key", "the caller") if api_key else settings.require_key()
     session = current_session() if session is None else session
     under = tuple(applying(in_force, session, checked_tags.items()))
-    caller = Caller(settings, key, is_bounded=bounding(under), timeout_s=timeout_s, clock=clock)
+    tls = SharedContext()
+    asking = OpenRouter(Transport(settings.base_url, tls=tls), key)
+    inference = Inference(Transport(settings.base_url, timeout_s=timeout_s, tls=tls), key)
     booking = Booking(
         ledger if tracked or bounding(under) else None,
         model=model,
@@ -100,13 +94,24 @@ def prepare(
         session=session,
         tags=checked_tags,
     )
+    plan = Plan(body, None, None, None)
     try:
-        plan = caller.plan(body, most)
+        if bounding(under) or most is not None:
+            plan = bounded(body, most, _prices(settings, asking, clock(), may_be_missing=most is not None))
         _refuse_repeated(booking.budgets, body, clock())
     except Refused as error:
         booking.remember(error)
         raise
-    return PreparedCall(caller, plan, booking)
+    return Call(plan, booking, asking, inference)
+
+
+def _prices(settings: Settings, asking: OpenRouter, now: datetime, *, may_be_missing: bool) -> PriceList | None:
+    try:
+        return current_prices(price_file(settings), asking.models, now, source=settings.base_url.url)
+    except Unreachable:
+        if may_be_missing:
+            return None
+        raise
 
 
 _repeats, _counting = Repeats(), threading.Lock()
@@ -146,138 +151,115 @@ class Plan(NamedTuple):
     prices_from: datetime | None
 
 
-class Caller:
-    """Makes chat calls with one key and books each of them."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        key: ApiKey,
-        *,
-        is_bounded: bool,
-        timeout_s: float,
-        clock: Callable[[], datetime],
-    ) -> None:
-        """Call with `key`, under a budget if `is_bounded`; `timeout_s` bounds one call, its retries included."""
-        self._settings = settings
-        self._is_bounded = is_bounded
-        self._clock = clock
-        tls = SharedContext()
-        self._asking = OpenRouter(Transport(settings.base_url, tls=tls), key)
-        self._inference = Inference(Transport(settings.base_url, timeout_s=timeout_s, tls=tls), key)
-
-    def plan(self, body: Mapping[str, Json], max_cost: Decimal | None) -> Plan:
-        """Bound a request where a budget or `max_cost` asks for it; Unbounded when that cannot be done."""
-        if not self._is_bounded and max_cost is None:
-            return Plan(dict(body), None, None, None)
-        prices = self._prices(may_be_missing=max_cost is not None)
-        if prices is not None:
-            try:
-                worst = worst_case(body, prices)
-            except Unbounded:
-                if max_cost is None:
-                    raise
-            else:
-                if max_cost is not None and worst.cost > max_cost:
-                    worst = fitted(body, prices, max_cost)
-                return Plan(limited(body, worst), worst.cost, worst, prices.fetched_at)
-        return self._by_max_cost(body, max_cost or ZERO)
-
-    def _by_max_cost(self, body: Mapping[str, Json], max_cost: Decimal) -> Plan:
-        """Bound a request of unknown price by what the caller says that it may cost."""
+def bounded(body: dict[str, Json], max_cost: Decimal | None, prices: PriceList | None) -> Plan:
+    """Bound a request by the prices, or by `max_cost` where there are none; Unbounded when that cannot be done."""
+    if prices is not None:
         try:
-            worst = price_capped(body, max_cost)
+            worst = worst_case(body, prices)
         except Unbounded:
-            # Images, plugins: no limit on tokens or prices covers them, so the caller's word is what is held.
-            return Plan({"max_tokens": DEFAULT_MAX_TOKENS, **body}, max_cost, None, None)
-        return Plan(limited(body, worst), max_cost, worst, None)
+            if max_cost is None:
+                raise
+        else:
+            if max_cost is not None and worst.cost > max_cost:
+                worst = fitted(body, prices, max_cost)
+            return Plan(limited(body, worst), worst.cost, worst, prices.fetched_at)
+    most = max_cost or ZERO
+    try:
+        worst = price_capped(body, most)
+    except Unbounded:
+        # Images, plugins: no limit on tokens or prices covers them, so the caller's word is what is held.
+        return Plan({"max_tokens": DEFAULT_MAX_TOKENS, **body}, most, None, None)
+    return Plan(limited(body, worst), most, worst, None)
 
-    def _prices(self, *, may_be_missing: bool) -> PriceList | None:
-        source = self._settings.base_url.url
-        try:
-            return current_prices(price_file(self._settings), self._asking.models, self._clock(), source=source)
-        except Unreachable:
-            if may_be_missing:
-                return None
-            raise
 
-    def chat(self, plan: Plan, booking: Booking) -> dict[str, Any]:
-        """Send a planned call and return the answer as JSON; the booking is ended whatever happens."""
+class Call:
+    """One chat call, from its bounded request to its line in the ledger; it can be made once."""
+
+    def __init__(self, plan: Plan, booking: Booking, asking: OpenRouter, inference: Inference) -> None:
+        """Make the planned call with `inference`; `asking` finds out a bill that the answer does not tell."""
+        self.plan = plan
+        self.booking = booking
+        self._asking = asking
+        self._inference = inference
+
+    def chat(self) -> dict[str, Any]:
+        """Make the call and return the answer as JSON; its hold is ended whatever happens."""
         # Written before anything is held: a request that cannot be written must not leave a hold behind.
-        text = dumps({name: value for name, value in plan.body.items() if name != "stream"})
-        booking.open(plan.max_cost)
+        text = dumps({name: value for name, value in self.plan.body.items() if name != "stream"})
+        self.booking.open(self.plan.max_cost)
         began = time.monotonic()
         try:
             answer = self._inference.chat(text)
             parsed = _parsed(answer)
         except BaseException as error:
-            self._end_failed(booking, error)
+            self._end_failed(error)
             raise
         usage = read_call(parsed)
         usage = replace(usage, id=usage.id or answer.generation)
         failed = complaint(parsed)
         try:
             if failed is None or usage.cost is not None or usage.told:
-                self._settle(booking, usage, streamed=False, latency_ms=_since(began))
+                self._settle(usage, streamed=False, latency_ms=_since(began))
             else:
                 failed.generation = usage.id
-                self._end_failed(booking, failed)
+                self._end_failed(failed)
         except KeyboardInterrupt:
-            booking.name_generation(usage.id)
+            self.booking.name_generation(usage.id)
             raise
         if failed is not None:
-            failed.hint = failed.hint if usage.cost is None and not usage.told else _joined(failed.hint, booking.remark)
+            if usage.cost is not None or usage.told:
+                failed.hint = _joined(failed.hint, self.booking.remark)
             raise failed
         return json.loads(answer.body)  # type: ignore[no-any-return]  # an object, as _parsed has seen
 
-    def stream(self, plan: Plan, booking: Booking) -> ChunkStream:
-        """Send a planned call and return the chunks as they come; the booking is ended when the stream is."""
-        text = dumps({**plan.body, "stream": True})
-        booking.open(plan.max_cost)
+    def stream(self) -> ChunkStream:
+        """Make the call and return the chunks as they come; its hold is ended when the stream is."""
+        text = dumps({**self.plan.body, "stream": True})
+        self.booking.open(self.plan.max_cost)
         began = time.monotonic()
         try:
             opened = self._inference.open(text, streamed=True)
         except BaseException as error:
-            self._end_failed(booking, error)
+            self._end_failed(error)
             raise
 
         def ended(usage: CallUsage) -> None:
-            self._settle(booking, usage, streamed=True, latency_ms=_since(began))
+            self._settle(usage, streamed=True, latency_ms=_since(began))
 
         def left(usage: CallUsage) -> None:
-            booking.leave(usage, latency_ms=_since(began))
+            self.booking.leave(usage, latency_ms=_since(began))
 
         def failed(error: OpenRouterUsageError) -> None:
-            error.hint = _joined(error.hint, booking.remark)
+            error.hint = _joined(error.hint, self.booking.remark)
 
-        named = booking.name_generation
+        named = self.booking.name_generation
         return ChunkStream(opened, named=named, ended=ended, left=left, complaint=complaint, failed=failed)
 
-    def _end_failed(self, booking: Booking, error: BaseException) -> None:
+    def _end_failed(self, error: BaseException) -> None:
         if not isinstance(error, OpenRouterUsageError):
             # ^C, or a bug: the hold stays, unless it is sure that nothing was sent.
             if not may_have_arrived(error):
-                booking.release()
+                self.booking.release()
             return
-        booking.end_after(error)
+        self.booking.end_after(error)
         if error.may_have_arrived and error.generation:
-            booking.settle_by_asking(self.look_up, CallUsage(id=error.generation), streamed=False, latency_ms=None)
-        error.hint = _joined(error.hint, booking.remark)
+            self.booking.settle_by_asking(self.look_up, CallUsage(id=error.generation), streamed=False, latency_ms=None)
+        error.hint = _joined(error.hint, self.booking.remark)
 
-    def _settle(self, booking: Booking, usage: CallUsage, *, streamed: bool, latency_ms: int) -> None:
+    def _settle(self, usage: CallUsage, *, streamed: bool, latency_ms: int) -> None:
         """End the hold by the answer's own cost, else by a look-up, else by what was held."""
         if usage.cost is not None:
-            booking.settle(usage, streamed=streamed, latency_ms=latency_ms)
+            self.booking.settle(usage, streamed=streamed, latency_ms=latency_ms)
             return
         # First of all written down: whatever ends the look-up, `settle` can ask again.
-        booking.name_generation(usage.id)
+        self.booking.name_generation(usage.id)
         # An unbelievable bill is left to a person, who looks at it: it must not be explained away in passing.
         if usage.told:
-            booking.settle_estimated(usage, streamed=streamed, latency_ms=latency_ms)
-        elif booking.settle_by_asking(self.look_up, usage, streamed=streamed, latency_ms=latency_ms):
+            self.booking.settle_estimated(usage, streamed=streamed, latency_ms=latency_ms)
+        elif self.booking.settle_by_asking(self.look_up, usage, streamed=streamed, latency_ms=latency_ms):
             pass
         elif usage.has_usage or (not streamed and usage.id):
-            booking.settle_estimated(usage, streamed=streamed, latency_ms=latency_ms)
+            self.booking.settle_estimated(usage, streamed=streamed, latency_ms=latency_ms)
         # Else the stream was cut and nobody knows yet: the hold stays open, and `settle` asks again.
 
     def look_up(self, generation: str) -> Generation:

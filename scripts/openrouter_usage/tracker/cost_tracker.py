@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -24,15 +24,14 @@ from openrouter_usage.jobs.loading import load_client
 from openrouter_usage.jobs.own_files import is_own
 from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.money import Json, dumps, format_usd
-from openrouter_usage.period import UTC
 from openrouter_usage.text import named, plural
-from openrouter_usage.tracker.record import count_elsewhere
+from openrouter_usage.tracker.record import Clock, count_elsewhere, utc_now
 from openrouter_usage.tracker.session import current_session
 
 if TYPE_CHECKING:
     from openrouter_usage.entry import Caps
     from openrouter_usage.openrouter.answers.generation import Generation
-    from openrouter_usage.tracker.chat import PreparedCall
+    from openrouter_usage.tracker.chat import Call
     from openrouter_usage.tracker.chat_stream import ChunkStream
     from openrouter_usage.tracker.lookup import GenerationStats
 
@@ -170,13 +169,7 @@ class CostHistory(Sequence[CostRecord]):
         return f"<{len(self):,} calls in {self._ledger.path}>"
 
 
-Clock = Callable[[], datetime]
 DEFAULT_MODEL = "anthropic/claude-sonnet-4.5"
-
-
-def _now() -> datetime:
-    # Whole seconds, as the file format has them; the day, which is what counts, stays the same.
-    return datetime.now(UTC).replace(microsecond=0)
 
 
 class CostTracker:
@@ -191,7 +184,7 @@ class CostTracker:
         *,
         usage_file: str | Path | None = None,
         caps: Caps | None = None,
-        clock: Clock = _now,
+        clock: Clock = utc_now,
     ) -> None:
         """Use the key given, else the one `stats.py` would find, and only when a call needs it.
 
@@ -311,8 +304,7 @@ class CostTracker:
         With `track_usage=False` the call is not written down, unless a budget is in force, which counts every call.
         """
         wishes = {"max_cost": max_cost, "session": session, "tags": tags, "timeout_s": timeout_s}
-        call = self._prepare(messages, model, params, track_usage, **wishes)
-        return call.caller.chat(call.plan, call.booking)
+        return self._prepare(messages, model, params, track_usage, **wishes).chat()
 
     def stream(
         self,
@@ -328,12 +320,11 @@ class CostTracker:
     ) -> ChunkStream:
         """Make a chat call and return the chunks as they come; booked as with `chat`, also when reading stops early."""
         wishes = {"max_cost": max_cost, "session": session, "tags": tags, "timeout_s": timeout_s}
-        call = self._prepare(messages, model, params, track_usage, **wishes)
-        return call.caller.stream(call.plan, call.booking)
+        return self._prepare(messages, model, params, track_usage, **wishes).stream()
 
     def _prepare(
         self, messages: object, model: str, params: Mapping[str, object], track_usage: bool, **wishes: Any
-    ) -> PreparedCall:
+    ) -> Call:
         load_client()
         from openrouter_usage.tracker.chat import prepare
 

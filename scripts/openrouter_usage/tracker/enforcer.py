@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -17,15 +16,10 @@ from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.money import usd
 from openrouter_usage.openrouter.answers.generation import Generation
 from openrouter_usage.openrouter.refusals import may_be_billed
-from openrouter_usage.period import UTC
 from openrouter_usage.tracker.booking import Booking, LookUp
-from openrouter_usage.tracker.record import count_elsewhere
+from openrouter_usage.tracker.record import Clock, count_elsewhere, utc_now
 
 LOOK_UPS_AFTER_A_CALL = 2
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(microsecond=0)
 
 
 def _limit(value: object) -> Decimal | None:
@@ -46,7 +40,7 @@ class BudgetEnforcer:
         *,
         usage_file: str | Path | None = None,
         api_key: str | None = None,
-        clock: Callable[[], datetime] = _now,
+        clock: Clock = utc_now,
     ) -> None:
         """Set the limits; InvalidValue when one is no amount."""
         limits = (per_request_limit, daily_limit, monthly_limit)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 # -- Writes tracked calls to a ledger without ever failing: what cannot be written is kept, and said once.
 
 T = TypeVar("T")
+Clock = Callable[[], datetime]
 LOGGER = "openrouter_usage"
 # A call waits this long for its bookkeeping at most; what is not written then is kept for the next time.
 LOCK_TIMEOUT_S = 5.0
@@ -48,6 +49,11 @@ _LOCKING = (
     "openrouter_usage.tracker.session",
     "openrouter_usage.home.settings",  # while they are imported, for the first call of all
 )
+
+
+def utc_now() -> datetime:
+    """Return the time in whole seconds, as the file format has them; the day, which is what counts, stays the same."""
+    return datetime.now(UTC).replace(microsecond=0)
 
 
 def shared_ledger() -> Ledger:
@@ -245,7 +251,7 @@ class TrackedCall:
         latency runs between two readings of the monotonic clock, up to now; it is unknown without a beginning.
         """
         latency_s = None if since_s is None else (until_s or time.monotonic()) - since_s
-        now = datetime.now(UTC).replace(microsecond=0)
+        now = utc_now()
         entry = replace(
             usage.entry(now, requested=self._requested, session=self._session),
             tags=self._options.tags,

@@ -29,7 +29,7 @@ from openrouter_usage.home.settings import (
 )
 from openrouter_usage.jobs.alert import SCREEN, Outcome, check, deliver, forget, read_rules, spending
 from openrouter_usage.money import Json, format_usd, plain, usd
-from openrouter_usage.period import UTC, iso, spoken
+from openrouter_usage.period import iso, spoken
 from openrouter_usage.redaction import ROUTING_KEY, holds, protect
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import safe
@@ -94,28 +94,29 @@ def _times(text: str) -> Decimal:
     return times
 
 
-def run(options: Namespace) -> int:
+def run(options: Namespace, *, now: datetime) -> int:
     """Check the alerts; return 3 for a new alert, 5 when one was not delivered or nothing proves that all is well."""
     settings = load_settings()
-    given = _given(options, settings)
-    if options.clear and given:
+    amounts, chosen = _amounts(options), _chosen(options, settings)
+    if options.clear and (amounts or chosen):
         raise SettingsError(
             "--clear cannot be combined with a limit", hint="run alert --clear first, then set the limit", code="usage"
         )
     if options.clear:
         save_preference("alerts", None)
         forget(settings_file().parent)
-    if given.get("pagerduty"):
+    if chosen and chosen.kind == "pagerduty":
         _routing_key()  # before anything is saved: a setting that cannot work would fail every later check
-    kept = change_preference("alerts", lambda known: _merged(known, given)) if given else load_preference("alerts")
-    rules = read_rules(kept)
-    target = _target(kept, settings, is_given="webhook" in given)
+    kept = load_preference("alerts")
+    if amounts or chosen:
+        kept = change_preference("alerts", lambda known: _merged(known, amounts, chosen))
+    rules = read_rules({name: value for name, value in kept.items() if name not in amounts})._replace(**amounts)
+    target = chosen or _target(kept, settings)
     if options.list or options.clear:
-        return _list(options, rules, kept, target)
+        return _list(options, rules, kept, target, now)
     if not rules.number:
         raise SettingsError("no alert is set", hint="set one with: alert --daily-limit 10", code="usage")
     routing_key = _routing_key() if target.kind == "pagerduty" else ""
-    now = datetime.now(UTC)
     standing = spending(settings, now, timeout_s=options.timeout)
     outcome = check(
         settings_file().parent,
@@ -200,20 +201,27 @@ def _complain(options: Namespace, outcome: Outcome, standing: Spending) -> None:
         complain(PROGRAM, outcome.error.message, outcome.error.hint)
 
 
-def _given(options: Namespace, settings: Settings) -> dict[str, Json]:
-    """Return the settings to save, by name: amounts, and the one place to deliver to."""
-    given: dict[str, Json] = {
-        name: plain(getattr(options, name)) for name in Rules._fields if getattr(options, name) is not None
-    }
-    for kind, other in (("webhook", "pagerduty"), ("pagerduty", "webhook")):
+def _amounts(options: Namespace) -> dict[str, Decimal]:
+    """Return the limits that were given, by the names of their rules."""
+    return {name: getattr(options, name) for name in Rules._fields if getattr(options, name) is not None}
+
+
+def _chosen(options: Namespace, settings: Settings) -> Target | None:
+    """Return the target that was given, if any, after a check of its address."""
+    for kind in ("webhook", "pagerduty"):
         url = getattr(options, kind)
         if url is not None:
-            given |= {kind: _checked_url(kind, url, settings), other: None}
-    return given
+            return Target(kind, _checked_url(kind, url, settings))
+    return None
 
 
-def _merged(known: dict[str, Json], given: dict[str, Json]) -> dict[str, Json]:
-    return {name: value for name, value in (known | given).items() if value is not None}
+def _merged(known: dict[str, Json], amounts: dict[str, Decimal], chosen: Target | None) -> dict[str, Json]:
+    """Return the settings to save: there is one place to deliver to."""
+    kept = known | {name: plain(amount) for name, amount in amounts.items()}
+    if chosen:
+        kept = {name: value for name, value in kept.items() if name not in ("webhook", "pagerduty")}
+        kept[chosen.kind] = chosen.url
+    return {name: value for name, value in kept.items() if value is not None}
 
 
 def _checked_url(kind: str, url: str, settings: Settings) -> str:
@@ -238,10 +246,10 @@ def _is_pagerduty(address: BaseUrl) -> bool:
     return address.host.lower() in _PAGERDUTY_HOSTS and urlsplit(address.url).port in (None, 443)
 
 
-def _target(kept: dict[str, Json], settings: Settings, *, is_given: bool) -> Target:
-    """Return where alerts go: the option's target, else OPENROUTER_ALERT_WEBHOOK, else the saved target."""
+def _target(kept: dict[str, Json], settings: Settings) -> Target:
+    """Return where alerts go when no option says so: OPENROUTER_ALERT_WEBHOOK, else the saved target."""
     named_by_environment = os.environ.get("OPENROUTER_ALERT_WEBHOOK", "").strip()
-    if named_by_environment and not is_given:
+    if named_by_environment:
         return Target("webhook", _checked_url("webhook", named_by_environment, settings))
     for kind in ("webhook", "pagerduty"):
         if kept.get(kind):
@@ -257,12 +265,12 @@ def _routing_key() -> str:
     return key
 
 
-def _list(options: Namespace, rules: Rules, kept: dict[str, Json], target: Target) -> int:
+def _list(options: Namespace, rules: Rules, kept: dict[str, Json], target: Target, now: datetime) -> int:
     amounts: dict[str, Json] = {name: plain(rule) for name, rule in rules._asdict().items() if rule is not None}
     # The path of a webhook is a secret: whoever knows it may post.
     delivers_to = f"{target.kind}: {safe(parse_webhook(target.url).host)}" if target.kind else None
     if options.json:
-        write(envelope("alerts", datetime.now(UTC), {**amounts, "delivers_to": delivers_to}))
+        write(envelope("alerts", now, {**amounts, "delivers_to": delivers_to}))
     elif not kept:
         write("No alert is set.\n")
     else:

@@ -22,7 +22,7 @@ from openrouter_usage.home.settings import VARIABLES, clear_budget, ledger_file,
 from openrouter_usage.ledger.ledger import Committed, Ledger
 from openrouter_usage.ledger.refused import remembered
 from openrouter_usage.money import Json, add, format_usd, multiply, ratio, rounded, share
-from openrouter_usage.period import UTC, iso, spoken
+from openrouter_usage.period import iso, spoken
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import named, plural, safe
 
@@ -69,20 +69,19 @@ class _Kept(NamedTuple):
     source: str
 
 
-def run(options: Namespace, *, now: datetime | None = None) -> int:
+def run(options: Namespace, *, now: datetime) -> int:
     """Change a budget if asked to, and print the state of all, or of the one that was named."""
     given, owner = budget_given(options), _owner(options)
     if options.action != "set" and given:
         raise SettingsError("amounts need `budget set`", hint="run: budget set --daily 10", code="usage")
     if options.action == "log":
-        return _log(options, owner, now or datetime.now(UTC))
+        return _log(options, owner, now)
     if options.action == "set":
         if not given:
             raise SettingsError("no amount was given", hint="run: budget set --daily 10 --monthly 200", code="usage")
         save_budget(owner, given)
     elif options.action == "clear" and not clear_budget(owner) and owner is not None:
         raise SettingsError(f"no budget is set for {owner.kind} {named(owner.name)}", hint="`budget` shows all")
-    now = now or datetime.now(UTC)
     kept = [each for each in _kept() if options.action != "show" or owner in (None, each.budget.owner)]
     ledger = open_ledger(PROGRAM)
     found, holds = _standing(ledger, kept, now)

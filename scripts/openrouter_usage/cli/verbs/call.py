@@ -31,7 +31,7 @@ from openrouter_usage.jobs.snapshot import error_of
 from openrouter_usage.jobs.summary import collect_funds
 from openrouter_usage.money import Json, format_usd, usd
 from openrouter_usage.openrouter.answers.account import Gap
-from openrouter_usage.period import UTC, iso
+from openrouter_usage.period import iso
 from openrouter_usage.render.amounts import limit_left, remaining
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import ago, named, safe
@@ -40,7 +40,7 @@ from openrouter_usage.tracker.routing import TASKS, route
 
 if TYPE_CHECKING:
     from openrouter_usage.tracker.booking import Booking
-    from openrouter_usage.tracker.chat import PreparedCall
+    from openrouter_usage.tracker.chat import Call
 
 # -- The text after a call: its usage, and the state of the key.
 
@@ -145,7 +145,7 @@ def _tag(text: str) -> tuple[str, str]:
     return safe_tag(name), safe_tag(value)
 
 
-def run(options: Namespace, *, now: datetime | None = None) -> int:
+def run(options: Namespace, *, now: datetime) -> int:
     """Make the call, print the answer, and then its usage; only the answer goes to standard output."""
     from openrouter_usage.tracker.chat import prepare
 
@@ -161,6 +161,7 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
         )
     # A clean end: whatever the signal, the connection is closed and the call recorded.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    moment = now.replace(microsecond=0)  # whole seconds, as the file format has them
     call = prepare(
         open_ledger(PROGRAM),
         _messages(options),
@@ -172,22 +173,23 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
         session=options.session,
         tags=dict(options.tag),
         timeout_s=options.timeout,
-        clock=lambda: now or datetime.now(UTC).replace(microsecond=0),
+        clock=lambda: moment,
         tracked=options.track,
     )
     said = Said()
     try:
         _make(call, said, stream=options.stream, quiet=options.json)
-        return _report(options, call, said)
+        return _report(options, call, said, now)
     except OutputClosed as error:
         raise _unshown(call, error) from None
     except OpenRouterUsageError as error:
         if not (options.json and said.parts):
             raise
-        return _broken_off(call, said, error)
+        return _broken_off(call, said, error, now)
     except KeyboardInterrupt:
         if options.json and said.parts:
-            return _broken_off(call, said, OpenRouterUsageError("interrupted", hint=call.booking.remark, code=_STOPPED))
+            stopped = OpenRouterUsageError("interrupted", hint=call.booking.remark, code=_STOPPED)
+            return _broken_off(call, said, stopped, now)
         if call.booking.remark:
             complain(PROGRAM, call.booking.remark)
         raise
@@ -218,18 +220,18 @@ class Said:
         return "".join(self.parts)
 
 
-def _make(call: PreparedCall, said: Said, *, stream: bool, quiet: bool) -> None:
+def _make(call: Call, said: Said, *, stream: bool, quiet: bool) -> None:
     """Make the call and show the answer, a streamed one as it comes."""
     shown = AnswerText()
     if not stream:
-        text = said.add(call.caller.chat(call.plan, call.booking))
+        text = said.add(call.chat())
         if not quiet:
             text = shown.feed(text) + shown.end()
             write(text if text.endswith("\n") else text + "\n")
         return
     try:
         # If the reader of the output goes away, the connection is closed and the call recorded here, not later.
-        with call.caller.stream(call.plan, call.booking) as chunks:
+        with call.stream() as chunks:
             for chunk in chunks:
                 text = said.add(chunk)
                 if text and not quiet:
@@ -274,8 +276,7 @@ def _params(options: Namespace) -> dict[str, object]:
     return params
 
 
-def _report(options: Namespace, call: PreparedCall, said: Said) -> int:
-    now = datetime.now(UTC)
+def _report(options: Namespace, call: Call, said: Said, now: datetime) -> int:
     balance, summary = _standing(now)
     booking, plan = call.booking, call.plan
     longest = plan.body.get("max_tokens")
@@ -323,7 +324,7 @@ def _tell_unsaved(booking: Booking) -> int:
     return 0
 
 
-def _unshown(call: PreparedCall, error: OutputClosed) -> OutputClosed:
+def _unshown(call: Call, error: OutputClosed) -> OutputClosed:
     """Return an error saying that an answer that could not be shown is paid for, and that another try costs again."""
     code, booking = _tell_unsaved(call.booking), call.booking
     in_ledger = "is recorded" if booking.is_kept and not code else "is not in the ledger"
@@ -332,16 +333,16 @@ def _unshown(call: PreparedCall, error: OutputClosed) -> OutputClosed:
     return OutputClosed(f"{why}, but the call was made and {in_ledger}", hint=hint)
 
 
-def _broken_off(call: PreparedCall, said: Said, error: OpenRouterUsageError) -> int:
+def _broken_off(call: Call, said: Said, error: OpenRouterUsageError, now: datetime) -> int:
     """Show what came before the end, because those words were paid for."""
     for each in (signal.SIGINT, signal.SIGTERM):  # more output would break the JSON
         signal.signal(each, signal.SIG_IGN)
-    write(envelope("call", datetime.now(UTC), _data(call, said), error=error))
+    write(envelope("call", now, _data(call, said), error=error))
     complain(PROGRAM, error.message, error.hint)
     return INTERRUPTED if error.code == _STOPPED else error.exit_code
 
 
-def _data(call: PreparedCall, said: Said) -> dict[str, Json]:
+def _data(call: Call, said: Said) -> dict[str, Json]:
     plan = call.plan
     limits: dict[str, Json] = {
         "max_tokens": plan.body.get("max_tokens") or plan.body.get("max_completion_tokens"),

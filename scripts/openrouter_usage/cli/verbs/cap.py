@@ -12,7 +12,6 @@ from openrouter_usage.errors import SettingsError
 from openrouter_usage.home.settings import cap, load_settings
 from openrouter_usage.jobs.summary import connect
 from openrouter_usage.money import Json, format_usd
-from openrouter_usage.period import UTC
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.render.keys import key_data, key_lines
 from openrouter_usage.text import named
@@ -38,7 +37,7 @@ def describe(parser: Parser) -> None:
     parser.add_argument("--timeout", type=whole_number(1, 600), default=30, metavar="S", help="seconds to wait (30)")
 
 
-def run(options: Namespace) -> int:
+def run(options: Namespace, *, now: datetime) -> int:
     """Set the limit, and print the key before and after."""
     reset = next(name for name in ("daily", "weekly", "monthly") if getattr(options, name) is not None)
     most = getattr(options, reset)
@@ -53,12 +52,11 @@ def run(options: Namespace) -> int:
             hint="add --yes to confirm, or --dry-run to see the change",
             code="unconfirmed",
         )
-    keyring = open_keyring(PROGRAM, options.timeout)
+    keyring = open_keyring(PROGRAM, options.timeout, now)
     change = (
         keyring.plan_by_label(_own_label(options), fields) if wanted is None else keyring.plan("update", wanted, fields)
     )
     after = None if options.dry_run else keyring.make(change)
-    now = datetime.now(UTC)
     if options.json:
         request: dict[str, Json] = {"dry_run": options.dry_run, "request": change.request}
         before_after: dict[str, Json] = {

@@ -16,7 +16,7 @@ from openrouter_usage.gateway.keys import load_keys
 from openrouter_usage.home.settings import load_budgets
 from openrouter_usage.ledger.clean import Cleaned, clean, other_names, take_out
 from openrouter_usage.money import Json, format_usd
-from openrouter_usage.period import UTC, iso, midnight, month, today, week
+from openrouter_usage.period import iso, midnight, month, today, week
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import named, plural, safe
 
@@ -38,9 +38,8 @@ def describe(parser: Parser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="only show what would be removed, even with --yes")
 
 
-def run(options: Namespace, *, now: datetime | None = None) -> int:
+def run(options: Namespace, *, now: datetime) -> int:
     """Print what is removed, or would be."""
-    now = now or datetime.now(UTC)
     dry = options.dry_run or not options.yes
     ledger = open_ledger(PROGRAM)
     if options.ahead:

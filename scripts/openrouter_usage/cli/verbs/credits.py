@@ -15,7 +15,6 @@ from openrouter_usage.jobs.snapshot import latest
 from openrouter_usage.money import Json, format_usd
 from openrouter_usage.openrouter.answers.account import Gap
 from openrouter_usage.openrouter.answers.key import KeyInfo
-from openrouter_usage.period import UTC
 from openrouter_usage.render.amounts import limit_left, remaining
 from openrouter_usage.render.envelope import envelope, forecast_data
 from openrouter_usage.text import safe
@@ -32,9 +31,8 @@ def describe(parser: Parser) -> None:
     parser.add_argument("--timeout", type=whole_number(1, 600), default=30, metavar="S", help="seconds to wait (30)")
 
 
-def run(options: Namespace) -> int:
+def run(options: Namespace, *, now: datetime) -> int:
     """Print the figures of the key and of the account, and name missing parts."""
-    now = datetime.now(UTC)
     settings = load_settings()
     settings.require_key()
     for warning in settings.warnings:

@@ -12,7 +12,6 @@ from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.figures.doctor import Finding, Level, gravest
 from openrouter_usage.jobs.doctor import check_up
 from openrouter_usage.money import Json
-from openrouter_usage.period import UTC
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import plural
 
@@ -35,9 +34,8 @@ def describe(parser: Parser) -> None:
     )
 
 
-def run(options: Namespace, *, now: datetime | None = None) -> int:
+def run(options: Namespace, *, now: datetime) -> int:
     """Print every finding; return the exit code of the first of the most severe."""
-    now = now or datetime.now(UTC)
     findings = check_up(now, is_offline=options.offline, timeout_s=options.timeout)
     worst = gravest(findings)
     if options.json:

@@ -15,7 +15,6 @@ from openrouter_usage.errors import SettingsError
 from openrouter_usage.figures.exchange import COLUMNS, as_text, csv_pieces, exported, json_pieces
 from openrouter_usage.files import save_output
 from openrouter_usage.jobs.own_files import is_own
-from openrouter_usage.period import UTC
 from openrouter_usage.render import table
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import plural, safe
@@ -35,7 +34,7 @@ def describe(parser: Parser) -> None:
     describe_span(parser)
 
 
-def run(options: Namespace) -> int:
+def run(options: Namespace, *, now: datetime) -> int:
     """Write the calls; after writing to a file, print how many there are."""
     to_stdout = options.output is None or str(options.output) == "-"
     if to_stdout and options.json:
@@ -53,7 +52,7 @@ def run(options: Namespace) -> int:
     shown = safe(str(options.output), 300)
     if options.json:
         data = {"calls": counted.count, "format": options.format, "file": str(options.output)}
-        write(envelope("export", datetime.now(UTC), data))
+        write(envelope("export", now, data))
     else:
         write(f"{plural(counted.count, 'call')} written to {shown}\n")
     return 0

@@ -21,7 +21,7 @@ from openrouter_usage.gateway import keys, setup
 from openrouter_usage.gateway.status import ask_status
 from openrouter_usage.home.settings import cap
 from openrouter_usage.money import ZERO, Json, format_usd, total, usd
-from openrouter_usage.period import UTC, iso
+from openrouter_usage.period import iso
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import named, plural, safe
 
@@ -52,9 +52,8 @@ def describe(parser: Parser) -> None:
     parser.add_argument("--yes", action="store_true", help="key remove: really remove it")
 
 
-def run(options: Namespace, *, now: datetime | None = None) -> int:
+def run(options: Namespace, *, now: datetime) -> int:
     """Do what was asked, and print it."""
-    now = now or datetime.now(UTC)
     action = {"key": _key, "setup": _setup, "status": _status, "unit": _unit}[options.action]
     kind = {"key": "gateway-keys", "setup": "gateway-setup", "status": "gateway", "unit": "gateway-unit"}
     text, data = action(options, now)

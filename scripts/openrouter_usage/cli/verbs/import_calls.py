@@ -22,7 +22,6 @@ from openrouter_usage.figures.model_names import Canonical, canonical, is_dated
 from openrouter_usage.jobs.price_list import known_names
 from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.money import Json
-from openrouter_usage.period import UTC
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import named, plural, safe
 
@@ -43,7 +42,7 @@ def describe(parser: Parser) -> None:
     parser.add_argument("file", metavar="FILE", help="the file to read, - for standard input")
 
 
-def run(options: Namespace) -> int:
+def run(options: Namespace, *, now: datetime) -> int:
     """Read the whole file, then write all new calls at once, so that an error leaves the ledger unchanged."""
     unread: dict[str, None] = {}
     entries, are_billed = imported(_text(options.file), unread, name_of=_short_name)
@@ -55,7 +54,7 @@ def run(options: Namespace) -> int:
     notes = [_unread(list(unread))] if unread else []
     if options.json:
         figures: dict[str, Json] = {"added": done.new, "completed": done.completed, "known": left_out}
-        write(envelope("import", datetime.now(UTC), figures, notes=notes))
+        write(envelope("import", now, figures, notes=notes))
     else:
         completed = f"{done.completed:,} completed, " if done.completed else ""
         write(f"{plural(done.new, 'call')} added, {completed}{left_out:,} already known\n")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from argparse import Namespace
 from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
+from typing import NamedTuple
 
 from openrouter_usage.called import as_called
 from openrouter_usage.cli.management import key_named, load_managing, looks_secret, open_keyring, open_management
@@ -14,7 +16,7 @@ from openrouter_usage.home.settings import cap, find_home
 from openrouter_usage.jobs.keys import Listing, file_name, list_keys
 from openrouter_usage.money import Json, dumps
 from openrouter_usage.openrouter.answers.key import KeyRecord
-from openrouter_usage.period import UTC, iso, midnight
+from openrouter_usage.period import iso, midnight
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.render.keys import key_data, key_lines
 from openrouter_usage.text import named, plural, safe
@@ -78,32 +80,66 @@ def _name(text: str) -> str:
     return text
 
 
-def run(options: Namespace) -> int:
+def run(options: Namespace, *, now: datetime) -> int:
     """Run one action; a change without --yes sends nothing and returns 2."""
     given = [name for name in _ACTIONS["create"] if not _is_left_out(getattr(options, name))]
     strange = [name for name in given if name not in _ACTIONS[options.action]]
     if strange:
         option = "--" + strange[0].replace("_", "-")
         raise SettingsError(f"keys {options.action} does not accept {option}", hint="leave it out", code="usage")
+    asked = _Asked(options.json, options.yes, options.dry_run, options.timeout, now)
     if options.action == "list":
-        return _list(options)
+        if options.key:
+            raise SettingsError(
+                "keys list does not accept a name", hint="leave the name out to list all keys", code="usage"
+            )
+        return _list(asked)
     if options.action == "create":
-        return _create(options)
-    return _change(options)
+        if not options.name or options.key:
+            raise SettingsError("a new key needs a name", hint="run: keys create --name ci --limit 50", code="usage")
+        return create(
+            asked,
+            name=options.name,
+            limit=options.limit,
+            unlimited=options.unlimited,
+            limit_reset=options.limit_reset,
+            expires=options.expires,
+            secret_file=options.secret_file,
+        )
+    if not options.key:
+        raise SettingsError(
+            f"no key to {options.action} was named", hint="add the key's exact name or full hash", code="usage"
+        )
+    fields: dict[str, Json] = {}
+    if options.action == "update":
+        fields = _limit(options.limit, unlimited=options.unlimited, limit_reset=options.limit_reset)
+        fields |= {"name": options.name} if options.name else {}
+        if not fields:
+            raise SettingsError(
+                "no change was given", hint="add --limit, --limit-reset, --unlimited or --name", code="usage"
+            )
+    elif options.action != "delete":
+        fields = {"disabled": options.action == "disable"}
+    return change(asked, options.action, key_named(options.key), fields)
+
+
+class _Asked(NamedTuple):
+    """How any change was asked for."""
+
+    as_json: bool
+    is_confirmed: bool
+    is_dry: bool
+    timeout_s: float
+    now: datetime
 
 
 def _is_left_out(value: object) -> bool:
     return value is None or value is False
 
 
-def _list(options: Namespace) -> int:
-    if options.key:
-        raise SettingsError(
-            "keys list does not accept a name", hint="leave the name out to list all keys", code="usage"
-        )
-    listing = list_keys(open_management(load_managing(PROGRAM), options.timeout))
-    now = datetime.now(UTC)
-    if options.json:
+def _list(asked: _Asked) -> int:
+    listing, now = list_keys(open_management(load_managing(PROGRAM), asked.timeout_s)), asked.now
+    if asked.as_json:
         notes = (*listing.gaps, *listing.figures)
         data: dict[str, Json] = {"keys": [key_data(key, now) for key in listing.keys]}
         write(envelope("keys", now, {**data, "partial": bool(notes), "left_out": len(notes)}, notes=notes))
@@ -120,32 +156,36 @@ def _listed(listing: Listing, now: datetime) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _create(options: Namespace) -> int:
-    if not options.name or options.key:
-        raise SettingsError("a new key needs a name", hint="run: keys create --name ci --limit 50", code="usage")
-    if options.limit is None and not options.unlimited:
+def create(
+    asked: _Asked,
+    *,
+    name: str,
+    limit: Decimal | None,
+    unlimited: bool,
+    limit_reset: str | None,
+    expires: date | None,
+    secret_file: Path | None,
+) -> int:
+    """Create a key of a checked name; its secret goes into the file, or into one of the key's name in the home."""
+    if limit is None and not unlimited:
         raise SettingsError(
             "a new key needs a limit",
             hint="add --limit 50 [--limit-reset monthly], or --unlimited",
             code="usage",
         )
-    fields: dict[str, Json] = {"name": options.name, **_limit(options)}
-    if options.expires:
-        fields["expires_at"] = _expiry(options.expires)
-    secret_file = options.secret_file or _default_file(options.name)
-    if not _confirmed(options, {"method": "POST", "path": "/keys", "body": fields}):
+    fields: dict[str, Json] = {"name": name, **_limit(limit, unlimited=unlimited, limit_reset=limit_reset)}
+    if expires:
+        if midnight(expires) <= asked.now:
+            raise SettingsError(
+                f"a key that expires on {expires} would expire at once", hint="choose a later day", code="usage"
+            )
+        fields["expires_at"] = iso(midnight(expires))
+    path = secret_file or _default_file(name)
+    if not _is_to_be_sent(asked, {"method": "POST", "path": "/keys", "body": fields}):
         return 0
-    created = open_keyring(PROGRAM, options.timeout).create(fields, secret_file)
-    _show(options, "created", created, str(secret_file))
+    created = open_keyring(PROGRAM, asked.timeout_s, asked.now).create(fields, path)
+    _show(asked, "created", created, secret_file=str(path))
     return 0
-
-
-def _expiry(day: date) -> str:
-    if midnight(day) <= datetime.now(UTC):
-        raise SettingsError(
-            f"a key that expires on {day} would expire at once", hint="choose a later day", code="usage"
-        )
-    return iso(midnight(day))
 
 
 def _default_file(name: str) -> Path:
@@ -155,77 +195,62 @@ def _default_file(name: str) -> Path:
     return home / ".openrouter" / "keys" / file_name(name)
 
 
-def _limit(options: Namespace) -> dict[str, Json]:
-    if options.unlimited:
-        if options.limit is not None or options.limit_reset:
+def _limit(limit: Decimal | None, *, unlimited: bool, limit_reset: str | None) -> dict[str, Json]:
+    """Return the fields of a limit in USD; a reset of "never" takes the reset away."""
+    if unlimited:
+        if limit is not None or limit_reset:
             raise SettingsError("--unlimited cannot be combined with a limit", hint="use either one", code="usage")
         return {"limit": None, "limit_reset": None}
-    fields: dict[str, Json] = {} if options.limit is None else {"limit": options.limit}
-    if options.limit_reset:
-        fields["limit_reset"] = None if options.limit_reset == "never" else options.limit_reset
+    fields: dict[str, Json] = {} if limit is None else {"limit": limit}
+    if limit_reset:
+        fields["limit_reset"] = None if limit_reset == "never" else limit_reset
     return fields
 
 
-def _change(options: Namespace) -> int:
-    if not options.key:
-        raise SettingsError(
-            f"no key to {options.action} was named", hint="add the key's exact name or full hash", code="usage"
-        )
-    wanted, fields = key_named(options.key), _fields(options)
-    if not options.yes and not options.dry_run:
-        _refuse(options, f"{options.action} the key {named(wanted)}")
-    keyring = open_keyring(PROGRAM, options.timeout)
-    change = keyring.plan(options.action, wanted, fields)
-    if options.action == "delete":
+def change(asked: _Asked, action: str, wanted: str, fields: dict[str, Json]) -> int:
+    """Update, disable, enable or delete the key of an exact name or a full hash."""
+    better = "; `keys disable` can be undone" if action == "delete" else ""
+    if not asked.is_confirmed and not asked.is_dry:
+        raise _unconfirmed(f"{action} the key {named(wanted)}", better)
+    keyring = open_keyring(PROGRAM, asked.timeout_s, asked.now)
+    planned = keyring.plan(action, wanted, fields)
+    if action == "delete":
         complain(
             PROGRAM, "deleting cannot be undone, and removes the key's usage from every list; `disable` can be undone"
         )
-    if not _confirmed(options, change.request):
+    if not _is_to_be_sent(asked, planned.request):
         return 0
-    after = keyring.make(change)
-    _show(options, {"update": "updated"}.get(options.action, options.action + "d"), after or change.key, None)
+    after = keyring.make(planned)
+    _show(asked, {"update": "updated"}.get(action, action + "d"), after or planned.key)
     return 0
 
 
-def _fields(options: Namespace) -> dict[str, Json]:
-    if options.action in ("disable", "enable"):
-        return {"disabled": options.action == "disable"}
-    if options.action == "delete":
-        return {}
-    fields = _limit(options) | ({"name": options.name} if options.name else {})
-    if not fields:
-        raise SettingsError(
-            "no change was given", hint="add --limit, --limit-reset, --unlimited or --name", code="usage"
-        )
-    return fields
-
-
-def _confirmed(options: Namespace, request: dict[str, Json]) -> bool:
+def _is_to_be_sent(asked: _Asked, request: dict[str, Json]) -> bool:
     """Show the request of a dry run; SettingsError without --yes."""
-    if options.dry_run:
-        shown = {"request": request}
-        if options.json:
-            write(envelope("keys", datetime.now(UTC), {"dry_run": True, **shown}))
+    shown = f"{request['method']} {request['path']} {dumps(request['body'])}"
+    if asked.is_dry:
+        if asked.as_json:
+            write(envelope("keys", asked.now, {"dry_run": True, "request": request}))
         else:
-            write(f"would send {request['method']} {request['path']} {dumps(request['body'])}\n")
+            write(f"would send {shown}\n")
         return False
-    if not options.yes:
-        _refuse(options, f"send {request['method']} {request['path']} {dumps(request['body'])}")
+    if not asked.is_confirmed:
+        raise _unconfirmed(f"send {shown}")
     return True
 
 
-def _refuse(options: Namespace, what: str) -> None:
-    better = "; `keys disable` can be undone" if options.action == "delete" else ""
-    hint = f"add --yes to confirm{better}"
-    raise SettingsError(f"nothing was changed: this would {what}", hint=hint, code="unconfirmed")
+def _unconfirmed(what: str, better: str = "") -> SettingsError:
+    return SettingsError(
+        f"nothing was changed: this would {what}", hint=f"add --yes to confirm{better}", code="unconfirmed"
+    )
 
 
-def _show(options: Namespace, done: str, key: KeyRecord, secret_file: str | None) -> None:
-    now = datetime.now(UTC)
-    if options.json:
-        write(envelope("keys", now, {"done": done, "key": key_data(key, now), "secret_file": secret_file}))
+def _show(asked: _Asked, done: str, key: KeyRecord, *, secret_file: str | None = None) -> None:
+    if asked.as_json:
+        data: dict[str, Json] = {"done": done, "key": key_data(key, asked.now), "secret_file": secret_file}
+        write(envelope("keys", asked.now, data))
         return
-    lines = [f"✔ {done}", *key_lines(key, now)]
+    lines = [f"✔ {done}", *key_lines(key, asked.now)]
     if secret_file:
         lines.append(f"The secret is in {safe(secret_file, 300)}; it is not shown.")
     write("\n".join(lines) + "\n")

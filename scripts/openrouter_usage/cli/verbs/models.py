@@ -13,7 +13,7 @@ from openrouter_usage.figures.pricing import PriceList, list_cost, per_million
 from openrouter_usage.jobs.price_list import load_price_list
 from openrouter_usage.money import Json, format_usd, ratio, rounded
 from openrouter_usage.openrouter.answers.models import Model
-from openrouter_usage.period import UTC, iso
+from openrouter_usage.period import iso
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import ago, named, plural
 
@@ -56,10 +56,9 @@ def describe(parser: Parser) -> None:
     parser.add_argument("--top", type=whole_number(1, 10_000), default=_TOP, metavar="N", help=f"lines shown ({_TOP})")
 
 
-def run(options: Namespace) -> int:
+def run(options: Namespace, *, now: datetime) -> int:
     """Print the models that match."""
-    prices = load_price_list()
-    now = datetime.now(UTC)
+    prices = load_price_list(now)
     if options.words[:1] == ["compare"]:
         return _compare(options, prices, now)
     found = _found(options, prices)

@@ -15,7 +15,7 @@ from openrouter_usage.errors import InvalidValue
 from openrouter_usage.money import Json, format_usd
 from openrouter_usage.openrouter.answers.fields import left_out_words
 from openrouter_usage.openrouter.answers.generation import Generation
-from openrouter_usage.period import UTC, iso, spoken
+from openrouter_usage.period import iso, spoken
 from openrouter_usage.redaction import scrubbed
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import named, safe
@@ -53,11 +53,10 @@ def _identity(text: str) -> str:
     return text.strip()
 
 
-def run(options: Namespace) -> int:
+def run(options: Namespace, *, now: datetime) -> int:
     """Print the call's figures, and record it if asked to."""
     from openrouter_usage.tracker.lookup import look_up
 
-    now = datetime.now(UTC)
     generation = look_up(options.id, retries=options.retries, timeout_s=options.timeout)
     done: Recorded | None = None
     if options.record:

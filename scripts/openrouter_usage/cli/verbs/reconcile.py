@@ -25,7 +25,6 @@ from openrouter_usage.openrouter.endpoints import OpenRouter
 from openrouter_usage.period import (
     DAY,
     NOTABLE_SKEW_S,
-    UTC,
     Period,
     clock_off,
     days,
@@ -266,13 +265,12 @@ def describe(parser: Parser) -> None:
     parser.add_argument("--timeout", type=whole_number(1, 600), default=30, metavar="S", help="seconds to wait (30)")
 
 
-def run(options: Namespace, *, now: datetime | None = None) -> int:
+def run(options: Namespace, *, now: datetime) -> int:
     """Print how much of the bill the ledger explains; return 3 outside the tolerance."""
     from openrouter_usage.jobs.reconcile import Account, reconcile
     from openrouter_usage.openrouter.network import SharedContext
     from openrouter_usage.openrouter.transport import Transport
 
-    now = now or datetime.now(UTC)
     first, last = _span(options, now)
     settings = load_managing(PROGRAM)
     transport = Transport(settings.base_url, timeout_s=options.timeout, tls=SharedContext())

@@ -61,9 +61,8 @@ def describe(parser: Parser) -> None:
     )
 
 
-def run(options: Namespace, *, now: datetime | None = None) -> int:
+def run(options: Namespace, *, now: datetime) -> int:
     """Write the page or the chart, and print where it is."""
-    now = now or datetime.now(UTC)
     face, target = ("html", options.html) if options.html is not None else ("svg", options.svg)
     if str(target) == "-" and options.json:
         raise SettingsError(

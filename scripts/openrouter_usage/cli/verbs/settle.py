@@ -12,7 +12,7 @@ from openrouter_usage.cli.program import Parser, checked, complain, whole_number
 from openrouter_usage.entry import LARGEST_COST, Entry, Hold
 from openrouter_usage.errors import InvalidValue, SettingsError
 from openrouter_usage.money import Json, format_usd, usd
-from openrouter_usage.period import UTC, iso, spoken
+from openrouter_usage.period import iso, spoken
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import named, plural, safe
 from openrouter_usage.tracker.booking import Settled, settle_all, settle_one
@@ -45,10 +45,9 @@ def _cost(text: str) -> Decimal:
     return cost
 
 
-def run(options: Namespace, *, now: datetime | None = None) -> int:
+def run(options: Namespace, *, now: datetime) -> int:
     """Print what was settled and what is left."""
     ledger = open_ledger(PROGRAM)
-    now = now or datetime.now(UTC)
     if options.cost is not None and not options.id:
         raise SettingsError("--cost needs the call", hint="name the call with --id", code="usage")
     if options.release:

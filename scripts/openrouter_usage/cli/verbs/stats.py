@@ -73,9 +73,8 @@ def describe_period(parser: Parser) -> None:
     describe_span(parser)
 
 
-def run(options: Namespace, *, now: datetime | None = None) -> int:
+def run(options: Namespace, *, now: datetime) -> int:
     """Print the report of a period."""
-    now = now or datetime.now(UTC)
     refuse_two_periods(options)
     if options.account and options.source != "account":
         raise SettingsError("--account needs --source account", hint="add --source account", code="usage")

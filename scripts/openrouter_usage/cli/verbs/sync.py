@@ -17,7 +17,7 @@ from openrouter_usage.jobs.summary import connect
 from openrouter_usage.jobs.sync import Asking, Pace, check_not_blank, older_gaps
 from openrouter_usage.money import Json
 from openrouter_usage.openrouter.answers.analytics import MOST_DAYS
-from openrouter_usage.period import DAY, UTC, Stretch, iso
+from openrouter_usage.period import DAY, Stretch, iso
 from openrouter_usage.render.amounts import spent
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import named, plural, safe
@@ -143,12 +143,11 @@ def describe(parser: Parser) -> None:
     parser.add_argument("--timeout", type=whole_number(1, 600), default=30, metavar="S", help="seconds to wait (30)")
 
 
-def run(options: Namespace, *, now: datetime | None = None) -> int:
+def run(options: Namespace, *, now: datetime) -> int:
     """Archive new days; days archived before a failure stay, and are shown."""
     settings = load_managing(PROGRAM)
     client = connect(settings, timeout_s=options.timeout)(require_mgmt_key(settings))
     archive = open_archive()
-    now = now or datetime.now(UTC)
     asking = Asking(client, now)
     account = _account(asking.account(), options.account)
     span, days = asking.confirmed_days(account, archive.read().accounts.get(account, {}))

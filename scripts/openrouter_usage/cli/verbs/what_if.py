@@ -17,7 +17,7 @@ from openrouter_usage.jobs.price_list import load_price_list
 from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.money import ZERO, Json, format_usd, subtract
 from openrouter_usage.openrouter.answers.models import Model
-from openrouter_usage.period import DAY, UTC, Period, iso, midnight
+from openrouter_usage.period import DAY, Period, iso, midnight
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import ago, named, plural
 
@@ -38,12 +38,11 @@ def describe(parser: Parser) -> None:
     )
 
 
-def run(options: Namespace) -> int:
+def run(options: Namespace, *, now: datetime) -> int:
     """Print what the calls cost and what they would have cost."""
-    now = datetime.now(UTC)
     end = midnight(now.date()) + DAY
     period = Period(end - options.days * DAY, end, "what-if")
-    prices = load_price_list()
+    prices = load_price_list(now)
     model = prices.find(options.model)
     if model is None:
         raise no_such_model(options.model, prices)
