@@ -182,7 +182,7 @@ def test_an_unbelievable_bill_has_a_name_for_the_person_who_looks_at_it(
     booking = booked(ledger, opened=opened)
     entry = booking.settle_estimated(replace(USAGE, id=identity, told="-1"), streamed=False, latency_ms=None)
     assert entry.id == (identity or (booking.hold.id if booking.hold else "")) and entry.told == "-1"
-    assert booking.remark == f"its bill is unbelievable; look at it, then run: settle --id {entry.id}"
+    assert booking.remark == f"its bill is implausible; look at it, then run: settle --id {entry.id}"
     assert [found.told for found in ledger.health().doubtful] == ["-1"]
 
 
@@ -338,7 +338,7 @@ def test_everything_unsettled_is_settled_or_left_with_its_reason(
     settled = settle_all(ledger, NOON)
     assert [entry.id for entry in settled.entries] == ["gen-held", "gen-booked", "gen-estimated"]
     left = [(one.id, why) for one, why in settled.left]
-    look = "its bill is unbelievable: look at it on OpenRouter, then run: settle --id with its id"
+    look = "its bill is implausible: look at it on OpenRouter, then run: settle --id with its id"
     unknown = "OpenRouter does not know it yet"
     assert sorted(left) == sorted([
         ("h2", "its generation is not known: it is running, or ended before OpenRouter answered"), ("h3", unknown),

@@ -518,7 +518,7 @@ def test_what_waits_in_the_spool_still_waits_after_a_look(doctor: Doctor) -> Non
 
 def test_a_damaged_index_is_made_anew_by_the_report_that_the_finding_names(doctor: Doctor) -> None:
     corrupt_index(b"\0" * 5000)(doctor)
-    assert "the next report makes it anew" in doctor("--offline").out
+    assert "the next report rebuilds it" in doctor("--offline").out
     doctor.at(None, "stats", env=doctor.env)
     assert one_of(doctor("--offline", "--json"), "ok", "the index is readable")
 

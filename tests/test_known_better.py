@@ -201,7 +201,7 @@ def test_settle_looks_up_booked_calls_and_stats_says_how_many(
     assert stats["data"]["unsettled_calls"] == 1 and told in stats["notes"]
     assert told in at(NOON, "stats", "--today").out
     assert told in at(NOON, "budget").out
-    assert "1 call booked with an unknown or estimated cost, which can be looked up" in at(None, "doctor", "--offline").out
+    assert "1 call recorded with an unknown or estimated cost, which can be looked up" in at(None, "doctor", "--offline").out
     ran = at(None, "settle")
     assert ran.out.endswith("1 call settled, 0 left\n")
     assert at(None, "settle").out == "Nothing is unsettled.\n"
@@ -259,7 +259,7 @@ def test_after_an_unbelievable_bill_nothing_is_sent_until_a_person_has_looked(
     for words in (("stats",), ("budget",), ("doctor", "--offline")):
         assert "implausible bill" in caller.run_at(None, *words, env=calling.BUDGET).out, words
     # Asked in passing, nobody has looked.
-    assert "its bill is unbelievable" in caller.run_at(None, "settle").out
+    assert "its bill is implausible" in caller.run_at(None, "settle").out
     assert caller("--max-tokens", "50").code == 3
     settled = caller.run_at(None, "settle", "--id", identity)
     assert settled.out.endswith("1 call settled, 0 left\n")
@@ -288,7 +288,7 @@ def test_a_look_up_with_an_unbelievable_bill_stops_the_next_call_too(caller: Cal
     (generation,) = account.generations.values()
     account.generation_lag_requests = 0
     generation.overrides["total_cost"] = Raw("-1")
-    assert "its bill is unbelievable" in caller.run_at(None, "settle").out
+    assert "its bill is implausible" in caller.run_at(None, "settle").out
     assert caller("--max-tokens", "50").code == 3
 
 

@@ -28,7 +28,7 @@ class Rules(NamedTuple):
 
     @property
     def number(self) -> int:
-        """Tell how many things are asked for."""
+        """Return how many rules are set."""
         return sum(rule is not None for rule in self)
 
 

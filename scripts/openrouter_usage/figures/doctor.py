@@ -64,22 +64,22 @@ class Finding(NamedTuple):
 
 
 def ok(area: str, text: str) -> Finding:
-    """Say that all is well."""
+    """Return a finding that all is well."""
     return Finding(area, Level.OK, text)
 
 
 def note(area: str, text: str, remedy: str = "") -> Finding:
-    """Say what is worth knowing, and does no harm."""
+    """Return a finding that is worth knowing and does no harm."""
     return Finding(area, Level.NOTE, text, remedy)
 
 
 def warning(area: str, text: str, remedy: str = "") -> Finding:
-    """Say what does harm some day, or a little already."""
+    """Return a finding that will do harm one day, or does a little already."""
     return Finding(area, Level.WARNING, text, remedy)
 
 
 def problem(area: str, text: str, remedy: str = "", *, kind: type[OpenRouterUsageError] = SettingsError) -> Finding:
-    """Say what keeps something from working, with the exit code of that kind of error."""
+    """Return a finding that keeps something from working, with the exit code of that kind of error."""
     return Finding(area, Level.PROBLEM, text, remedy, kind.exit_code, kind.code)
 
 
@@ -110,7 +110,7 @@ def too_slow(area: str, seconds: float) -> Finding:
 
 
 def ordered(findings: Iterable[Finding]) -> list[Finding]:
-    """Put findings into the order in which they are told."""
+    """Return findings in the order in which they are shown."""
     return sorted(findings, key=lambda finding: AREAS.index(finding.area))
 
 
@@ -120,7 +120,7 @@ def gravest(findings: Iterable[Finding]) -> Finding | None:
 
 
 def version_findings(packages: Mapping[str, str], *, sqlite: str, rest: str, install: str) -> list[Finding]:
-    """Judge what runs here; a package that is missing has no version."""
+    """Check the versions; a package that is missing has none."""
     known = ", ".join(f"{name} {version}" for name, version in packages.items() if version) or "no packages"
     told = [ok("versions", f"{rest}, SQLite {sqlite}, {known}")]
     for name, version in packages.items():
@@ -148,7 +148,7 @@ def _written(version: tuple[int, ...]) -> str:
 def settings_findings(
     path: str, *, exists: bool, caps: Caps | None, alerts: int, errors: Sequence[OpenRouterUsageError]
 ) -> list[Finding]:
-    """Judge the settings, the budget in force and the number of alerts; an error in several places is told once."""
+    """Check the settings, the budget in force and the number of alerts; an error in several places is shown once."""
     once = {error.message: error for error in errors}
     told = [of_error("settings", error) for error in once.values()]
     if not exists:
@@ -186,7 +186,7 @@ def key_findings(
     withheld_from: str,
     home: str,
 ) -> list[Finding]:
-    """Judge where the keys in force are from, those that stand behind them, and what keeps them from being used."""
+    """Check where the keys in force come from, which keys they hide, and what keeps them from being used."""
     told = [of_error("keys", error)] if error else []
     names = [key.name for key in found]
     told += [ok("keys", f"{key}, from {safe(key.source, 300)}") for key in found]
@@ -208,7 +208,7 @@ def key_findings(
 
 
 def kind_findings(key: FoundKey, info: KeyInfo, now: datetime) -> list[Finding]:
-    """Judge what OpenRouter says a key is, and whether it stands in the right place."""
+    """Check what OpenRouter says a key is, and whether it is in the right place."""
     kind = "a management key" if info.is_management_key else "an ordinary (inference) key"
     told = [ok("keys", f"{key} is {kind}, labelled {named(info.label)}")]
     if key.name == MGMT_KEY and not info.is_management_key:
@@ -238,7 +238,7 @@ class Answer(NamedTuple):
 
 
 def answer_findings(answers: Sequence[Answer], now: datetime) -> list[Finding]:
-    """Judge what the endpoints answered, what the keys are by that, and how the clock stands."""
+    """Check the answers of the endpoints, the keys that they describe, and the clock."""
     told = [finding for one in answers if one.key and one.info for finding in kind_findings(one.key, one.info, now)]
     first = answers[0].error if answers else None
     if first and all(one.error and one.ms is None for one in answers):
@@ -270,7 +270,7 @@ def _refused(answer: Answer, error: OpenRouterUsageError) -> Finding:
 
 
 def clock_findings(answers: Sequence[Answer]) -> list[Finding]:
-    """Judge this computer's clock by the answer that was quickest, whose time is the surest."""
+    """Check this computer's clock by the quickest answer, whose time is the most certain."""
     timed = sorted((one.ms or 0, one.ahead_s) for one in answers if one.ahead_s is not None)
     if not timed:
         return []
@@ -297,7 +297,7 @@ def size_finding(path: str, bytes_long: int | None) -> Finding:
 
 
 def line_findings(unread: Sequence[UnreadLine], *, duplicates: int, notices: Sequence[str]) -> list[Finding]:
-    """Judge the lines of the ledger; `notices` is what its reader was told on the way."""
+    """Check the lines of the ledger; `notices` is what the ledger reported while it was read."""
     told = []
     damaged, foreign = _told_apart(unread)
     if damaged:
@@ -316,7 +316,7 @@ def line_findings(unread: Sequence[UnreadLine], *, duplicates: int, notices: Seq
 def archive_findings(
     path: str, unread: Sequence[UnreadLine], *, days: int, accounts: int, is_writable: bool
 ) -> list[Finding]:
-    """Judge the archive of OpenRouter's own figures."""
+    """Check the archive of OpenRouter's own figures."""
     told = []
     where = safe(path, 300)
     if not is_writable:
@@ -348,7 +348,7 @@ def _places(lines: Sequence[UnreadLine]) -> str:
 
 
 def link_findings(path: str, others: int) -> list[Finding]:
-    """Judge the other names that the ledger has on its disk."""
+    """Check the other names that the ledger has on its disk."""
     if not others:
         return []
     text = f"the ledger {safe(path, 300)} has {plural(others, 'other name')} (hard links)"
@@ -356,7 +356,7 @@ def link_findings(path: str, others: int) -> list[Finding]:
 
 
 def hold_findings(holds: Sequence[Hold], unsettled: int, now: datetime) -> list[Finding]:
-    """Judge the calls that are running or ended in doubt, and the number of those booked without a certain cost."""
+    """Check the calls that are running or ended in doubt, and the number of those recorded without a certain cost."""
     told = [] if holds or unsettled else [ok("ledger", "no call is unsettled")]
     if holds:
         told.append(_held(holds, now))
@@ -399,7 +399,7 @@ def doubtful_findings(doubtful: Sequence[Entry]) -> list[Finding]:
 
 
 def ahead_finding(count: int, cost: Decimal, last: datetime) -> Finding:
-    """Judge the calls that are dated in the future, up to `last`, and what they cost in USD."""
+    """Check the calls that are dated in the future, up to `last`, and their cost in USD."""
     text = f"{plural(count, 'call')} dated in the future, up to {spoken(last)}, with {format_usd(cost)}"
     remedy = as_called(
         "set the clock; cost_tracker.py settle asks OpenRouter when they were made, clean --ahead takes them out"
@@ -408,7 +408,7 @@ def ahead_finding(count: int, cost: Decimal, last: datetime) -> Finding:
 
 
 def index_finding(bytes_long: int | None, why: str, *, is_blocked: bool) -> Finding:
-    """Judge the index: its size, None when there is none, and why it is of no use; blocked when that stays so."""
+    """Check the index: its size, None when there is none, and why it is unusable; blocked if that stays so."""
     if bytes_long is None:
         return note("ledger", "the ledger has no index yet: the next report makes it")
     if is_blocked:
@@ -416,12 +416,12 @@ def index_finding(bytes_long: int | None, why: str, *, is_blocked: bool) -> Find
         return problem("ledger", f"the index cannot be used: {safe(why, 300)}", remedy, kind=LedgerError)
     if why:
         text = f"the index ({size(bytes_long)}) is damaged: {safe(why, 300)}"
-        return warning("ledger", text, "nothing is lost: the next report makes it anew from the ledger")
+        return warning("ledger", text, "nothing is lost: the next report rebuilds it from the ledger")
     return ok("ledger", f"the index is readable, {size(bytes_long)}")
 
 
 def spool_finding(lines: int, *, bytes_long: int, oldest: datetime | None, now: datetime) -> Finding:
-    """Judge what waits to be written to the ledger."""
+    """Check what waits to be written to the ledger."""
     since = f", the oldest for {ago((now - oldest).total_seconds())}" if oldest else ""
     text = f"{plural(lines, 'line')} ({size(bytes_long)}) in the spool, not yet in the ledger{since}"
     return warning("ledger", text, as_called("make room or mend the folder, then run: cost_tracker.py stats"))
@@ -464,7 +464,7 @@ _WRONG: tuple[tuple[Callable[[Seen], bool], Callable[..., Finding], str, str], .
 
 
 def mode_findings(seen: Sequence[Seen]) -> list[Finding]:
-    """Judge who may read and change what; POSIX only, elsewhere there is nothing to see."""
+    """Check who may read and change what; on POSIX only, as other systems show no modes."""
     told = []
     rest = [one for one in seen if not one.is_link]
     for is_wrong, judged, text, remedy in _WRONG:
@@ -487,7 +487,7 @@ def mode_findings(seen: Sequence[Seen]) -> list[Finding]:
 
 
 def disk_findings(free: int | None, *, shared: str) -> list[Finding]:
-    """Judge the disk of the ledger: the bytes that are free, None if unknown, and the file system others share."""
+    """Check the disk of the ledger: the free bytes, None if unknown, and the name of a shared file system."""
     told = []
     if shared:
         text = f"the ledger is on a network or user-space file system ({safe(shared, 300)})"

@@ -16,7 +16,7 @@ from openrouter_usage.text import named, plural
 
 
 def explain(summary: Summary, parts: Parts, ahead: Forecast, ledger_week: Usage | None) -> list[Fact]:
-    """Say what each figure covers, and how they hang together; what is not known is not spoken of.
+    """Return what each figure covers and how the figures are related; what is not known is left out.
 
     `ledger_week` is what the local ledger has of the running UTC week, None when there is no ledger.
     """

@@ -70,7 +70,7 @@ _MICRO = Decimal("0.000001")
 
 
 def forecast(parts: Parts, summary: Summary) -> Forecast:
-    """Look ahead from `parts.taken_at`, at one pace: the account's where it is known, else the key's own.
+    """Return the forecast as of `parts.taken_at`, at one pace: the account's where it is known, else the key's own.
 
     Of one key among several the account's pace is a bound: what is left of its limit lasts at least so long.
     """

@@ -30,7 +30,7 @@ def canonical(name: str, short_names: Mapping[str, str] | None = None) -> str:
 
 
 def without_prefix(name: str) -> str:
-    """Take `openrouter/` off a name that goes on with a vendor and a model, as OpenRouter itself calls it."""
+    """Remove `openrouter/` from a name that continues with a vendor and a model; OpenRouter's own names have none."""
     return _PREFIX.sub("", name, count=1) if name.startswith("openrouter/") else name
 
 

@@ -193,7 +193,7 @@ class PriceList(NamedTuple):
 
 
 def without_routing(name: str) -> str:
-    """Take off a name what only chooses among a model's providers."""
+    """Remove from a name the part that only chooses among a model's providers."""
     for variant in _ROUTING_VARIANTS:
         name = name.removesuffix(variant)
     return name

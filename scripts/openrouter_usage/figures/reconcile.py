@@ -33,12 +33,12 @@ class Names:
         self._above: dict[str, str] = {}
 
     def join(self, one: str, other: str) -> None:
-        """Say that two names mean the same model."""
+        """Record that two names mean the same model."""
         if one and other:
             self._above[self.group(other)] = self.group(one)
 
     def show_as(self, name: str) -> None:
-        """Let a name stand for all names of its model."""
+        """Make a name the one that stands for all names of its model."""
         self._above[self.group(name)] = self._above[name] = name
 
     def group(self, name: str) -> str:

@@ -280,7 +280,7 @@ def _balance(parts: Parts, key: KeyInfo | None) -> tuple[Credits | None, list[st
 
 
 def _timed(limit: Limit | None, now: datetime) -> Limit | None:
-    """Say when a limit resets, by OpenRouter's word or else by its UTC windows."""
+    """Return a limit with the moment when it resets: as OpenRouter says, or else by its UTC windows."""
     if limit is None or limit.resets_at is not None:
         return limit
     return Limit(limit.amount, limit.remaining, limit.reset, resets_at(limit.reset, now), limit.scope)
@@ -326,7 +326,7 @@ def _gaps(parts: Parts) -> tuple[Gap, ...]:
 
 
 def _needed(gaps: tuple[Gap, ...], asked: Breakdown | None) -> tuple[Gap, ...]:
-    """Leave out that /activity did not answer, where other sources had all days of a chosen period."""
+    """Return the gaps without that of /activity, where other sources had all days of a chosen period."""
     is_whole = asked is not None and asked.coverage is not None and not asked.coverage.missing
     return tuple(gap for gap in gaps if gap.part != "activity" or not is_whole)
 

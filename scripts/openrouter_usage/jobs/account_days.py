@@ -102,7 +102,7 @@ class AccountDays:
         self._round(key, asked, now, needs_account=bool(kept))
 
     def finish(self, key: ApiKey, parts: Parts, now: datetime) -> DaysFound:
-        """Put the answers together, and ask once more about the days that are still unknown."""
+        """Combine the answers, after asking once more about the days that are still unknown."""
         clock = self._clock(parts, now)
         if clock.running != now.astimezone(UTC).date():
             self._forget()  # the own clock has another date than OpenRouter's: those were other days
@@ -131,7 +131,7 @@ class AccountDays:
         return self._chosen.span(now), now.astimezone(UTC).date() - MOST_DAYS * DAY
 
     def _clock(self, parts: Parts, now: datetime) -> _Clock:
-        """Tell the time by OpenRouter's clock where that is known; kept answers are as old as they are."""
+        """Return the time by OpenRouter's clock where it is known; stored answers keep their own time."""
         elapsed = timedelta(seconds=time.monotonic() - self._opened_s)
         if parts.taken_at < now:
             return _Clock(now, parts.taken_at, parts.taken_at, now + elapsed)
@@ -145,7 +145,7 @@ class AccountDays:
         return _Clock(theirs if is_off else now, theirs - elapsed, latest, latest)
 
     def _told(self, parts: Parts, clock: _Clock) -> Told:
-        """Put together what each source has said so far."""
+        """Combine what each source has said so far."""
         rows = self._again if self._again is not None else parts.activity
         activity: dict[date, list[ActivityRow]] = {}
         is_row_grouping = self._by in _ROW_GROUPINGS
@@ -336,7 +336,7 @@ class _Archive:
         return next(iter(self.accounts.values())) if len(self.accounts) == 1 else {}
 
     def decide(self, told: str | Gap) -> None:
-        """Take the days of the account that the key is of."""
+        """Read the archived days of the key's account."""
         self._account = told if isinstance(told, str) else ""
         if self._account not in self.accounts:
             why = "no day of this account is in it" if self._account else "nobody says whose the management key is"

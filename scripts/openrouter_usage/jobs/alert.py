@@ -69,7 +69,7 @@ def _refuse_metadata(address: BaseUrl) -> None:
 
 
 def without_address(text: str, url: str) -> str:
-    """Take a webhook's address out of what its server says: the path and the query are what lets somebody post."""
+    """Remove a webhook's address from what its server says: whoever knows its path and query can post."""
     for part in sorted(set(_parts(url)), key=len, reverse=True):
         if len(part) >= _SHORTEST_PART:
             at = text.casefold().find(part.casefold())
@@ -256,7 +256,7 @@ def _from_ledger(settings: Settings, now: datetime, troubles: list[OpenRouterUsa
 
 
 def check(folder: Path, rules: Rules, now: Spending, tell: Callable[[Alert], None], target: str = SCREEN) -> Outcome:
-    """Tell what is due and remember that it was told to `target`; what `tell` raises an error for is due again.
+    """Send what is due and remember that `target` has it; what `tell` raises an error for stays due.
 
     What is delivered is shown as well, so it counts as told on the screen.
     """
@@ -293,7 +293,7 @@ def forget(folder: Path) -> None:
 
 @contextmanager
 def _memory(folder: Path) -> Iterator[Path]:
-    """Hold the memory of what was told; everybody waits for the one who is telling, so that nobody tells it again."""
+    """Lock the record of sent alerts: other processes wait for the one that sends, so that none is sent twice."""
     path = folder / "alerts.json"
     try:
         make_private_folder(folder)

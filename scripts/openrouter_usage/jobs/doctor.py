@@ -111,7 +111,7 @@ def look_at_network(
     is_offline: bool,
     timeout_s: float,
 ) -> list[Finding]:
-    """Look at the way to OpenRouter, and go it unless `is_offline`; what goes wrong on it is a finding."""
+    """Check the connection to OpenRouter, and ask it unless `is_offline`; what goes wrong is a finding."""
     try:
         base_url = base_url_of(environ)
     except OpenRouterUsageError as error:
@@ -139,7 +139,7 @@ def look_at_network(
 
 
 def _look_at_way(base_url: BaseUrl) -> list[Finding]:
-    """Look at what the environment says: the address, the proxy, the certificates that are trusted."""
+    """Return what the environment says: the address, the proxy, the trusted certificates."""
     from openrouter_usage.openrouter.network import named_bundle, proxy_hosts
 
     asked = f"OpenRouter is asked at {base_url.url}"
@@ -295,7 +295,7 @@ def _findings(area: str, end: Ended[list[Finding]], waited_s: float) -> list[Fin
 
 
 def look_at_versions(skill_folder: Path) -> list[Finding]:
-    """Look at what runs here: the skill, Python, SQLite and the packages."""
+    """Check the versions of the skill, Python, SQLite and the packages."""
     command = safe(sys.executable or "python3", 300)
     system = f"{platform.system()} {platform.release()} ({platform.machine()})"
     requirements = safe(str(skill_folder / "requirements.txt"), 300)
@@ -348,7 +348,7 @@ def _tried(read: Callable[[], T], errors: list[OpenRouterUsageError]) -> T | Non
 
 
 def look_at_keys(environ: Mapping[str, str], home: Path | None, skill_folder: Path) -> list[Finding]:
-    """Look for the keys that a program would use, and then at what each place holds by itself."""
+    """Find the keys that a program would use, then check what each place holds by itself."""
     in_force, error = _keys_of(environ, home, skill_folder)
     places = (
         _keys_of(environ, None, _NOWHERE),
@@ -386,7 +386,7 @@ def _both(found: Credentials) -> list[ApiKey]:
 
 
 def look_at_ledger(path: Path, now: datetime) -> list[Finding]:
-    """Look at the ledger and what belongs to it, and leave every byte as it is."""
+    """Check the ledger and the files that belong to it; no byte is changed."""
     exists = os.path.lexists(path)
     notices: list[str] = []
     with closing(Ledger(path, notice=notices.append)) as ledger:
@@ -410,7 +410,7 @@ def look_at_ledger(path: Path, now: datetime) -> list[Finding]:
 
 
 def _usable(path: Path, *, exists: bool) -> list[Finding]:
-    """Say who does not let go of the lock, and why nothing can be written."""
+    """Find out who holds the lock for too long, and why the ledger cannot be written."""
     told = []
     if exists:
         try:
@@ -451,7 +451,7 @@ def _spool(path: Path, now: datetime) -> list[Finding]:
 
 
 def look_at_archive(ledger: Path) -> list[Finding]:
-    """Look at the archive beside a ledger; nothing is said without one, or where the ledger itself has its name."""
+    """Check the archive beside a ledger; no finding without one, or where the ledger itself has its name."""
     path = archive_beside(ledger)
     if path == ledger or not os.path.lexists(path):
         return []
@@ -466,7 +466,7 @@ def look_at_archive(ledger: Path) -> list[Finding]:
 
 
 def look_at_files(home: Path | None, ledger: Path | None, skill_folder: Path) -> list[Finding]:
-    """Look at everything in ~/.openrouter, at the ledger wherever it is, and at keys in the skill folder."""
+    """Check the files in ~/.openrouter, the ledger wherever it is, and keys in the skill folder."""
     if os.name != "posix":
         return []
     paths = list(_below(home / ".openrouter")) if home else []
@@ -500,7 +500,7 @@ def _seen(path: Path) -> Seen | None:
 
 
 def look_at_disk(ledger: Path) -> list[Finding]:
-    """Look at the disk that the ledger is on, or would be."""
+    """Check the disk that the ledger is on, or would be on."""
     folder = _nearest_folder(ledger)
     free: int | None = None
     with suppress(OSError):

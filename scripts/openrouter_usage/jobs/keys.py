@@ -196,7 +196,7 @@ class SecretFile:
             raise self._unwritable(error) from None
 
     def __enter__(self) -> SecretFile:
-        """Hold the file open."""
+        """Keep the file open."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -380,7 +380,7 @@ class Keyring:
         return created.record
 
     def _lost(self, fields: dict[str, Json], error: OpenRouterUsageError) -> OpenRouterUsageError:
-        """Say whether a key whose answer was lost exists: its secret is gone then, and it should be ended."""
+        """Check whether a key whose answer was lost exists: its secret is gone then, and it should be disabled."""
         name = str(fields["name"])
         try:
             listing = list_keys(self._client)

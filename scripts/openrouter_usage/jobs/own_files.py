@@ -1,4 +1,4 @@
-"""Tells the program's own files, which no page and no export may replace, from those of the user."""
+"""Which files are the program's own, so that no page and no export replaces them."""
 
 from __future__ import annotations
 

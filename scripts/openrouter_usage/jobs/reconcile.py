@@ -147,7 +147,7 @@ def left_s(deadline: float) -> float:
 
 
 def _once(gaps: Iterable[Gap]) -> tuple[Gap, ...]:
-    """Tell each thing that is missing once, though it was asked for twice."""
+    """Return each gap once, even if it was asked for twice."""
     return tuple({(gap.code, gap.message): gap for gap in gaps}.values())
 
 
@@ -249,7 +249,7 @@ def _by_key(found: object) -> tuple[tuple[str, Usage], ...]:
     return tuple(sorted(sums.items(), key=lambda item: (-item[1].cost, item[0])))
 
 
-# -- Compares the ledger with the account: asks for the bill, sums the books, and puts single calls beside each other.
+# -- Compares the ledger with the account: asks for the bill, sums the ledger, and compares single calls.
 
 # A call that runs over midnight may be on either day, and clocks differ: so long before and after is near.
 _NEAR = timedelta(minutes=15)

@@ -139,7 +139,7 @@ class Asking:
                 queue += [Stretch(piece.first, middle - DAY), Stretch(middle, piece.last)]
 
     def _openrouter_time(self) -> datetime:
-        """Tell the time of the last answer by OpenRouter's clock; by the own one where it has none."""
+        """Return when the last answer came, by OpenRouter's clock; by this computer's where it has none."""
         if self._client.clock_ahead_s is None:
             return self._opened + self._since_opened()
         return datetime.now(UTC) + timedelta(seconds=self._client.clock_ahead_s)

@@ -42,7 +42,7 @@ def _holder(files: Iterable[str]) -> str:
     return ""
 
 
-# -- Postponed bookkeeping: done as soon as the interrupted thread is done with the ledger.
+# -- Postponed work: done as soon as the interrupted thread is done with the ledger.
 #
 # The garbage collector runs finalizers anywhere, also in the middle of a ledger's work, whose locks are then held by
 # the very thread that would have to wait for them. A new thread cannot do the work either: at the end of the

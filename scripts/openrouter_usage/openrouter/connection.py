@@ -163,7 +163,7 @@ class Adapter(HTTPAdapter):
         return manager
 
     def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
-        """Give every TLS connection the shared context, always verifying."""
+        """Use the shared context for every TLS connection, always verifying."""
         host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
         secure = host["scheme"] == "https"
         return host, {"cert_reqs": "CERT_REQUIRED", "ssl_context": self._tls.get()} if secure else {}

@@ -227,7 +227,7 @@ _FONT = "sans-serif"  # any renderer has one
 
 
 class _Sheet:
-    """Takes blocks one below the other and knows how far down they reach."""
+    """Blocks one below the other, and how far down they reach."""
 
     def __init__(self) -> None:
         self.parts: list[str] = []

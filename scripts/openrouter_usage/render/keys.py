@@ -58,7 +58,7 @@ def key_data(key: KeyRecord, now: datetime) -> dict[str, Json]:
 
 
 def remarks(key: KeyRecord, now: datetime) -> list[str]:
-    """Say what is worth a look about a key."""
+    """Return what is worth a look about a key."""
     found = []
     if key.is_disabled:
         found.append("disabled")

@@ -44,7 +44,7 @@ from openrouter_usage.text import safe
 from openrouter_usage.tracker.record import calls_under_way
 from openrouter_usage.tracker.session import count_in_sessions, open_sessions
 
-# -- One call in the books: money held before it is sent, and exactly one end afterwards.
+# -- One call in the ledger: money held before it is sent, and exactly one end afterwards.
 
 Clock = Callable[[], datetime]
 LookUp = Callable[[str], Generation]
@@ -52,7 +52,7 @@ logger = logging.getLogger("openrouter_usage")
 
 
 class Booking:
-    """The books' side of one call. Under a budget everything raises; without one, trouble is told and passed over."""
+    """One call's record in the ledger. Under a budget everything raises; without one, trouble is only logged."""
 
     def __init__(
         self,
@@ -151,11 +151,11 @@ class Booking:
         remember(self._ledger.path, {name: value for name, value in values.items() if value is not None})
 
     def warn_of_no_hold(self, error: OpenRouterUsageError) -> None:
-        """Say that nothing in the ledger tells of the call while it is made."""
+        """Warn that nothing in the ledger shows the call while it is made."""
         logger.warning("the call is made without an entry beforehand: %s", error.message)
 
     def warn_of_no_name(self, error: OpenRouterUsageError) -> None:
-        """Say that the ledger does not know which generation the call is."""
+        """Warn that the ledger does not know which generation the call is."""
         logger.warning("a generation is not written down: %s", error.message)
 
     @property
@@ -165,10 +165,10 @@ class Booking:
 
     @property
     def remark(self) -> str:
-        """Say how a call that failed stands in the books; "" when it cost nothing, or is not booked."""
+        """Return how a call that failed is recorded; "" when it cost nothing, or is not recorded."""
         if self.entry is not None:
             if self.entry.told:
-                return f"its bill is unbelievable; look at it, then run: settle --id {self.entry.id}"
+                return f"its bill is implausible; look at it, then run: settle --id {self.entry.id}"
             cost = "an unknown amount" if self.entry.cost is None else format_usd(self.entry.cost)
             return f"the call cost {cost}"
         if self.hold is None or self._is_released:
@@ -292,7 +292,7 @@ def looked_up(look_up: LookUp, generation: str) -> Generation | None:
 
 Ask = Callable[[str], Generation]
 _NOT_KNOWN_YET = "OpenRouter does not know it yet"
-_LOOK = "its bill is unbelievable: look at it on OpenRouter, then run: settle --id with its id"
+_LOOK = "its bill is implausible: look at it on OpenRouter, then run: settle --id with its id"
 
 
 class Settled(NamedTuple):
@@ -314,7 +314,7 @@ def settle_all(ledger: Ledger, now: datetime, *, timeout_s: float = 30.0) -> Set
     """Look up every call whose cost is not known yet, open holds and booked calls alike, and calls dated ahead.
 
     Safe to repeat, and beside running calls. Raises LedgerError; trouble with OpenRouter leaves the call, with the
-    reason. A call with an unbelievable bill is left to a person: see `settle_one`.
+    reason. A call with an implausible bill is left to a person: see `settle_one`.
     """
     holds = ledger.health().holds
     booked = {entry.id: entry for entry in (*ledger.unsettled(), *_dated_ahead(ledger, now))}

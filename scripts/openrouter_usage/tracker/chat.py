@@ -72,7 +72,7 @@ def prepare(
 ) -> Call:
     """Find the key and the budget, and bound the request; nothing is written or sent yet.
 
-    A call that is not `tracked` is not booked; under a budget it is all the same, so that none can slip past it.
+    A call that is not `tracked` is not recorded; under a budget it is all the same, so that none can slip past it.
     """
     body = request_body(messages, model, params)
     checked_tags = {safe_tag(name): safe_tag(value) for name, value in (tags or {}).items()}
@@ -253,7 +253,7 @@ class Call:
             return
         # First of all written down: whatever ends the look-up, `settle` can ask again.
         self.booking.name_generation(usage.id)
-        # An unbelievable bill is left to a person, who looks at it: it must not be explained away in passing.
+        # An implausible bill is left to a person, who looks at it: it must not be explained away in passing.
         if usage.told:
             self.booking.settle_estimated(usage, streamed=streamed, latency_ms=latency_ms)
         elif self.booking.settle_by_asking(self.look_up, usage, streamed=streamed, latency_ms=latency_ms):

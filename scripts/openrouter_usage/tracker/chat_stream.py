@@ -1,4 +1,4 @@
-"""A streamed call: gives its chunks, and ends it in the books once, however the reading ends.
+"""A streamed call: its chunks, and its one end in the ledger, however the reading ends.
 
 A stream that is closed, or read to its end, is looked up where its cost is not known. One that nobody ended is only
 cut off and left to `settle`: its finalizer may run anywhere, also while Python is being taken down, where a request or
@@ -91,7 +91,7 @@ class ChunkStream:
             self._failed(error)
             raise
         except BaseException:
-            # Also when ^C comes: the connection is ended and the call booked before anything else.
+            # Also when ^C comes: the connection is ended and the call recorded before anything else.
             self.close()
             raise
 
@@ -119,7 +119,7 @@ class ChunkStream:
         return value
 
     def close(self) -> None:
-        """End the connection and book the call; once, whoever calls it, and only where the stream was opened."""
+        """End the connection and record the call; once, whoever calls it, and only where the stream was opened."""
         if sys.is_finalizing() or is_locking():
             self.leave()
         elif self._begins_to_end():
@@ -159,7 +159,7 @@ class ChunkStream:
         self.close()
 
     def __del__(self) -> None:
-        """Leave a stream that nobody read to its end."""
+        """Record a stream that nobody read to its end, without asking anybody."""
         if not hasattr(self, "_complaint"):  # its making failed
             return
         if self._process == os.getpid():
@@ -169,7 +169,7 @@ class ChunkStream:
 
 
 def _leave_all() -> None:
-    """Leave what is open when the interpreter ends, while everything that bookkeeping needs is still there."""
+    """Record what is open when the interpreter ends, while everything that this needs is still there."""
     for stream in list(_OPEN):
         guarded(stream.leave, None)
 

@@ -165,7 +165,7 @@ class CostHistory(Sequence[CostRecord]):
         return record_of(found[0])
 
     def __repr__(self) -> str:
-        """Say how many calls there are, and in which file."""
+        """Return how many calls there are, and in which file."""
         return f"<{len(self):,} calls in {self._ledger.path}>"
 
 
@@ -297,7 +297,7 @@ class CostTracker:
         timeout_s: float = 300.0,
         **params: Any,
     ) -> dict[str, Any]:
-        """Make a chat call and give OpenRouter's answer; its cost is in the ledger, exactly once.
+        """Make a chat call and return OpenRouter's answer; its cost is in the ledger, exactly once.
 
         Under a budget, or with `max_cost` in USD, the most it can cost is held first: BudgetExceeded or Unbounded
         mean that nothing was sent. Denied, BadRequest and Unreachable are OpenRouter's refusals and failures.
@@ -318,7 +318,7 @@ class CostTracker:
         timeout_s: float = 300.0,
         **params: Any,
     ) -> ChunkStream:
-        """Make a chat call and return the chunks as they come; booked as with `chat`, also when reading stops early."""
+        """Make a chat call and return the chunks as they come; recorded as by `chat`, also if reading stops early."""
         wishes = {"max_cost": max_cost, "session": session, "tags": tags, "timeout_s": timeout_s}
         return self._prepare(messages, model, params, track_usage, **wishes).stream()
 
@@ -355,9 +355,9 @@ class CostTracker:
         return look_up(generation_id, api_key=self._api_key, retries=retries)
 
     def record_from_generation(self, generation_id: str) -> Entry:
-        """Write a call to the ledger as GET /generation tells it, and return it as it is booked; twice counts once.
+        """Write a call to the ledger as GET /generation tells it, and return it as it is recorded; twice counts once.
 
-        A hold that is open for the call ends with it, and a call that is booked already is completed: a cost that was
+        A hold that is open for the call ends with it, and a call that is recorded already is completed: a cost that was
         unknown, estimated or 0, BYOK money, provider, latency, cached tokens, cache discount. Raises NotFound when
         OpenRouter does not know the call.
         """

@@ -1,4 +1,4 @@
-"""Looks up one generation, patiently, as OpenRouter knows it some seconds after the call; and how one key stands."""
+"""Look-ups of a generation, which OpenRouter knows some seconds after the call, and of how a key stands."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class GenerationStats(dict[str, Json]):
     """
 
     def __init__(self, generation: Generation) -> None:
-        """Hold what was answered, and what was read of it."""
+        """Keep the answer, and what was read from it."""
         super().__init__(data=dict(generation.sent))
         self.generation = generation
 

@@ -128,7 +128,7 @@ class Body:
         self._size = 0
 
     def feed(self, piece: bytes | str) -> None:
-        """Take some more of the body."""
+        """Read the next piece of the body."""
         if not self._is_read or self._size > LONGEST_BODY:
             return
         data = piece.encode("utf-8", "replace") if isinstance(piece, str) else piece
@@ -522,7 +522,7 @@ def _picked(value: object, names: tuple[str, ...]) -> dict[str, Json]:
 
 
 def _is_answer(call: CallUsage, value: object) -> bool:
-    """Tell an answer of unknown cost from any other thing that has an id or a model."""
+    """Check whether something that has an id or a model is an answer, even if its cost is unknown."""
     if call.has_usage or is_generation(call.id):
         return True
     if not call.model:

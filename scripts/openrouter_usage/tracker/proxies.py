@@ -1,4 +1,4 @@
-"""Lets what a tracked function returns pass through, streams included, and records the answers in it."""
+"""What a tracked function returns, passed on unchanged, streams included, while the answers in it are recorded."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def _keep(entry: Entry, path: Path, error: Exception) -> None:
 
 
 def guarded(work: Callable[[], T], otherwise: T) -> T:
-    """Do work for the books, whose failure is said and goes no further: a strange answer must not break a call."""
+    """Do work for the ledger; its failure is logged and goes no further: a strange answer must not break a call."""
     try:
         return work()
     except Exception as error:
@@ -106,7 +106,7 @@ def guarded(work: Callable[[], T], otherwise: T) -> T:
 
 
 def complain(about: str, text: str) -> None:
-    """Tell the log of a problem, once as long as it lasts."""
+    """Log a problem, once for as long as it lasts."""
     if about not in _said:
         _said.add(about)
         warn(text)
@@ -143,7 +143,7 @@ class Remarks:
         self._unsaid = {"untracked": True, "claimed": True}
 
     def untracked(self, what: str) -> None:
-        """Say that nothing was found in what the function returned, and what to do about it."""
+        """Warn that nothing was found in what the function returned, and say what to do about it."""
         self._say(
             "untracked",
             f"returned {what}, which does not tell what its call cost; the call is not in the ledger. Return "
@@ -151,13 +151,17 @@ class Remarks:
             "with CostTracker.chat",
         )
 
-    def claimed(self, is_booked: bool) -> None:
-        """Say that the cost in an answer is not proven to be OpenRouter's, and what was made of it."""
-        booked = "it is booked as an estimate" if is_booked else "without tokens it is no answer of a model: not booked"
+    def claimed(self, is_recorded: bool) -> None:
+        """Warn that the cost in an answer is not proven to be OpenRouter's, and say how it was recorded."""
+        made_of_it = (
+            "it is recorded as an estimate"
+            if is_recorded
+            else "without tokens it is not a model's answer, and not recorded"
+        )
         self._say(
             "claimed",
             "returned a cost without a sign that it is OpenRouter's (an id gen-..., its address, its headers); "
-            + booked,
+            + made_of_it,
         )
 
     def _say(self, what: str, text: str) -> None:
@@ -213,17 +217,17 @@ class TrackedCall:
         self.began_s = time.monotonic()
 
     def under_way(self) -> UnderWay:
-        """Let tracked calls that begin inside know that they are part of this one."""
+        """Make this the outer call of tracked calls that begin inside."""
         return UnderWay((*self._outer, self))
 
     def is_accounted_for(self, entry: Entry | None = None) -> None:
-        """Take note that something is known of the call: it is recorded, here or within, or somebody else does so."""
+        """Mark the call as accounted for: it is recorded here, by a call inside, or by somebody else."""
         self._is_seen = True
         if entry is not None:
             self._within.append(entry)
 
     def is_untracked(self, what: str) -> None:
-        """Say that `what` came back and tells nothing of the call, unless a call inside has been seen."""
+        """Warn that `what` was returned and says nothing about the call, unless a call inside has been recorded."""
         if self._is_seen:
             return
         self._options.remarks.untracked(what)
@@ -264,9 +268,9 @@ class TrackedCall:
             return
         if entry.cost is not None and not is_proven and not is_generation(entry.id):
             # A bill of something else may look the same.
-            is_booked = bool(entry.prompt_tokens or entry.completion_tokens)
-            self._options.remarks.claimed(is_booked)
-            if not is_booked:
+            is_recorded = bool(entry.prompt_tokens or entry.completion_tokens)
+            self._options.remarks.claimed(is_recorded)
+            if not is_recorded:
                 self._count_untracked()
                 return
             entry = replace(entry, cost_source="estimated")

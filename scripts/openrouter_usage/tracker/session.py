@@ -108,7 +108,7 @@ class CostSession:
         return self._untracked
 
     def summary(self) -> str:
-        """Say in one sentence what the calls cost, and what of it is not known."""
+        """Return one sentence: what the calls cost, and which cost is not known."""
         usage = self._usage
         if not usage.requests:
             return f"{safe(self.name, 80)}: no tracked calls"
@@ -182,7 +182,7 @@ def count_in_sessions(entry: Entry, sessions: tuple[CostSession, ...] | None = N
 
 
 def complete_in_sessions(entry: Entry) -> None:
-    """Tell the open sessions what has been learned of a call; it is not added to those that do not have it."""
+    """Complete a call in the open sessions that have it; it is not added to the others."""
     for session in dict.fromkeys(_open.get()):
         if entry.id in session._recent:
             session.count(entry)

@@ -64,7 +64,7 @@ class Watch:
             call.is_accounted_for()
 
     def take(self, value: object, *, is_whole: bool = False, is_sum: bool = False) -> None:
-        """Look at a piece of the stream, or at its sum; what is no answer, nor part of one, is passed over."""
+        """Read a piece of the stream, or its sum; what is neither an answer nor part of one is skipped."""
         self._until_s = time.monotonic()
         nothing: list[Seen] = []
         if not self._what:
@@ -126,10 +126,10 @@ class Listening(Protocol):
     """What is shown the body."""
 
     def feed(self, piece: bytes | str) -> None:
-        """Take some more of the body."""
+        """Read the next piece of the body."""
 
     def end(self, *, has_failed: bool = False) -> None:
-        """Take note that there is no more of it."""
+        """Mark the end of the body."""
 
 
 def is_aiohttp(value: object) -> bool:
@@ -288,7 +288,7 @@ class _Tap:
     """Sits on an unread response and feeds what is read of it to its body, until that has its end."""
 
     def __init__(self, response: Any, body: _Recorded) -> None:
-        """Put this object's methods in front of the response's own."""
+        """Replace the response's reading methods by this object's own."""
         self._body = body
         self._is_advancing = False
         self._response = weakref.ref(response)

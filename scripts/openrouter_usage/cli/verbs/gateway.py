@@ -173,6 +173,6 @@ def _status(options: Namespace, now: datetime) -> tuple[str, dict[str, Json]]:
         f"{plural(int(str(told.get('calls') or 0)), 'call')}, "
         f"{format_usd(spent)} spent | looking up: {safe(str(told.get('looking_up')))}\n"
         f"In the ledger: {format_usd(held)} held for {plural(len(health.holds), 'running or unsettled call')}, "
-        f"{plural(health.unsettled, 'booked call')} without a certain cost\n"
+        f"{plural(health.unsettled, 'recorded call')} without a certain cost\n"
     )
     return text, data
