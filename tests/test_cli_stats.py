@@ -468,7 +468,7 @@ def test_damaged_and_foreign_lines_are_named_with_their_place(tracker: Tracker, 
     ran = at(NOON, "stats")
     assert f"⚠ 3 damaged lines not counted, the first at byte {len(fine)} (not JSON)\n" in ran.out
     place = len(fine) + 8 + len(fine) + 1
-    assert f"⚠ 2 lines of a kind from elsewhere kept and not counted, the first at byte {place}\n" in ran.out
+    assert f"⚠ 2 lines of an unknown kind kept and not counted, the first at byte {place}\n" in ran.out
     answer = at(NOON, "stats", "--json")
     assert answer.json["notes"] == [line[2:] for line in ran.out.splitlines() if line.startswith("⚠")]
     assert answer.data["total"]["requests"] == 1

@@ -164,7 +164,7 @@ def test_an_untracked_call_is_bounded_by_max_cost_all_the_same(tracker: OpenRout
 
 @pytest.mark.parametrize("odd", [0, 1, None, "no", 0.5])
 def test_track_usage_is_true_or_false(tracker: OpenRouterCostTracker, sandbox: Sandbox, odd: Any) -> None:
-    with pytest.raises(ValueError, match="track_usage is True or False"):
+    with pytest.raises(ValueError, match="track_usage must be True or False"):
         tracker.chat(HELLO, MODEL, odd)
     assert sandbox.connections == 0
 

@@ -268,7 +268,7 @@ def test_an_id_that_nobody_knows_is_a_no_and_says_what_to_check(
 ) -> None:
     ran = at(None, "query", "--id", GEN, *more)
     assert ran.code == 3 and waits == [0.5, 1.0, 2.0, 4.0]
-    assert f"OpenRouter knows no call {GEN}, asked 5 times: /generation answered 404" in ran.error_line
+    assert f"OpenRouter does not know the call {GEN}, asked 5 times: /generation answered 404" in ran.error_line
     assert "check the id" in ran.error_line
     if "--json" in more:
         assert (ran.json["error"]["code"], ran.json["data"]) == ("unknown_id", None)
@@ -280,7 +280,7 @@ def test_a_404_of_something_in_between_is_not_openrouters_no(
 ) -> None:
     sandbox.misbehave("/generation", Fault.status(404, "html"))
     ran = at(None, "query", "--id", GEN)
-    assert (ran.code, "knows no call" in ran.err) == (5, False)
+    assert (ran.code, "does not know the call" in ran.err) == (5, False)
 
 
 @pytest.mark.parametrize("name", STRANGE, ids=ascii)

@@ -169,16 +169,16 @@ def test_days_since_the_last_sync_are_missing_and_the_running_one_is_named(track
 
 
 REFUSED = [
-    (("--by", "session"), "have no session"),
-    (("--by", "tag"), "have no tag"),
+    (("--by", "session"), "cannot be grouped by session"),
+    (("--by", "tag"), "cannot be grouped by tag"),
     (("--tz", "Europe/Amsterdam"), "are per UTC day"),
     (("--since", "2026-11-12T10:00:00Z"), "whole UTC days"),
     (("--since", "2026-11-12", "--until", "2026-11-13T10:00:00Z"), "whole UTC days"),
     (("--today",), "2026-11-22 is running"),
     (("--since", "2026-11-22"), "2026-11-22 is running"),
     (("--since", "2030-01-01"), "no day of this period is over yet"),
-    (("--since", "2026-01-01", "--until", "2026-10-01"), "nothing is archived of 2026-01-01 to 2026-10-01"),
-    (("--since", "2026-11-15", "--until", "2026-11-17"), "nothing is archived of 2026-11-15 to 2026-11-17"),
+    (("--since", "2026-01-01", "--until", "2026-10-01"), "nothing is archived for 2026-01-01 to 2026-10-01"),
+    (("--since", "2026-11-15", "--until", "2026-11-17"), "nothing is archived for 2026-11-15 to 2026-11-17"),
     (("--until", "2026-10-01"), "nothing is archived before 2026-11-09"),
     (("--account", "user-2"), "no account user-2 is archived"),
 ]
@@ -262,4 +262,4 @@ def test_damaged_lines_are_named_beside_the_sums(tracker: Tracker, at: TrackerAt
     write(tracker, b"x\n", line(YESTERDAY, "1"), b'{"kind":"later"}\n')
     notes = account(at, "--json", "--since", "2026-11-21", "--until", "2026-11-21").json["notes"]
     assert notes[0] == "1 damaged line not counted, at byte 0 (not JSON)"
-    assert notes[1].startswith("1 line of a kind from elsewhere kept and not counted, at byte ")
+    assert notes[1].startswith("1 line of an unknown kind kept and not counted, at byte ")

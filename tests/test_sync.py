@@ -311,7 +311,7 @@ def test_two_accounts_are_never_mixed(life: Life) -> None:
     before = life.path.read_bytes()
     owner(life, creator_user_id="user_other")
     ran = life.sync()
-    assert ran.code == 2 and "the management key is of another account" in ran.error_line
+    assert ran.code == 2 and "the management key belongs to another account" in ran.error_line
     assert life.path.read_bytes() == before
     ran = life.sync("--account", mine)
     assert ran.code == 2 and f"not to {mine}" in ran.error_line

@@ -130,8 +130,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"ts": datetime(1999, 12, 31, tzinfo=UTC)}, "ts must be in the years 2000 to 2199"),
     ({"ts": "2200-01-01T00:00:00Z"}, "ts must be in the years 2000 to 2199"),
     ({"ts": "2000-01-01T00:00:00+14:00"}, "ts must be in the years 2000 to 2199"),
-    ({"cached": 1, "promt": 2}, "log_usage knows no cached, promt"),
-    ({"hold": "a"}, "log_usage knows no hold"),
+    ({"cached": 1, "promt": 2}, "log_usage does not accept cached, promt"),
+    ({"hold": "a"}, "log_usage does not accept hold"),
 ]  # fmt: skip
 
 

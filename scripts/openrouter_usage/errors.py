@@ -10,7 +10,7 @@ OpenRouterUsageError            the root; catch it to catch them all
 ├── Unreachable             5   OpenRouter could not be reached or kept failing
 │   ├── TimedOut            5   no complete answer before the deadline
 │   ├── NotFound            5   nothing there: 404, 405, 410
-│   │   └── UnknownId       3   OpenRouter knows no call or key of this id, however often it is asked
+│   │   └── UnknownId       3   OpenRouter does not know the call or key of this id, however often it is asked
 │   └── BadAnswer           5   an answer that cannot be understood
 │       └── Unbelievable    5   an implausible bill: negative, not a number, above a million USD
 └── LedgerError             6   the ledger cannot be read or written

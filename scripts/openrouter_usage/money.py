@@ -150,7 +150,7 @@ def loads(text: str | bytes, *, pairs: Pairs | None = None) -> Json:
     except UnicodeDecodeError:
         raise ValueError("the JSON is not UTF-8") from None
     except InvalidOperation:
-        raise ValueError("a number has an exponent beyond all bounds") from None
+        raise ValueError("a number has an exponent that is out of range") from None
     return value
 
 

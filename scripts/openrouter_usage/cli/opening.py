@@ -59,7 +59,7 @@ def unread_notes(unread: Sequence[UnreadLine]) -> list[str]:
     if damaged:
         notes.append(f"{plural(len(damaged), 'damaged line')} not counted, {_first(damaged)} ({safe(damaged[0].why)})")
     if foreign:
-        notes.append(f"{plural(len(foreign), 'line')} of a kind from elsewhere kept and not counted, {_first(foreign)}")
+        notes.append(f"{plural(len(foreign), 'line')} of an unknown kind kept and not counted, {_first(foreign)}")
     return notes
 
 
@@ -167,7 +167,7 @@ def archived_report(options: Namespace, period: Period | None, title: str, now: 
     """Return the report of the archived days that the options pick; SettingsError for a grouping that they lack."""
     if options.by not in GROUPINGS:
         raise SettingsError(
-            f"OpenRouter's figures of an account have no {options.by}",
+            f"OpenRouter's figures of an account cannot be grouped by {options.by}",
             hint=f"--by {', '.join(GROUPINGS[:-1])} or {GROUPINGS[-1]}; for tracked calls leave --source out",
             code="usage",
         )

@@ -77,7 +77,7 @@ def _span(wanted: Wanted, known: Days, now: datetime) -> Stretch:
         return Stretch(min(known), latest)
     if any(end.astimezone(UTC).time() != time() for end in (period.start, period.end)):
         raise SettingsError(
-            "OpenRouter's figures are of whole UTC days",
+            "OpenRouter's figures cover whole UTC days",
             hint="give days, such as 2026-11-22, not moments",
             code="usage",
         )

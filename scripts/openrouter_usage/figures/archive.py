@@ -67,7 +67,9 @@ def write_day(day: ArchivedDay) -> bytes:
     head |= {"source": day.source, "synced_at": day.synced_at.astimezone(UTC).isoformat().replace("+00:00", "Z")}
     line = dumps({**head, "rows": [_write_row(row) for row in day.rows]}).encode("ascii")
     if read_day(line) != day:
-        raise BadAnswer(f"what OpenRouter says of {day.day} cannot be kept: it is too much, or no figures of a day")
+        raise BadAnswer(
+            f"what OpenRouter says of {day.day} cannot be archived: it is too large, or not the figures of one day"
+        )
     return line + b"\n"
 
 
@@ -172,8 +174,8 @@ def refuse_others(accounts: Iterable[str], account: str) -> None:
     names = sorted(accounts)
     if names and account not in names:
         raise SettingsError(
-            f"the management key is of another account ({named(account)}) than what is archived ({_listed(names)})",
-            hint=f"if that is meant, keep it apart with: sync --account {account}",
+            f"the management key belongs to another account ({named(account)}) than the archive ({_listed(names)})",
+            hint=f"to archive it separately, run: sync --account {account}",
             code="other_account",
         )
 
@@ -193,8 +195,8 @@ def chosen(accounts: Mapping[str, Days], wanted: str) -> str:
         )
     if not wanted and len(names) > 1:
         raise SettingsError(
-            f"{len(names)} accounts are archived, which are never added up",
-            hint=f"say which with --account: {_listed(names)}",
+            f"{len(names)} accounts are archived, and they are never added up",
+            hint=f"choose one with --account: {_listed(names)}",
             code="ambiguous",
         )
     return wanted or names[0]

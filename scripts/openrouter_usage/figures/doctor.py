@@ -278,7 +278,7 @@ def clock_findings(answers: Sequence[Answer]) -> list[Finding]:
     if abs(ahead_s) < NOTABLE_SKEW_S:
         return [ok("clock", f"this computer's clock is within {max(2, int(abs(ahead_s)) + 1)} s of OpenRouter's")]
     text = f"{clock_off(ahead_s)}: days may be counted wrongly"
-    return [warning("clock", text, "set the clock, and let it be kept right (NTP)")]
+    return [warning("clock", text, "set the clock, and turn on time synchronization (NTP)")]
 
 
 # -- What is made of the ledger, of what belongs to it, and of the files and the disk they are on; pure.
@@ -352,7 +352,11 @@ def link_findings(path: str, others: int) -> list[Finding]:
     if not others:
         return []
     text = f"the ledger {safe(path, 300)} has {plural(others, 'other name')} (hard links)"
-    return [warning("ledger", text, "delete the other names: `clean` is refused, for it would make two ledgers of one")]
+    return [
+        warning(
+            "ledger", text, "delete the other names: `clean` refuses to run, because it would make two ledgers of one"
+        )
+    ]
 
 
 def hold_findings(holds: Sequence[Hold], unsettled: int, now: datetime) -> list[Finding]:
@@ -410,7 +414,7 @@ def ahead_finding(count: int, cost: Decimal, last: datetime) -> Finding:
 def index_finding(bytes_long: int | None, why: str, *, is_blocked: bool) -> Finding:
     """Check the index: its size, None when there is none, and why it is unusable; blocked if that stays so."""
     if bytes_long is None:
-        return note("ledger", "the ledger has no index yet: the next report makes it")
+        return note("ledger", "the ledger has no index yet: the next report creates it")
     if is_blocked:
         remedy = "check its owner and mode; it can be deleted while nothing runs"
         return problem("ledger", f"the index cannot be used: {safe(why, 300)}", remedy, kind=LedgerError)

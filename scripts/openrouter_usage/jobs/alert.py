@@ -302,12 +302,14 @@ def _memory(folder: Path) -> Iterator[Path]:
     except Distrusted as error:
         shown = safe(str(path), 300)
         raise SettingsError(
-            f"what alerts have been told is not taken from {shown}: {error.strerror}",
+            f"the record of sent alerts is not read from {shown}: {error.strerror}",
             hint=f"delete the file, or run: {how_to_own(shown, error.why)}",
         ) from None
     except OSError as error:
         shown = safe(str(path), 300)
-        raise SettingsError(f"the alerts cannot be kept in {shown}: {error.strerror}", hint="check the disk") from None
+        raise SettingsError(
+            f"the record of sent alerts cannot be kept in {shown}: {error.strerror}", hint="check the disk"
+        ) from None
 
 
 def _load(path: Path) -> Fired:

@@ -127,7 +127,10 @@ def look_at_network(
         if not is_offline:
             return told
     if is_offline:
-        return [*told, note("network", "OpenRouter is not asked (--offline): what keys are, endpoints, the clock")]
+        return [
+            *told,
+            note("network", "OpenRouter is not asked (--offline), so keys, endpoints and the clock are not checked"),
+        ]
     answers = _ask(Settings(credentials, base_url, home), tls, timeout_s)
     told += answer_findings(answers, now)
     asked = {one.endpoint for one in answers}
@@ -213,7 +216,8 @@ def _timed(transport: Transport, asked: Answer, path: str, key: ApiKey | None, t
         asked = asked._replace(info=read) if isinstance(read, KeyInfo) else asked
         if left_out_of(read):
             raise BadAnswer(
-                left_out_words(left_out_of(read), "row or figure"), hint="the rest is used; see the newest version"
+                left_out_words(left_out_of(read), "row or figure"),
+                hint="the rest is used; look for a newer version of the skill",
             )
     except OpenRouterUsageError as error:
         return asked._replace(error=error)

@@ -44,7 +44,7 @@ class Audit:
         except OSError as error:
             what = "nothing was changed" if outcome == "asked" else f"the change is {outcome}"
             raise LedgerError(
-                f"{what}, but it cannot be noted in {safe(str(self._path), 300)}: {error.strerror}", hint=line
+                f"{what}, but this cannot be recorded in {safe(str(self._path), 300)}: {error.strerror}", hint=line
             ) from None
 
     def _append(self, line: bytes) -> None:
@@ -149,7 +149,7 @@ def find_key(listing: Listing, wanted: str) -> KeyRecord:
         if listing.gaps and matches[0].hash != wanted:
             raise SettingsError(
                 f"another key may be named {named(wanted)} too: {listing.gaps[0]}",
-                hint=f"say by its full hash that it is this one: {hash_shown(matches[0])}",
+                hint=f"name it by its full hash: {hash_shown(matches[0])}",
                 code="ambiguous",
             )
         return matches[0]
@@ -157,7 +157,7 @@ def find_key(listing: Listing, wanted: str) -> KeyRecord:
         hashes = ", ".join(hash_shown(key) for key in matches[:5])
         raise SettingsError(
             f"{len(matches)} keys are named {named(wanted)}",
-            hint=f"say which by its full hash: {hashes}",
+            hint=f"name one by its full hash: {hashes}",
             code="ambiguous",
         )
     part = " (some keys could not be read)" if listing.gaps else ""
@@ -238,7 +238,7 @@ def _opened(path: Path) -> int:
     if is_in_skill(path):
         raise OSError(0, "it is in the skill's own folder, which an update replaces")
     if path.parent.is_symlink():
-        raise OSError(0, "its folder is a link to another one, which has to be named itself")
+        raise OSError(0, "its folder is a link; name the folder that it leads to")
     if not path.parent.is_dir():
         make_private_folder(path.parent)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -286,7 +286,7 @@ class Keyring:
             _refuse_taken(listing, str(fields["name"]))
             if listing.has_holes:
                 name = named(str(fields["name"]))
-                raise Unreachable(f"whether there is a key named {name} already is not known: {listing.gaps[-1]}")
+                raise Unreachable(f"it is not known whether a key named {name} already exists: {listing.gaps[-1]}")
         return Change(action, key, fields)
 
     def plan_by_label(self, label: str, fields: dict[str, Json]) -> Change:
@@ -362,7 +362,7 @@ class Keyring:
         listing = list_keys(self._client)
         _refuse_taken(listing, name)
         if listing.has_holes:
-            raise Unreachable(f"whether there is a key named {named(name)} already is not known: {listing.gaps[-1]}")
+            raise Unreachable(f"it is not known whether a key named {named(name)} already exists: {listing.gaps[-1]}")
         with SecretFile(secret_file) as file:
             self._note_new(fields, "asked")
             try:
@@ -403,7 +403,7 @@ class Keyring:
                 ),
             )
         self._note_new(fields, "not done")
-        return Unreachable(f"no key {named(name)} is there: {error.message}", hint="try again")
+        return Unreachable(f"the key {named(name)} was not created: {error.message}", hint="try again")
 
     def _ended(self, created: CreatedKey, fields: dict[str, Json], error: SettingsError) -> OpenRouterUsageError:
         """Disable a new key whose secret could not be kept, and say so."""

@@ -109,7 +109,7 @@ def estimate_cost(model: str, prompt_tokens: int, max_tokens: int) -> Decimal:
     """
     for name, count in (("prompt_tokens", prompt_tokens), ("max_tokens", max_tokens)):
         if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-            raise InvalidValue(f"{name} is a whole number, not below 0")
+            raise InvalidValue(f"{name} must be a whole number, not below 0")
     prices = load_price_list(datetime.now(UTC))
     found = prices.find(model)
     if found is None:

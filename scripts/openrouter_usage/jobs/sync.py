@@ -96,7 +96,7 @@ class Asking:
         span, days = self.completed_days(account)
         if is_doubtful(days, known) and any(first.get(day.day, day.rows) != day.rows for day in days):
             raise BadAnswer(
-                "OpenRouter's answers to /activity differ, and days that had spend are without it",
+                "OpenRouter's answers to /activity differ: days that had spend now have none",
                 hint="nothing was archived; try again later",
             )
         return span, days

@@ -134,7 +134,7 @@ def _refuse_odd(most: Decimal | None, session: str | None, tags: Mapping[str, st
     if len(tags) > MOST_TAGS:
         raise InvalidValue(f"tags must be at most {MOST_TAGS} names, each with a text")
     if not 0 < timeout_s <= LONGEST_CALL.total_seconds():
-        raise InvalidValue(f"timeout_s is above 0 and at most {LONGEST_CALL.total_seconds():,.0f} seconds")
+        raise InvalidValue(f"timeout_s must be above 0 and at most {LONGEST_CALL.total_seconds():,.0f} seconds")
 
 
 # -- Tracked chat calls, whole and streamed: bounded, held, sent, and settled with what was billed.
@@ -311,9 +311,9 @@ def request_body(messages: object, model: str, params: Mapping[str, object]) -> 
     if isinstance(messages, str):
         messages = [{"role": "user", "content": messages}]
     if not isinstance(messages, (list, tuple)) or not messages:
-        raise InvalidValue("messages is a list of {'role': ..., 'content': ...}")
+        raise InvalidValue("messages must be a list of {'role': ..., 'content': ...}")
     if not isinstance(model, str) or not 0 < len(model) <= LONGEST_NAME:
-        raise InvalidValue("model is the name of a model, such as openai/gpt-5-mini")
+        raise InvalidValue("model must be the name of a model, such as openai/gpt-5-mini")
     try:
         # Written and read once, so that what is bounded, sent and counted is one and the same.
         asked = {"model": without_prefix(model), "messages": list(messages), **params}

@@ -110,7 +110,7 @@ class ChunkStream:
         except ValueError:
             chunk = None
         if not isinstance(chunk, dict):
-            raise BadAnswer("the stream has a chunk that is no JSON object", hint="a proxy may stand in between")
+            raise BadAnswer("the stream has a chunk that is not a JSON object", hint="a proxy may stand in between")
         self._usage = self._usage.merged(read_call(chunk))
         self._named(self._usage.id)
         # The chunk that carries an error is given first: it may hold the last words, and its caller may look.

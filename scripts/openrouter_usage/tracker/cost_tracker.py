@@ -65,7 +65,7 @@ def _plain(value: object) -> object:
         return _plain(to_dict())
     if isinstance(value, Iterable) and not isinstance(value, (bytes, bytearray)):
         return [_plain(member) for member in value]
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 # -- The short block of CostTracker.print_summary.
@@ -228,7 +228,7 @@ class CostTracker:
         """
         unknown = optional.keys() - _OPTIONAL
         if unknown:
-            raise InvalidValue(f"log_usage knows no {', '.join(sorted(unknown))}")
+            raise InvalidValue(f"log_usage does not accept {', '.join(sorted(unknown))}")
         if not isinstance(optional.get("streamed", False), (bool, type(None))):
             raise InvalidValue("streamed is True or False")
         named = {"model": model, "prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens, "cost": cost}
@@ -329,7 +329,7 @@ class CostTracker:
         from openrouter_usage.tracker.chat import prepare
 
         if not isinstance(track_usage, bool):
-            raise InvalidValue("track_usage is True or False")
+            raise InvalidValue("track_usage must be True or False")
         own: dict[str, Any] = {"api_key": self._api_key, "caps": self._caps, "clock": self._clock}
         return prepare(self.ledger, messages, model, params, tracked=track_usage, **own, **wishes)
 

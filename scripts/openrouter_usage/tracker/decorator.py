@@ -68,7 +68,7 @@ def track_cost(
     ledger. Raises InvalidValue for anything that is no function, session or tags.
     """
     if not isinstance(session, (CostSession, str)):
-        raise InvalidValue("session is a CostSession or a name")
+        raise InvalidValue("session must be a CostSession or a name")
     options = Options(session, _checked_tags(tags or {}), tracker.ledger if tracker is not None else None)
     return functools.partial(_tracked, options) if function is None else _tracked(options, function)
 

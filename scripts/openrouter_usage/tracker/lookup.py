@@ -42,9 +42,9 @@ def look_up(generation: str, *, api_key: str | None = None, retries: int = 4, ti
             raise
         tries = "once" if not retries else f"{retries + 1} times"
         raise UnknownId(
-            f"OpenRouter knows no call {named(generation)}, asked {tries}: {error.message}",
-            hint="check the id, and that the key is of the account that made the call; a call of a moment ago is known "
-            "some seconds later",
+            f"OpenRouter does not know the call {named(generation)}, asked {tries}: {error.message}",
+            hint="check the id, and that the key belongs to the account that made the call; "
+            "a new call becomes known after some seconds",
         ) from None
 
 
@@ -104,9 +104,9 @@ def get_generation_stats(
 
     check_id(generation_id)
     if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
-        raise InvalidValue("max_retries is a whole number, not below 0")
+        raise InvalidValue("max_retries must be a whole number, not below 0")
     if isinstance(delay, bool) or not isinstance(delay, (int, float)) or not 0 <= delay < math.inf:
-        raise InvalidValue("delay is a number of seconds, not below 0")
+        raise InvalidValue("delay must be a number of seconds, not below 0")
     client = open_client(load_settings(), api_key, timeout_s=30.0)
     for attempt in range(max(1, max_retries)):
         if attempt:
@@ -121,7 +121,7 @@ def get_generation_stats(
 def check_id(generation_id: object) -> None:
     """Raise InvalidValue for what cannot be the id of a generation."""
     if not isinstance(generation_id, str) or not generation_id.strip() or len(generation_id) > LONGEST_NAME:
-        raise InvalidValue("a generation's id is a text such as gen-1700000000-abc")
+        raise InvalidValue("a generation's id must be a text such as gen-1700000000-abc")
 
 
 # -- How one key stands, in one call.

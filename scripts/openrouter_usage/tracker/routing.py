@@ -32,7 +32,7 @@ def route(task: str) -> Route:
     if own is not None:
         if not isinstance(own, str) or not own.strip():
             raise SettingsError(
-                f"routing of {safe(task)} in the settings is no model's name", hint="mend settings.json"
+                f"routing of {safe(task)} in the settings is not a model's name", hint="mend settings.json"
             )
         return Route(own.strip(), "you chose it in settings.json")
     try:

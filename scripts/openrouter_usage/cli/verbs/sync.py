@@ -75,7 +75,7 @@ def notes(synced: Synced) -> list[str]:
         first = f"{'' if synced.damaged == 1 else 'the first '}at byte {synced.first_damaged:,}"
         found.append(f"{plural(synced.damaged, 'damaged line')} of the archive not counted, {first}")
     if synced.foreign:
-        found.append(f"{plural(synced.foreign, 'line')} of a kind from elsewhere kept and not counted")
+        found.append(f"{plural(synced.foreign, 'line')} of an unknown kind kept and not counted")
     return found
 
 
