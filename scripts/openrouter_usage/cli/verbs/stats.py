@@ -58,7 +58,7 @@ def describe(parser: Parser) -> None:
     parser.add_argument("--by-model", action="store_const", const="model", dest="by", help="the same as --by model")
     parser.add_argument("--trend", action="store_true", help="one bar a day")
     parser.add_argument(
-        "--top", type=whole_number(0, 100_000), metavar="N", help=f"groups shown ({REPORT_TOP}; of days all)"
+        "--top", type=whole_number(0, 100_000), metavar="N", help=f"groups shown ({REPORT_TOP}; all days)"
     )
     parser.add_argument(
         "--format", choices=("text", "json", "csv", "markdown"), default="text", help="output format (text)"
