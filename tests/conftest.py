@@ -7,13 +7,18 @@ import signal
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import guards
+from tests.booking import Tracker, TrackerAt
 from tests.running import Ran, Stats, StatsAt
 from tests.sandbox import Account, Sandbox
+
+if TYPE_CHECKING:
+    from tests.tracking import Books, Clients
 
 guards.install()
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -102,6 +107,34 @@ def stats_at(
 def stats_here(stats_at: StatsAt) -> Callable[..., Ran]:
     """stats.py in this process, for tables of cases; each kind of case has a test with a process as well."""
     return partial(stats_at, None)
+
+
+@pytest.fixture
+def tracker(home: Path, sandbox: Sandbox) -> Tracker:
+    """cost_tracker.py as a process, pointed at the sandbox, with an inference key."""
+    return Tracker(home, sandbox.url)
+
+
+@pytest.fixture
+def at(tracker: Tracker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> TrackerAt:
+    """cost_tracker.py in this process, with a clock."""
+    return TrackerAt(tracker, monkeypatch, capsys)
+
+
+@pytest.fixture
+def books(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Books]:
+    """The ledger of what `track_cost` records in this process."""
+    from tests.tracking import open_books  # late: the packages that it needs take long to load
+
+    yield from open_books(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def clients(sandbox: Sandbox) -> Iterator[Clients]:
+    """The clients of other packages, pointed at the sandbox."""
+    from tests.tracking import open_clients
+
+    yield from open_clients(sandbox)
 
 
 @pytest.fixture

@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import json
 import socket
-from typing import Any
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 import requests
 
-from tests.sandbox import INFERENCE_KEY, Sandbox
+from tests.sandbox import INFERENCE_KEY, MANAGEMENT_KEY, Sandbox
+
+if TYPE_CHECKING:
+    from openrouter import OpenRouter
 
 HELLO = {"model": "openai/gpt-5.2", "messages": [{"role": "user", "content": "Hello?"}]}
+
+
+def client(sandbox: Sandbox, key: str | None = MANAGEMENT_KEY) -> OpenRouter:
+    """The official client, pointed at the sandbox."""
+    from openrouter import OpenRouter
+
+    return OpenRouter(api_key=key, server_url=sandbox.url, retry_config=None)
+
+
+def exact(value: float | None) -> Decimal | None:
+    """The shortest Decimal that the client's float stands for."""
+    return None if value is None else Decimal(str(value))
 
 
 def get(sandbox: Sandbox, path: str = "/key", key: str = INFERENCE_KEY, **options: Any) -> requests.Response:

@@ -30,11 +30,6 @@ def tracker(home: Path, sandbox: Sandbox) -> Tracker:
 
 
 @pytest.fixture
-def at(tracker: Tracker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> TrackerAt:
-    return TrackerAt(tracker, monkeypatch, capsys)
-
-
-@pytest.fixture
 def webhook() -> Iterator[Webhook]:
     with Webhook() as running:
         yield running

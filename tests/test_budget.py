@@ -21,9 +21,8 @@ from openrouter_usage.figures.limits import LONGEST_CALL, Scope, check, counted_
 from openrouter_usage.home.settings import VARIABLES, load_caps
 from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.period import Period, month, today
-from tests.booking import NOON, Tracker, TrackerAt, call, hold
+from tests.booking import NOON, TrackerAt, call, hold
 from tests.running import ROOT
-from tests.sandbox import Sandbox
 
 ZERO = Decimal(0)
 CENT = Decimal("0.01")
@@ -302,11 +301,6 @@ def test_settings_that_are_no_file_are_an_error_or_absent(kind, here):
 
 
 # -- the verb --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def tracker(home: Path, sandbox: Sandbox) -> Tracker:
-    return Tracker(home, sandbox.url)
 
 
 @pytest.fixture

@@ -18,11 +18,6 @@ def tracker(home: Path, sandbox: Sandbox) -> Tracker:
 
 
 @pytest.fixture
-def at(tracker: Tracker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> TrackerAt:
-    return TrackerAt(tracker, monkeypatch, capsys)
-
-
-@pytest.fixture
 def ci(account: Account) -> ApiKey:
     spent = {"usage": Decimal("40.5"), "usage_monthly": Decimal("30.25"), "usage_weekly": Decimal(20)}
     return account.add_key("another-key-0001", name="ci", limit=Decimal(50), limit_reset="monthly", **spent)

@@ -43,11 +43,6 @@ def tracker(home: Path) -> Tracker:
     return Tracker(home)
 
 
-@pytest.fixture
-def at(tracker: Tracker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> TrackerAt:
-    return TrackerAt(tracker, monkeypatch, capsys)
-
-
 def shown(ran: Booked, tracker: Tracker) -> str:
     """A page without the path of the test's own home."""
     assert ran.code == 0, ran.err

@@ -39,11 +39,6 @@ def tracker(home: Path, sandbox: Sandbox) -> Tracker:
     return managing(home, sandbox.url)
 
 
-@pytest.fixture
-def at(tracker: Tracker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> TrackerAt:
-    return TrackerAt(tracker, monkeypatch, capsys)
-
-
 def lines_of(text: str) -> list[str]:
     return text.splitlines()
 

@@ -36,11 +36,6 @@ def tracker(home: Path) -> Tracker:
     return found
 
 
-@pytest.fixture
-def at(tracker: Tracker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> TrackerAt:
-    return TrackerAt(tracker, monkeypatch, capsys)
-
-
 @pytest.mark.parametrize("face", FORMATS)
 def test_an_export_looks_as_it_should(face: str, at: TrackerAt, golden: Golden) -> None:
     ran = at(None, "export", "--format", face)

@@ -32,11 +32,6 @@ def tracker(home: Path) -> Tracker:
     return Tracker(home)
 
 
-@pytest.fixture
-def at(tracker: Tracker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> TrackerAt:
-    return TrackerAt(tracker, monkeypatch, capsys)
-
-
 def given_file(tracker: Tracker, data: bytes | str) -> str:
     path = tracker.home / "given"
     path.write_bytes(data if isinstance(data, bytes) else data.encode())

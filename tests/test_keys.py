@@ -28,11 +28,6 @@ def tracker(home: Path, sandbox: Sandbox) -> Tracker:
     return managing(home, sandbox.url)
 
 
-@pytest.fixture
-def at(tracker: Tracker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> TrackerAt:
-    return TrackerAt(tracker, monkeypatch, capsys)
-
-
 def many(account: Account, count: int, workspace: Workspace | None = None, first: int = 0) -> None:
     """Add keys with amounts that no rounding would leave as they are."""
     for number in range(first, first + count):

@@ -27,11 +27,6 @@ def tracker(home: Path, sandbox: Sandbox) -> Tracker:
     return managing(home, sandbox.url, TMPDIR=str(temporary))
 
 
-@pytest.fixture
-def at(tracker: Tracker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> TrackerAt:
-    return TrackerAt(tracker, monkeypatch, capsys)
-
-
 def secrets_of(account: Account) -> list[str]:
     """The secrets of every key that was created."""
     return [key.secret for key in account.keys if key.secret not in (INFERENCE_KEY, MANAGEMENT_KEY)]

@@ -33,16 +33,6 @@ BILLED = {"id": GEN, "cost_source": "billed"}
 
 
 @pytest.fixture
-def tracker(home: Path, sandbox: Sandbox) -> Tracker:
-    return Tracker(home, sandbox.url)
-
-
-@pytest.fixture
-def at(tracker: Tracker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> TrackerAt:
-    return TrackerAt(tracker, monkeypatch, capsys)
-
-
-@pytest.fixture
 def caller(
     home: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Caller:

@@ -55,16 +55,6 @@ BY_RULE = {
 }
 
 
-@pytest.fixture
-def tracker(home: Path, sandbox: Sandbox) -> Tracker:
-    return Tracker(home, sandbox.url)
-
-
-@pytest.fixture
-def at(tracker: Tracker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> TrackerAt:
-    return TrackerAt(tracker, monkeypatch, capsys)
-
-
 @pytest.mark.parametrize("name", BY_RULE, ids=ascii)
 def test_without_a_list_a_careful_rule_finds_the_name(name: str) -> None:
     assert canonical(name) == BY_RULE[name]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,16 +16,6 @@ from tests.sandbox import Account, Fault, Model, Sandbox, Unreachable
 from tests.test_hostile_text import TERMINAL, harmless
 
 MILLION = 1_000_000
-
-
-@pytest.fixture
-def tracker(home: Path, sandbox: Sandbox) -> Tracker:
-    return Tracker(home, sandbox.url)
-
-
-@pytest.fixture
-def at(tracker: Tracker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> TrackerAt:
-    return TrackerAt(tracker, monkeypatch, capsys)
 
 
 def ids(at: TrackerAt, *argv: str) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,11 +24,6 @@ from tests.test_hostile_text import TERMINAL, harmless
 
 Golden = Callable[[str, str], None]
 GEN = "gen-1795000000-AbCdEfGhIjKlMnOpQrSt"
-
-
-@pytest.fixture
-def tracker(home: Path, sandbox: Sandbox) -> Tracker:
-    return Tracker(home, sandbox.url)
 
 
 @pytest.fixture

@@ -41,11 +41,6 @@ def tracker(home: Path, sandbox: Sandbox) -> Tracker:
     return managing(home, sandbox.url)
 
 
-@pytest.fixture
-def at(tracker: Tracker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> TrackerAt:
-    return TrackerAt(tracker, monkeypatch, capsys)
-
-
 @dataclass
 class History:
     """Calls as the account billed them, what of them the ledger has, and what it cannot explain."""

@@ -51,11 +51,6 @@ def tracker(home: Path) -> Tracker:
     return found
 
 
-@pytest.fixture
-def at(tracker: Tracker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> TrackerAt:
-    return TrackerAt(tracker, monkeypatch, capsys)
-
-
 def page_of(ran: Booked) -> Element:
     assert (ran.code, ran.err) == (0, ""), ran.err
     return read_page(ran.out)

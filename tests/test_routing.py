@@ -25,16 +25,6 @@ DOCUMENT = (ROOT / "references" / "cost-controls.md").read_text(encoding="utf-8"
 NAMED: dict[str, Any] = json.loads(TABLE.read_text(encoding="utf-8"))
 
 
-@pytest.fixture
-def tracker(home: Path, sandbox: Sandbox) -> Tracker:
-    return Tracker(home, sandbox.url)
-
-
-@pytest.fixture
-def at(tracker: Tracker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> TrackerAt:
-    return TrackerAt(tracker, monkeypatch, capsys)
-
-
 def choose(at: TrackerAt, routing: Any) -> Path:
     """Write settings with a routing table."""
     at.tracker.folder.mkdir(exist_ok=True)

@@ -7,30 +7,20 @@ from datetime import datetime, timezone
 from decimal import Decimal
 
 import pytest
-from openrouter import OpenRouter, errors
+from openrouter import errors
 
 from tests.sandbox import (
     DEMO_KEY,
     DEMO_MGMT_KEY,
     INFERENCE_KEY,
-    MANAGEMENT_KEY,
     Account,
     Budget,
     Sandbox,
     demo_account,
 )
+from tests.sandbox_client import client, exact
 
 NOW = datetime(2026, 11, 22, 15, 30, tzinfo=timezone.utc)
-
-
-def client(sandbox: Sandbox, key: str | None = MANAGEMENT_KEY) -> OpenRouter:
-    """The official client, pointed at the sandbox."""
-    return OpenRouter(api_key=key, server_url=sandbox.url, retry_config=None)
-
-
-def exact(value: float | None) -> Decimal | None:
-    """The shortest Decimal that the client's float stands for."""
-    return None if value is None else Decimal(str(value))
 
 
 @pytest.fixture

@@ -31,11 +31,6 @@ def tracker(home) -> Tracker:
     return Tracker(home, NOWHERE)
 
 
-@pytest.fixture
-def at(tracker: Tracker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> TrackerAt:
-    return TrackerAt(tracker, monkeypatch, capsys)
-
-
 def line(
     day: date, *costs: str, source: str = ACTIVITY, account: str = "user-1", provider: str = "OpenAI", model: str = ""
 ) -> bytes:

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from openrouter_usage.tracker.decorator import track_cost
-from tests.sandbox import INFERENCE_KEY, Fault, Reply, Sandbox, Stream
-from tests.tracking import ASK, EMBED, HELLO, Books, Clients, open_books, open_clients
+from tests.sandbox import INFERENCE_KEY, Fault, Reply, Stream
+from tests.tracking import ASK, EMBED, HELLO, Books, Clients
 
 Call = Callable[[Clients], Any]
-
-
-@pytest.fixture
-def books(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Books]:
-    yield from open_books(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def clients(sandbox: Sandbox) -> Iterator[Clients]:
-    yield from open_clients(sandbox)
 
 
 def httpx_post(clients: Clients) -> httpx.Response:

@@ -26,19 +26,9 @@ from openrouter_usage.tracker.record import shared_ledger
 from openrouter_usage.tracker.session import CostSession
 from tests.running import HANG_GUARD_S, ROOT
 from tests.sandbox import Fault, Sandbox, Unreachable
-from tests.tracking import HELLO, Books, Clients, open_books, open_clients
+from tests.tracking import HELLO, Books, Clients, open_books
 
 ANSWER = {"id": "gen-1", "model": "a/model", "usage": {"prompt_tokens": 3, "completion_tokens": 2, "cost": 0.25}}
-
-
-@pytest.fixture
-def books(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Books]:
-    yield from open_books(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def clients(sandbox: Sandbox) -> Iterator[Clients]:
-    yield from open_clients(sandbox)
 
 
 def answer(identity: str = "gen-1") -> dict[str, Any]:

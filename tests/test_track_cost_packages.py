@@ -8,7 +8,6 @@ import logging
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,17 +18,12 @@ from openai.types import CompletionUsage
 from openrouter_usage.tracker.decorator import track_cost
 from openrouter_usage.tracker.session import CostSession
 from tests.sandbox import INFERENCE_KEY, Reply, Sandbox
-from tests.tracking import HELLO, Books, Clients, open_books, open_clients
+from tests.tracking import HELLO, Books, Clients, open_clients
 
 COST = Decimal("0.0246913")
 MODEL = "openai/gpt-5.2"
 SAY = {"model": MODEL, "messages": HELLO["messages"], "max_tokens": 50}
 SPEAK: dict[str, Any] = {"model": MODEL, "input": "Hello", "voice": "alloy"}
-
-
-@pytest.fixture
-def books(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Books]:
-    yield from open_books(tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -18,21 +18,11 @@ from openrouter_usage.tracker.decorator import track_cost
 from openrouter_usage.tracker.enforcer import BudgetEnforcer
 from openrouter_usage.tracker.record import _under_way
 from openrouter_usage.tracker.session import CostSession
-from tests.sandbox import INFERENCE_KEY, Sandbox
-from tests.tracking import HELLO, Books, Clients, open_books, open_clients
+from tests.sandbox import INFERENCE_KEY
+from tests.tracking import HELLO, Books, Clients
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "cost": 0.25}
 QUARTER = Decimal("0.25")
-
-
-@pytest.fixture
-def books(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Books]:
-    yield from open_books(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def clients(sandbox: Sandbox) -> Iterator[Clients]:
-    yield from open_clients(sandbox)
 
 
 def answer(identity: str | None = "gen-1", **more: Any) -> dict[str, Any]:

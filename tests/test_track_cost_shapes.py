@@ -6,10 +6,9 @@ import asyncio
 import json
 import math
 from collections import namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
@@ -25,8 +24,8 @@ from openrouter_usage.tracker.decorator import track_cost
 from openrouter_usage.tracker.enforcer import BudgetEnforcer
 from openrouter_usage.tracker.observe import is_from_openrouter, observe
 from openrouter_usage.tracker.session import CostSession
-from tests.sandbox import INFERENCE_KEY, Fault, Sandbox
-from tests.tracking import HELLO, Books, Clients, open_books, open_clients
+from tests.sandbox import INFERENCE_KEY, Fault
+from tests.tracking import HELLO, Books, Clients, open_books
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5, "cost": 0.25}
 ANSWER = {"id": "gen-1", "model": "a/model", "choices": [], "usage": USAGE}
@@ -35,16 +34,6 @@ UNKNOWN = ("gen-1", "a/model", None)
 CLAIMED = "0.25, by nobody's proof"
 CHUNK = {"id": "gen-1", "model": "a/model", "object": "chat.completion.chunk", "choices": [{"delta": {}}]}
 Named = namedtuple("Named", "category answer")
-
-
-@pytest.fixture
-def books(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Books]:
-    yield from open_books(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def clients(sandbox: Sandbox) -> Iterator[Clients]:
-    yield from open_clients(sandbox)
 
 
 def with_usage(**usage: Any) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from collections import namedtuple
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime, timezone
 from decimal import Decimal
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,20 +22,10 @@ import requests
 from openrouter_usage.entry import Hold
 from openrouter_usage.tracker.decorator import track_cost
 from openrouter_usage.tracker.record import shared_ledger
-from tests.sandbox import Fault, Reply, Sandbox, Stream, StreamError
-from tests.tracking import HELLO, Books, Clients, open_books, open_clients
+from tests.sandbox import Fault, Reply, Stream, StreamError
+from tests.tracking import HELLO, Books, Clients
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "cost": 0.25}
-
-
-@pytest.fixture
-def books(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Books]:
-    yield from open_books(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def clients(sandbox: Sandbox) -> Iterator[Clients]:
-    yield from open_clients(sandbox)
 
 
 Pair = namedtuple("Pair", "name stream")

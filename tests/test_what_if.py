@@ -4,23 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
 from tests import booking
 from tests.booking import Tracker, TrackerAt, call
 from tests.sandbox import Account, Model, Reply, Sandbox, Unreachable
-
-
-@pytest.fixture
-def tracker(home: Path, sandbox: Sandbox) -> Tracker:
-    return Tracker(home, sandbox.url)
-
-
-@pytest.fixture
-def at(tracker: Tracker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> TrackerAt:
-    return TrackerAt(tracker, monkeypatch, capsys)
 
 
 def days_ago(days: int) -> str:
