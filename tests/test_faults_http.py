@@ -15,7 +15,7 @@ import pytest
 
 from openrouter_usage.errors import Unreachable
 from openrouter_usage.home.settings import parse_base_url
-from openrouter_usage.openrouter.refusals import parse_retry_after, wait_before_retry
+from openrouter_usage.openrouter.retry import parse_retry_after, wait_before_retry
 from openrouter_usage.openrouter.transport import Request, Transport
 from tests.proxy import Proxy, address_of
 from tests.running import Ran, Stats

@@ -44,7 +44,7 @@ from openrouter_usage.home.credentials import ApiKey
 from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.money import Json, loads
 from openrouter_usage.openrouter.answers.generation import CallUsage, Generation
-from openrouter_usage.openrouter.refusals import may_be_billed
+from openrouter_usage.openrouter.retry import may_be_billed
 from openrouter_usage.text import named as shown_name
 
 LARGEST_REQUEST = 64 * 1024 * 1024

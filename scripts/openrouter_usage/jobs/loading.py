@@ -33,6 +33,7 @@ _CLIENT = (
     "openrouter_usage.openrouter.answers.generation",
     "openrouter_usage.openrouter.answers.key",
     "openrouter_usage.openrouter.refusals",
+    "openrouter_usage.openrouter.retry",
     "openrouter_usage.jobs.price_list",
     "openrouter_usage.tracker.lookup",
     "openrouter_usage.tracker.observe",

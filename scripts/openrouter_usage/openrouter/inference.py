@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 
 from openrouter_usage.errors import BadAnswer, OpenRouterUsageError, Unreachable, note_arrival
 from openrouter_usage.home.credentials import ApiKey
-from openrouter_usage.openrouter.refusals import may_be_billed, read_complaint, refusal, wait_before_resend
+from openrouter_usage.openrouter.refusals import read_complaint, refusal
+from openrouter_usage.openrouter.retry import may_be_billed, wait_before_resend
 from openrouter_usage.openrouter.transport import Answer, ConnectionFailed, OpenAnswer, Request, Transport
 
 # -- Server-sent events, read from bytes that may be cut anywhere; pure.

@@ -22,7 +22,7 @@ from openrouter_usage.home.credentials import ApiKey
 from openrouter_usage.home.settings import VERSION, BaseUrl
 from openrouter_usage.openrouter.connection import Adapter, ForbiddenAddress, Lifeline
 from openrouter_usage.openrouter.network import SharedContext, proxies_for, proxy_host
-from openrouter_usage.openrouter.refusals import (
+from openrouter_usage.openrouter.retry import (
     RETRIED_STATUSES,
     RateLimit,
     parse_http_date,

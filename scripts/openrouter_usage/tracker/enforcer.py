@@ -15,7 +15,7 @@ from openrouter_usage.jobs.loading import load_client
 from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.money import usd
 from openrouter_usage.openrouter.answers.generation import Generation
-from openrouter_usage.openrouter.refusals import may_be_billed
+from openrouter_usage.openrouter.retry import may_be_billed
 from openrouter_usage.tracker.booking import Booking, LookUp
 from openrouter_usage.tracker.record import Clock, count_elsewhere, utc_now
 

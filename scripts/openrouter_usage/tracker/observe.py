@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from openrouter_usage.money import Json, loads
 from openrouter_usage.openrouter.answers.generation import CallUsage, read_call
-from openrouter_usage.openrouter.refusals import may_be_billed
+from openrouter_usage.openrouter.retry import may_be_billed
 
 # -- Recognises HTTP responses of `requests` and `httpx` by their shape, and reads their bodies.
 

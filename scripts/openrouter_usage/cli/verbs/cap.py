@@ -8,12 +8,12 @@ from datetime import datetime
 from openrouter_usage.called import as_called
 from openrouter_usage.cli.management import key_named, open_keyring, require_mgmt_key
 from openrouter_usage.cli.program import Parser, checked, whole_number, write
+from openrouter_usage.cli.verbs.keys import key_data, key_lines
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.home.settings import cap, load_settings
 from openrouter_usage.jobs.summary import connect
 from openrouter_usage.money import Json, format_usd
 from openrouter_usage.render.envelope import envelope
-from openrouter_usage.render.keys import key_data, key_lines
 from openrouter_usage.text import named
 
 EXAMPLES = """examples:
