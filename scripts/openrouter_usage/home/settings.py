@@ -103,8 +103,13 @@ class Settings(NamedTuple):
             return (*self.credentials.warnings, withheld)
         return self.credentials.warnings
 
-    def require_key(self) -> ApiKey:
-        """Return the key that may ask about spending; MissingKey says what to set and where."""
+    def require_key(self, given: str | None = None) -> ApiKey:
+        """Return the caller's own key, or else the one that may ask about spending.
+
+        MissingKey says what to set and where; SettingsError is about a caller's key that cannot be one.
+        """
+        if given:
+            return ApiKey.checked(given, "api_key", "the caller")
         key = self.credentials.api_key or self.mgmt_key
         if key is None:
             raise MissingKey(

@@ -15,6 +15,8 @@ from openrouter_usage.period import UTC, today
 
 MOST_ATTEMPTS = 3
 LONGEST_WAIT_S = 30.0
+# How often it is asked again what a call has cost, whose answer does not say so.
+LOOK_UPS_AFTER_A_CALL = 2
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
 _FIRST_WAIT_S = 0.25
 _RESET = "x-ratelimit-reset"

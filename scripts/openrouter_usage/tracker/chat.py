@@ -35,7 +35,6 @@ from openrouter_usage.figures.pricing import (
     worst_case,
 )
 from openrouter_usage.figures.repeats import Repeats
-from openrouter_usage.home.credentials import ApiKey
 from openrouter_usage.home.settings import Settings, load_budgets, load_settings
 from openrouter_usage.jobs.price_list import current_prices, price_file
 from openrouter_usage.ledger.ledger import Ledger
@@ -45,6 +44,7 @@ from openrouter_usage.openrouter.endpoints import OpenRouter
 from openrouter_usage.openrouter.inference import Inference
 from openrouter_usage.openrouter.network import SharedContext
 from openrouter_usage.openrouter.refusals import complaint_in
+from openrouter_usage.openrouter.retry import LOOK_UPS_AFTER_A_CALL
 from openrouter_usage.openrouter.transport import Answer, Transport
 from openrouter_usage.text import quoted
 from openrouter_usage.tracker.booking import Booking
@@ -80,7 +80,7 @@ def prepare(
     _refuse_odd(most, session, checked_tags, timeout_s)
     in_force = load_budgets() if caps is None else (Budget(caps=caps),)
     settings = load_settings()
-    key = ApiKey.checked(api_key, "api_key", "the caller") if api_key else settings.require_key()
+    key = settings.require_key(api_key)
     session = current_session() if session is None else session
     under = tuple(applying(in_force, session, checked_tags.items()))
     tls = SharedContext()
@@ -138,8 +138,6 @@ def _refuse_odd(most: Decimal | None, session: str | None, tags: Mapping[str, st
 
 
 # -- Tracked chat calls, whole and streamed: bounded, held, sent, and settled with what was billed.
-
-LOOK_UPS_AFTER_A_CALL = 2
 
 
 class Plan(NamedTuple):

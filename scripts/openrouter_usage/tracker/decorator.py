@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from openrouter_usage.entry import safe_tag
+from openrouter_usage.entry import MOST_TAGS, safe_tag
 from openrouter_usage.errors import InvalidValue
 from openrouter_usage.tracker.proxies import failed, passed, relay, relay_async
 from openrouter_usage.tracker.record import Options, Remarks, TrackedCall, name_of
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Begin = Callable[..., TrackedCall]
-MOST_TAGS = 32
 
 
 @overload

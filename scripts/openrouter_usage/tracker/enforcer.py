@@ -15,11 +15,9 @@ from openrouter_usage.jobs.loading import load_client
 from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.money import usd
 from openrouter_usage.openrouter.answers.generation import Generation
-from openrouter_usage.openrouter.retry import may_be_billed
+from openrouter_usage.openrouter.retry import LOOK_UPS_AFTER_A_CALL, may_be_billed
 from openrouter_usage.tracker.booking import Booking, LookUp
 from openrouter_usage.tracker.record import Clock, count_elsewhere, utc_now
-
-LOOK_UPS_AFTER_A_CALL = 2
 
 
 def _limit(value: object) -> Decimal | None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from openrouter_usage.entry import LONGEST_NAME
 from openrouter_usage.errors import InvalidValue, NotFound, OpenRouterUsageError, UnknownId
-from openrouter_usage.home.credentials import ApiKey
 from openrouter_usage.home.settings import Settings, load_settings, parse_base_url
 from openrouter_usage.jobs.loading import load_client
 from openrouter_usage.jobs.summary import connect
@@ -64,8 +63,8 @@ def patiently(
 
 def open_client(settings: Settings, api_key: str | None, *, timeout_s: float) -> OpenRouter:
     """Return a client with the key of the caller, or the one that the settings found."""
-    key = ApiKey.checked(api_key, "api_key", "the caller") if api_key else settings.require_key()
-    return connect(settings, timeout_s=timeout_s)(key)
+    load_client()
+    return connect(settings, timeout_s=timeout_s)(settings.require_key(api_key))
 
 
 # -- get_generation_stats: everything that GET /generation says of a call, or None while OpenRouter does not know it.
@@ -134,7 +133,7 @@ def check_credits(api_key: str | None = None) -> dict[str, Json]:
 
     Raises MissingKey without a key, and Denied or Unreachable when there is no answer.
     """
-    answer = _open(load_settings(), api_key).key_answer()
+    answer = open_client(load_settings(), api_key, timeout_s=TIMEOUT_S).key_answer()
     sent = Fields(answer, "/key").within("data")
     data: dict[str, Json] = {name: sent.get(name) for name in sent}
     read = Fields(write_key(read_key(answer)), "/key").within("data")
@@ -154,7 +153,7 @@ def get_key_balance(api_key: str | None = None, base_url: str | None = None) -> 
         settings = load_settings()
         if base_url:
             settings = settings._replace(base_url=parse_base_url(base_url))
-        return key_balance(_open(settings, api_key).key())
+        return key_balance(open_client(settings, api_key, timeout_s=TIMEOUT_S).key())
     except OpenRouterUsageError as error:
         return balance_error(error)
     except Exception as error:  # the promise holds for an argument of another type and a missing package as well
@@ -176,11 +175,3 @@ def key_balance(info: KeyInfo) -> dict[str, Json]:
         "limit_remaining": limit.remaining if limit else None,
         "is_free_tier": info.is_free_tier,
     }
-
-
-def _open(settings: Settings, api_key: str | None) -> OpenRouter:
-    load_client()
-    from openrouter_usage.jobs.summary import connect
-
-    key = ApiKey.checked(api_key, "api_key", "the caller") if api_key else settings.require_key()
-    return connect(settings, timeout_s=TIMEOUT_S)(key)
