@@ -351,7 +351,7 @@ CASES = [
     Case("calls that hold nobody knows what", ledger(hold("aa", most=None), hold("bb", most=None)), "warning",
          ("2 calls running or unsettled, held: not known; the oldest is openai/gpt-5.2, aa, since 2026-11-22",)),
     Case("calls of which one holds nobody knows what", ledger(hold("aa", most=None), hold("bb", most="0.1234567")),
-         "warning", ("2 calls running or unsettled, $0.123457 held for 1 of them, for the rest not known; "
+         "warning", ("2 calls running or unsettled, $0.123457 held for 1 of them, unknown for the rest; "
                      "the largest known is $0.123457, openai/gpt-5.2, bb",)),
     Case("a running call", now_held, "note", ("1 call running or unsettled",)),
     Case("calls in the spool", waiting, "warning", ("2 lines (", "in the spool, not yet in the ledger")),

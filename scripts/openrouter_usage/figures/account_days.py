@@ -108,7 +108,7 @@ def _model_names(known: Mapping[date, ArchivedDay]) -> NameOf:
 
 
 def _groups(days: Days, by: str, model_of: NameOf) -> dict[str, Usage]:
-    """Sum by one grouping; a day without spend is a group of its own, for that is known as well."""
+    """Sum by one grouping; a day without spend is a group too, because its spend is known."""
     if by == "day":
         return {day.isoformat(): archived.total for day, archived in days.items()}
     name_of: NameOf = model_of if by == "model" else lambda row: row.provider

@@ -375,7 +375,7 @@ def _held(holds: Sequence[Hold], now: datetime) -> Finding:
     if known:
         most, largest = max(known, key=lambda pair: pair[0])
         is_all = len(known) == len(holds)
-        rest = "" if is_all else f" for {len(known):,} of them, for the rest not known"
+        rest = "" if is_all else f" for {len(known):,} of them, unknown for the rest"
         amount = f"{format_usd(total(cost for cost, _ in known))} held{rest}"
         amount += f"; the largest{'' if is_all else ' known'} is {format_usd(most)}, "
     else:

@@ -125,7 +125,7 @@ def _same_days(summary: Summary, parts: Parts, account: Decimal, monday: date) -
 
 def _no_table(parts: Parts) -> Iterator[Fact]:
     if parts.activity is None:
-        yield Fact("no_activity", "OpenRouter's own breakdown by model needs a management key, which there is none of")
+        yield Fact("no_activity", "OpenRouter's own breakdown by model needs a management key, and none is set")
     else:
         yield Fact("no_activity", "OpenRouter's own breakdown by model could not be read this time")
 

@@ -137,7 +137,7 @@ def _spikes(
             spent[row.day] = add(spent[row.day], row.usage.cost)
     usual = _median(list(spent.values()))
     recent = {day: spent[day] for day in completed_days(now, RECENT_DAYS).utc_days}
-    # The sum of an answer that was cut short is no figure of the day.
+    # The sum of an answer that was cut short is not the day's.
     if isinstance(running, TodaySpend) and not running.truncated:
         recent[now.date()] = running.usage.cost
     return usual, tuple(_above(recent, usual))

@@ -109,7 +109,7 @@ class Line:
         """What both have: call by call where ids tell, of the rest what the sums have in common."""
         on_account, in_ledger, in_both = self.matched
         rest = min(subtract(self.account.cost, on_account), subtract(self.known, in_ledger))
-        # Never less than nothing: money that the account gave back is no call of the ledger.
+        # Never less than nothing: money that was given back belongs to no call of the ledger.
         return max(ZERO, min(self.account.cost, self.known, add(in_both, max(ZERO, rest))))
 
     @property

@@ -75,7 +75,7 @@ def _sum(usages: Iterator[Usage]) -> Usage:
 def cut_up(period: Period, zone: tzinfo) -> tuple[str, tuple[Slot, ...]]:
     """Cut a period at the days of a zone, or at what makes fewer pieces of a long one; a single day by its hours."""
     first = period.start.astimezone(zone).date()
-    # The end itself belongs to the next day; taken off in UTC, for no wall clock is sure to be there.
+    # The end itself belongs to the next day; taken off in UTC, because a wall clock may skip that moment.
     last = (period.end.astimezone(UTC) - _MOMENT).astimezone(zone).date()
     days = (last - first).days + 1
     if days == 1:
@@ -201,8 +201,8 @@ class Report:
     notes: tuple[str, ...] = ()
 
     @property
-    def whence(self) -> str:
-        """The words before the file's name."""
+    def origin(self) -> str:
+        """Where the figures come from, in words that a file's name can follow."""
         source = self.breakdown.source
         return f"{source}, archived for {named(self.account)} in" if self.account else source
 

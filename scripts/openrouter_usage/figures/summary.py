@@ -234,7 +234,7 @@ def _account_window(period: Period, parts: Parts) -> Window:
     rows = () if period.first_day == this_day else parts.activity
     if not isinstance(running, TodaySpend) or running.truncated or rows is None or isinstance(rows, Gap):
         return Window(period, None, None, source)
-    # A sum without one of its rows is no sum: which rows are missing is known by their day, if that could be read.
+    # A sum without one of its rows is unknown; a missing row belongs to its day, where that could be read.
     days = left_out_days(left_out_of(rows))
     if running.left_out or any(day is None or period.first_day <= day < this_day for day in days):
         return Window(period, None, None, source)

@@ -249,7 +249,7 @@ def _from_ledger(settings: Settings, now: datetime, troubles: list[OpenRouterUsa
         balance=None,
         runway_days=None,
         past_days=tuple(sums.values()),
-        source=f"tracked calls, from the local ledger, for OpenRouter could not be asked{unknown}",
+        source=f"tracked calls from the local ledger, because OpenRouter could not be asked{unknown}",
         troubles=tuple(troubles),
         unasked=troubles[-1] if troubles else None,
     )

@@ -51,7 +51,7 @@ class Archive:
         self._wait_s = lock_timeout_s
 
     def read(self) -> Contents:
-        """Read all of it; no lock is needed, for a day that is being written is not there before its line is whole."""
+        """Read all of it; no lock is needed, because a day does not count before its line is whole."""
         with contextlib.closing(LedgerFile(self.path, noun=_NOUN)) as file:
             return _read(file)
 

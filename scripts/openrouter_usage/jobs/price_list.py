@@ -32,7 +32,7 @@ def price_file(settings: Settings) -> Path | None:
 
 
 def load_prices(path: Path | None, source: str) -> PriceList | None:
-    """Read the list that was kept of a base URL; None when there is none of it, or none that can be believed.
+    """Read the stored list of a base URL; None when there is no list, or an implausible one.
 
     Another address may have other prices, and a bound made of those would hold nothing.
     """

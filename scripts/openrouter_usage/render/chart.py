@@ -172,7 +172,7 @@ def _figures(usage: Usage, whole: Decimal) -> Iterator[str]:
 
 
 def by_time(content: Content) -> str:
-    """Write what each piece of the period cost, in all and by model; what is still to come is no figure."""
+    """Write what each piece of the period cost, in total and by model; the future has no figures."""
     timeline = content.timeline
     over = [bar for bar in timeline.bars if not is_to_come(bar, content.now)]
     head = [_UNITS[timeline.unit], "Credits", "BYOK", "Calls", "Unknown cost", *map(named, timeline.names)]

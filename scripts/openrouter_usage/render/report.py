@@ -116,8 +116,8 @@ def as_markdown(report: Report, now: datetime) -> str:
     """Write the report as a Markdown table with its source below."""
     head = [f"## OpenRouter cost statistics ({table.escaped(report.title)})", ""]
     notes = [f"- {table.escaped(note)}" for note in report.notes]
-    whence, file = table.escaped(report.whence), table.escaped(report.file)
-    source = f"Source: {whence} {file}; days of {report.zone}; amounts in USD."
+    origin, file = table.escaped(report.origin), table.escaped(report.file)
+    source = f"Source: {origin} {file}; days of {report.zone}; amounts in USD."
     return "\n".join([*head, *table.markdown_table(COLUMNS, as_csv_rows(report)), "", source, *notes]) + "\n"
 
 
@@ -135,7 +135,7 @@ def as_text(report: Report, width: int) -> str:
         lines += ["", f"{_HEADINGS[report.breakdown.by]}:", *_groups(report.breakdown)]
     if report.trend and report.trend.rows:
         lines += ["", *_trend(report, report.trend.oldest_first, width)]
-    lines += ["", f"Source: {safe(report.whence, 300)} {safe(report.file, 300)}; days of {report.zone}"]
+    lines += ["", f"Source: {safe(report.origin, 300)} {safe(report.file, 300)}; days of {report.zone}"]
     return "\n".join([*lines, *(f"⚠ {note}" for note in report.notes)]) + "\n"
 
 

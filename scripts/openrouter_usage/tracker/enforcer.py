@@ -127,7 +127,7 @@ class BudgetEnforcer:
         """Hold the most a call can cost while it is made: `with enforcer.hold(...) as held: held.settle(call())`.
 
         Raises BudgetExceeded, and nothing is held. A call that is neither settled nor released stays held until
-        `settle` finds out, for it may have been billed.
+        `settle` finds out, because it may have been billed.
         """
         asked = self.estimate_cost(model, prompt_tokens, max_tokens)
         booking = Booking(

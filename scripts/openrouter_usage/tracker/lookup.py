@@ -84,7 +84,7 @@ class GenerationStats(dict[str, Json]):
 
     def __getattr__(self, name: str) -> Any:
         """Return a figure of the generation."""
-        # By way of __dict__, for a copy that is being made asks before it has one.
+        # Through __dict__, because a copy that is being made asks before it has one.
         generation = self.__dict__.get("generation")
         if generation is None or name.startswith("_"):
             raise AttributeError(name)
@@ -138,7 +138,7 @@ def check_credits(api_key: str | None = None) -> dict[str, Json]:
     data: dict[str, Json] = {name: sent.get(name) for name in sent}
     read = Fields(write_key(read_key(answer)), "/key").within("data")
     for name in read:
-        # What was read and checked goes first, for a figure that cannot be is None there.
+        # What was read and checked goes first: an impossible figure is None there.
         told, checked = data.get(name), read.get(name)
         data[name] = {**told, **checked} if isinstance(told, dict) and isinstance(checked, dict) else checked
     return {"data": data}

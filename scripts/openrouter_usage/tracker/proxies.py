@@ -201,7 +201,7 @@ def _after(method: Callable[..., Any], watch: Watch) -> Callable[..., Any]:
     return final
 
 
-# -- Lets what a tracked function gives back pass through, and records the answers in it.
+# -- What a tracked function returns is passed on, and the answers in it are recorded.
 
 _RESPONSES = ("response", "raw_response")
 # The answers that the packages `openai` and `instructor` put into the exceptions about them.

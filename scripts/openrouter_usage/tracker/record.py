@@ -97,7 +97,7 @@ def _keep(entry: Entry, path: Path, error: Exception) -> None:
 
 
 def guarded(work: Callable[[], T], otherwise: T) -> T:
-    """Do work for the ledger; its failure is logged and goes no further: a strange answer must not break a call."""
+    """Do work for the ledger; a failure is logged and never raised: a strange answer must not break a call."""
     try:
         return work()
     except Exception as error:

@@ -98,7 +98,7 @@ def _owner(options: Namespace) -> Owner | None:
         name = getattr(options, kind)
         if name is not None:
             if not name.strip() or len(name) > LONGEST_NAME or (" " in name and kind != "session"):
-                raise SettingsError(f"this is no name of a {kind}", hint="a name has no blanks", code="usage")
+                raise SettingsError(f"this cannot be the name of a {kind}", hint="a name has no blanks", code="usage")
             return Owner(kind, name)
     return None
 
