@@ -157,7 +157,7 @@ def test_where_openrouter_cannot_be_asked_the_ledger_is_and_says_so(env: dict[st
     with Unreachable() as nowhere:
         ran = at(None, "alert", "--daily-limit", "10", env={**env, "OPENROUTER_BASE_URL": nowhere.url})
     assert ran.code == 3
-    assert "$8.50 of the daily $10.00 is spent (80% reached; tracked calls, from the local ledger" in ran.out
+    assert "$8.50 of the daily $10.00 is spent (80% reached; tracked calls from the local ledger" in ran.out
     assert "1 call of unknown cost left out" in ran.out
     assert ("refused" in ran.err) is (env is not NO_KEYS)
 

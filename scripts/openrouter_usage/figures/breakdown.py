@@ -152,7 +152,7 @@ def added(groups: Iterable[tuple[str, Usage]]) -> dict[str, Usage]:
 
 
 def with_names(groups: Mapping[str, Usage], by: str) -> dict[str, Usage]:
-    """Give a name to the calls that have none, such as "(no session)"."""
+    """Return the groups with a name for the calls that have none, such as "(no session)"."""
     nameless = _NAMELESS.get(by, "")
     return added((name or nameless, usage) for name, usage in groups.items())
 
