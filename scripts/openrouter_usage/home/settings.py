@@ -122,7 +122,8 @@ class Settings(NamedTuple):
 
 def declared() -> dict[str, str]:
     """Return what the environment says under the names that are documented; the rest of it is not looked at."""
-    return {name: os.environ[name] for name in (*NAMES, *_OWN_NAMES, *VARIABLES.values()) if name in os.environ}
+    found = {name: os.environ.get(name) for name in (*NAMES, *_OWN_NAMES, *VARIABLES.values())}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def base_url_of(environ: Mapping[str, str]) -> BaseUrl:
