@@ -41,7 +41,7 @@ def account_report(account: str, known: Days, wanted: Wanted, now: datetime) -> 
     days = {day: known[day] for day in span.days() if day in known}
     if not days:
         raise SettingsError(
-            f"nothing is archived of {span}, so what was spent is not known",
+            f"nothing is archived for {span}, so what was spent is not known",
             hint=f"{Stretch(min(known), max(known))} is archived; "
             + as_called("for older days: cost_tracker.py sync --backfill 365"),
             code="not_archived",

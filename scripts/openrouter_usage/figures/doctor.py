@@ -365,7 +365,7 @@ def hold_findings(holds: Sequence[Hold], unsettled: int, now: datetime) -> list[
     if holds:
         told.append(_held(holds, now))
     if unsettled:
-        text = f"{plural(unsettled, 'call')} booked with an unknown or estimated cost, which can be looked up"
+        text = f"{plural(unsettled, 'call')} recorded with an unknown or estimated cost, which can be looked up"
         told.append(warning("ledger", text, as_called("run: cost_tracker.py settle")))
     return told
 
@@ -428,7 +428,7 @@ def spool_finding(lines: int, *, bytes_long: int, oldest: datetime | None, now: 
     """Check what waits to be written to the ledger."""
     since = f", the oldest for {ago((now - oldest).total_seconds())}" if oldest else ""
     text = f"{plural(lines, 'line')} ({size(bytes_long)}) in the spool, not yet in the ledger{since}"
-    return warning("ledger", text, as_called("make room or mend the folder, then run: cost_tracker.py stats"))
+    return warning("ledger", text, as_called("free some space or repair the folder, then run: cost_tracker.py stats"))
 
 
 def size(count: int) -> str:

@@ -343,13 +343,13 @@ class Keyring:
             self._note(change, "not known")
             raise Unreachable(
                 f"it is not known whether the key {named(change.key.name)} was changed: {error.message}",
-                hint=as_called("cost_tracker.py keys list shows how it is"),
+                hint=as_called("cost_tracker.py keys list shows its state"),
             ) from None
         if change.action == "delete" or not _has(now, change.fields):
             self._note(change, "not done")
             raise Unreachable(
-                f"the key {named(change.key.name)} is as it was: {error.message}",
-                hint=as_called("look with cost_tracker.py keys list, and try again"),
+                f"the key {named(change.key.name)} was not changed: {error.message}",
+                hint=as_called("check with: cost_tracker.py keys list; then try again"),
             ) from None
         return now
 
@@ -437,8 +437,8 @@ def _refuse_taken(listing: Listing, name: str) -> None:
     taken = [key for key in listing.keys if name in (key.name, key.hash)]
     if taken:
         raise SettingsError(
-            f"there is a key named {named(name)} already ({hash_shown(taken[0])})",
-            hint=as_called("take another name; to end the old one: cost_tracker.py keys disable NAME --yes"),
+            f"a key named {named(name)} already exists ({hash_shown(taken[0])})",
+            hint=as_called("choose another name; to disable the old one: cost_tracker.py keys disable NAME --yes"),
             code="exists",
         )
 
