@@ -118,24 +118,26 @@ class Running:
     def afresh(self) -> Running:
         """Begin another test with the same process: a new account, no requests, no ledger, no budget, no keys."""
         self.sandbox.behave()
+        told = json.loads((self.home / ".openrouter" / "gateway.json").read_text())
+        # The end of an answer comes before its line, which must not come into the next test's ledger.
+        wait_until(lambda: self.ask("GET", "/status", Authorization=f"Bearer {told['token']}").json["in_flight"] == 0)
         self.sandbox.account, self.sandbox.delay_s = Account.simple(), 0.0
         self.sandbox.requests.clear()
         for path in (*self.home.glob(".openrouter/*"), *self.home.glob("openrouter-usage-*/*")):
             if path.is_file() and path.name != "gateway.json":
-                path.unlink()
+                path.unlink(missing_ok=True)
         return self
 
     def settle(self) -> None:
         """Look up what is not known yet, until nothing is left that has an id."""
-        account = self.sandbox.account
-        self.sandbox.wait_until(lambda: not account.in_flight)
+        wait_until(lambda: not self.sandbox.account.in_flight)
         done = self.tracker("settle", "--json")
         assert done.code == 0, done.err
 
     def agree(self) -> None:
         """Every call of the bill is in the ledger at its price, and no other; nothing is held any more."""
         account = self.sandbox.account
-        self.sandbox.wait_until(lambda: not account.in_flight)
+        wait_until(lambda: not account.in_flight)
         found = audit(self.tracker.ledger)
         assert found.settled == {call.id: call.cost for call in account.generations.values()}
         assert (found.spent, found.held, found.damaged) == (account.bill, {}, 0)
@@ -148,7 +150,7 @@ class Running:
 
     def wait_for_entries(self, count: int) -> list[dict[str, Any]]:
         """Wait until so many calls are booked: the end of an answer comes before its line."""
-        self.sandbox.wait_until(lambda: len(self.entries) >= count)
+        wait_until(lambda: len(self.entries) >= count)
         return self.entries
 
 
@@ -182,7 +184,7 @@ def running(home: Path, sandbox: Sandbox, *argv: str, env: Mapping[str, str] | N
         assert gateway.stop() == 0
 
 
-def wait_until(holds: Any, timeout_s: float = 30.0) -> None:
+def wait_until(holds: Any, timeout_s: float = HANG_GUARD_S) -> None:
     """Wait until something holds."""
     end = time.monotonic() + timeout_s
     while not holds():

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from openrouter_usage.cli.cost_tracker import verb_parser
 from openrouter_usage.cli.verbs.stats import make_report
+from openrouter_usage.ledger import sums
 from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.period import find_zone
 from openrouter_usage.render import report as faces
@@ -79,6 +80,12 @@ def test_an_empty_ledger_says_how_calls_come_into_it(tracker: Tracker, at: Track
         ran = at(NOON, "stats", "--month", "--trend", "--tz", "Asia/Kathmandu", "--by", "tag", "--format", face)
         assert ran.code == 0
     assert not tracker.folder.exists()
+
+
+@pytest.mark.parametrize("by", sums.GROUPINGS)
+def test_every_grouping_has_a_heading(by: str, tracker: Tracker, at: TrackerAt) -> None:
+    tracker.write(booking.sample())
+    assert f"\nBy {by.capitalize()}:\n" in at(NOON, "stats", "--by", by).out
 
 
 def test_looking_at_a_ledger_changes_nothing_in_it(tracker: Tracker, at: TrackerAt) -> None:

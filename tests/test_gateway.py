@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
+import json
 import signal
 import socket
 import subprocess
@@ -35,6 +37,7 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "embeddings": ("/embeddings", {"model": "openai/text-embedding-3-small", "input": ["a", "b"]}),
     "rerank": ("/rerank", {"model": MODEL, "query": "a", "documents": ["a", "b"]}),
     "images": ("/images", {"model": MODEL, "prompt": "a cat"}),
+    "chat with a tool": ("/chat/completions", {**HELLO, "stream": True, "tools": [{"type": "function", "function": {"name": "look"}}]}),
     "images stream": ("/images", {"model": MODEL, "prompt": "a cat", "stream": True}),
     "transcription": ("/audio/transcriptions", {"model": MODEL, "input_audio": {"data": "AAAA", "format": "wav"}}),
     "speech": ("/audio/speech", {"model": MODEL, "input": "Hello", "voice": "alloy"}),
@@ -76,6 +79,8 @@ def test_bytes_and_events_are_the_same_with_and_without_the_gateway(name: str, g
     """Two accounts whose calls have the same ids and times, asked directly and through the gateway."""
     path, body = SHAPES[name]
     reply = Reply("wörter und mehr", stream=Stream(newline="\r\n", piece_bytes=7, comments=3, debug_chunk=True))
+    if "tools" in body:
+        reply.tool_call, reply.image = TOOL, b"a picture" * 1_000
     hashes, sent = [], []
     for through in (False, True):
         sandbox = gateway.afresh().sandbox
@@ -94,8 +99,6 @@ def test_bytes_and_events_are_the_same_with_and_without_the_gateway(name: str, g
 
 def _raw(body: dict[str, Any]) -> bytes:
     """The request in a way of writing that no JSON library would choose."""
-    import json
-
     rest = {name: value for name, value in body.items() if name != "stream"}
     return json.dumps(rest, indent=3).encode()[1:].replace(b"a", b"\\u0061")
 
@@ -136,8 +139,6 @@ def test_stats_group_by_client_session_agent_and_project(gateway: Running) -> No
 
 def begin(gateway: Running, path: str, body: dict[str, Any]) -> socket.socket:
     """Send a request and read the beginning of its answer."""
-    import json
-
     data = json.dumps(body).encode()
     sock = socket.create_connection(("127.0.0.1", gateway.port), timeout=30)
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {INFERENCE_KEY}\r\n"
@@ -334,6 +335,51 @@ def test_the_openrouter_package_works_through_it(gateway: Running) -> None:
     with openrouter.OpenRouter(api_key=INFERENCE_KEY, server_url=f"{gateway.url}/api/v1") as client:
         assert client.chat.send(model=MODEL, messages=[{"role": "user", "content": "Hi"}]).choices
     gateway.wait_for_entries(1)
+    gateway.agree()
+
+
+TOOL = ("look", '{"at": "the weather"}')
+LOOK: dict[str, Any] = {"name": "look", "parameters": {"type": "object", "properties": {"at": {"type": "string"}}}}
+
+
+def test_tool_calls_and_pictures_reach_real_clients_and_are_billed(gateway: Running) -> None:
+    """A tool is called and answered in each shape, whole and as a stream; then an answer has a picture in it."""
+    openai, anthropic = pytest.importorskip("openai"), pytest.importorskip("anthropic")
+    account, said = gateway.sandbox.account, [{"role": "user", "content": "Look!"}]
+    account.script(*(Reply(tool_call=TOOL, completion_tokens=7) for _ in range(6)))
+    wanted = json.loads(TOOL[1])
+    with openai.OpenAI(base_url=f"{gateway.url}/api/v1", api_key=INFERENCE_KEY) as client:
+        chat = {"model": MODEL, "messages": said, "tools": [{"type": "function", "function": LOOK}]}
+        call = client.chat.completions.create(**chat).choices[0].message.tool_calls[0]
+        assert json.loads(call.function.arguments) == wanted
+        deltas = [chunk.choices[0].delta for chunk in client.chat.completions.create(**chat, stream=True) if chunk.choices]
+        assert "".join(d.tool_calls[0].function.arguments for d in deltas if d.tool_calls) == TOOL[1]
+        tool = {"model": MODEL, "input": said, "tools": [{"type": "function", **LOOK}]}
+        item = client.responses.create(**tool).output[0]
+        assert (item.type, json.loads(item.arguments)) == ("function_call", wanted)
+        with client.responses.stream(**tool) as stream:
+            assert json.loads(stream.get_final_response().output[0].arguments) == wanted
+        other = anthropic.Anthropic(base_url=f"{gateway.url}/api", auth_token=INFERENCE_KEY, api_key=None)
+        with other:
+            message = {**MESSAGES, "tools": [{"name": "look", "input_schema": LOOK["parameters"]}]}
+            assert other.messages.create(**message).content[0].input == wanted
+            with other.messages.stream(**message) as stream:
+                use = stream.get_final_message().content[0]
+            assert use.input == wanted
+            answered = [{"role": "assistant", "content": [use.to_dict()]}]
+            result = {"type": "tool_result", "tool_use_id": use.id, "content": "rain"}
+            answered += [{"role": "user", "content": [result]}]
+            assert other.messages.create(**{**message, "messages": [*message["messages"], *answered]}).content[0].text
+        picture = bytes(range(256)) * 400
+        account.script(*(Reply("Here.", image=picture, cost=Decimal("0.0390001")) for _ in range(2)))
+        shown = {"model": MODEL, "messages": said, "modalities": ["image", "text"]}
+        whole = client.chat.completions.create(**shown).choices[0].message.model_extra["images"]
+        chunks = client.chat.completions.create(**shown, stream=True)
+        parts = [chunk.choices[0].delta.model_extra.get("images") for chunk in chunks if chunk.choices]
+        for (image,) in (whole, *filter(None, parts)):
+            assert base64.b64decode(image["image_url"]["url"].partition(",")[2]) == picture
+        assert any(parts)
+    gateway.wait_for_entries(9)
     gateway.agree()
 
 

@@ -75,6 +75,13 @@ def test_a_call_over_budget_is_refused_with_402_in_its_own_shape(
     assert gateway.sandbox.received("POST *") == []
 
 
+def test_codex_which_repeats_a_402_gets_400(gateway: Running) -> None:
+    """Its release 0.171 makes a call that got 402 five times more, and one that got 400 never again."""
+    daily(gateway, "0")
+    got = gateway.post("/api/v1/responses", RESPONSES, User_Agent="codex_exec/0.171.0 (Linux; x86_64)")
+    assert got.status == 400 and "daily budget of $0.00" in got.json["error"]["message"]
+
+
 def test_real_clients_ask_once_when_a_budget_refuses(home: Path, sandbox: Sandbox) -> None:
     openai, anthropic = pytest.importorskip("openai"), pytest.importorskip("anthropic")
     with running(home, sandbox, env={"OPENROUTER_DAILY_LIMIT": "0"}) as gateway:
@@ -266,7 +273,7 @@ def work():
         request = urllib.request.Request(url + "/api/v1/chat/completions", json.dumps(body).encode(),
             {"Content-Type": "application/json", "Authorization": "Bearer " + key})
         try:
-            urllib.request.urlopen(request, timeout=30).read()
+            urllib.request.urlopen(request, timeout=100).read()
         except Exception:
             pass
 threads = [threading.Thread(target=work, daemon=True) for _ in range(streams)]
@@ -284,14 +291,15 @@ def test_no_cap_is_passed_by_many_clients_that_are_killed_and_a_gateway_that_is(
         with gateway as first:
             command = [sys.executable, "-c", CLIENT, first.url, INFERENCE_KEY, "4", "8"]
             clients = [subprocess.Popen(command, env={"PATH": os.environ["PATH"]}) for _ in range(8)]
-            sandbox.wait_until(lambda: len(account.generations) > 16)
+            # No time is asserted here: on a busy machine eight interpreters take long to start.
+            wait_until(lambda: len(account.generations) > 16)
             for client in clients[::3]:
                 client.send_signal(signal.SIGKILL)
             first.kill()
             with running(home, sandbox, "--no-keys", "--quiet", env=first.env, port=first.port) as second:
                 for client in clients:
-                    client.wait(90)
-                sandbox.wait_until(lambda: not account.in_flight)
+                    client.wait(100)
+                wait_until(lambda: not account.in_flight)
                 second.stop()
             first.settle()
             found = audit(first.tracker.ledger)

@@ -9,7 +9,7 @@ from . import usage_shapes
 from .answer import Answer
 from .call import Call
 from .order import Order
-from .sse import ChatStream
+from .sse import ChatStream, beside_text
 
 
 def post_chat(call: Call) -> Answer:
@@ -46,7 +46,7 @@ def completion(order: Order) -> dict[str, Any]:
         "finish_reason": generation.finish_reason,
         "native_finish_reason": generation.finish_reason,
         "index": 0,
-        "message": {"role": "assistant", "content": order.text(), "refusal": None, "reasoning": None},
+        "message": {"role": "assistant", "content": order.text(), "refusal": None, "reasoning": None, **beside_text(order)},
     }
     if error is not None:
         choice["error"] = _error(order)

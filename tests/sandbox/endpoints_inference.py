@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import struct
 from collections.abc import Iterator
 from decimal import Decimal
@@ -39,13 +40,17 @@ def post_responses(call: Call) -> Answer:
 def _response_events(order: Order) -> Iterator[bytes]:
     """The events of a streamed response: only the last one has the usage, and it is within the response."""
     try:
-        item = {"id": "msg_1", "type": "message", "role": "assistant", "status": "in_progress", "content": []}
+        identity = f"msg_{order.generation.id}"
+        item = {"id": identity, "type": "message", "role": "assistant", "status": "in_progress", "content": []}
         begun = {**_response(order, "in_progress"), "output": [], "usage": None}
         yield _event("response.created", {"response": begun, "sequence_number": 0})
         yield b": OPENROUTER PROCESSING\n\n"
+        if order.reply.tool_call:
+            yield from _tool_call_events(order)
+            return
         yield _event("response.output_item.added", {"output_index": 0, "item": item, "sequence_number": 1})
         part = {"type": "output_text", "text": "", "annotations": []}
-        place = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+        place = {"item_id": identity, "output_index": 0, "content_index": 0}
         yield _event("response.content_part.added", {**place, "part": part, "sequence_number": 2})
         for number, word in enumerate(order.text().split(" ")):
             order.call.wire.wait(order.reply.stream.token_delay_s)
@@ -53,6 +58,11 @@ def _response_events(order: Order) -> Iterator[bytes]:
                 order.call.wire.reset()
             delta = {**place, "delta": f"{word} ", "logprobs": [], "sequence_number": 3 + number}
             yield _event("response.output_text.delta", delta)
+        (item,) = _response(order, "completed")["output"]
+        (part,) = item["content"]
+        yield _event("response.output_text.done", {**place, "text": part["text"], "logprobs": [], "sequence_number": 96})
+        yield _event("response.content_part.done", {**place, "part": part, "sequence_number": 97})
+        yield _event("response.output_item.done", {"output_index": 0, "item": item, "sequence_number": 98})
         order.finish()
         whole = order.reply.with_usage(_response(order, "completed"), usage_shapes.of_responses(order))
         yield _event("response.completed", {"response": whole, "sequence_number": 99})
@@ -61,11 +71,31 @@ def _response_events(order: Order) -> Iterator[bytes]:
             order.abandon(Decimal(0))
 
 
+def _tool_call_events(order: Order) -> Iterator[bytes]:
+    whole = _response(order, "completed")
+    (item,) = whole["output"]
+    place = {"item_id": item["id"], "output_index": 0}
+    begun = {**item, "arguments": "", "status": "in_progress"}
+    yield _event("response.output_item.added", {"output_index": 0, "item": begun, "sequence_number": 1})
+    delta = {**place, "delta": item["arguments"], "sequence_number": 2}
+    yield _event("response.function_call_arguments.delta", delta)
+    done = {**place, "name": item["name"], "arguments": item["arguments"], "sequence_number": 3}
+    yield _event("response.function_call_arguments.done", done)
+    yield _event("response.output_item.done", {"output_index": 0, "item": item, "sequence_number": 4})
+    order.finish()
+    whole = order.reply.with_usage(whole, usage_shapes.of_responses(order))
+    yield _event("response.completed", {"response": whole, "sequence_number": 99})
+
+
 def _response(order: Order, status: str) -> dict[str, Any]:
     generation = order.generation
     text = {"type": "output_text", "text": order.text(), "annotations": [], "logprobs": []}
     message = {"type": "message", "id": f"msg_{generation.id}", "role": "assistant", "status": "completed",
                "content": [text]}  # fmt: skip
+    if order.reply.tool_call:
+        name, arguments = order.reply.tool_call
+        message = {"type": "function_call", "id": f"fc_{generation.id}", "call_id": "call_1", "name": name,
+                   "arguments": arguments, "status": "completed"}  # fmt: skip
     at = int(generation.created_at.timestamp())
     nulls = ("error", "incomplete_details", "instructions", "metadata", "max_output_tokens", "temperature", "top_p",
              "frequency_penalty", "presence_penalty", "previous_response_id", "reasoning", "user")  # fmt: skip
@@ -99,13 +129,26 @@ def post_messages(call: Call) -> Answer:
         "role": "assistant",
         "model": generation.model,
         "container": None,
-        "content": [{"type": "text", "text": order.text(), "citations": None}],
-        "stop_reason": "max_tokens" if generation.finish_reason == "length" else "end_turn",
+        "content": [_tool_use(order) or {"type": "text", "text": order.text(), "citations": None}],
+        "stop_reason": _stop_reason(order),
         "stop_sequence": None,
         "stop_details": None,
         "provider": generation.provider,
     }
     return _answer(order, payload, usage_shapes.of_messages(order))
+
+
+def _tool_use(order: Order) -> dict[str, Any] | None:
+    if order.reply.tool_call is None:
+        return None
+    name, arguments = order.reply.tool_call
+    return {"type": "tool_use", "id": "toolu_1", "name": name, "input": json.loads(arguments)}
+
+
+def _stop_reason(order: Order) -> str:
+    if order.reply.tool_call:
+        return "tool_use"
+    return "max_tokens" if order.generation.finish_reason == "length" else "end_turn"
 
 
 def _message_events(order: Order) -> Iterator[bytes]:
@@ -118,15 +161,20 @@ def _message_events(order: Order) -> Iterator[bytes]:
             "content": [], "stop_reason": None, "stop_sequence": None, "usage": {**begun, "output_tokens": 0},
         }  # fmt: skip
         yield _event("message_start", {"message": message})
-        yield _event("content_block_start", {"index": 0, "content_block": {"type": "text", "text": ""}})
-        for number, word in enumerate(order.text().split(" ")):
+        use = _tool_use(order)
+        begin = {**use, "input": {}} if use else {"type": "text", "text": ""}
+        yield _event("content_block_start", {"index": 0, "content_block": begin})
+        if order.reply.tool_call:
+            arguments = {"type": "input_json_delta", "partial_json": order.reply.tool_call[1]}
+            yield _event("content_block_delta", {"index": 0, "delta": arguments})
+        for number, word in enumerate([] if use else order.text().split(" ")):
             order.call.wire.wait(order.reply.stream.token_delay_s)
             if order.reply.stream.cut_after == number:
                 order.call.wire.reset()
             yield _event("content_block_delta", {"index": 0, "delta": {"type": "text_delta", "text": f"{word} "}})
         yield _event("content_block_stop", {"index": 0})
         order.finish()
-        delta = {"delta": {"stop_reason": "end_turn", "stop_sequence": None}}
+        delta = {"delta": {"stop_reason": _stop_reason(order), "stop_sequence": None}}
         yield _event("message_delta", order.reply.with_usage(delta, usage_shapes.of_messages(order)))
         yield _event("message_stop", {})
     finally:

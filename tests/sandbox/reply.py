@@ -67,6 +67,8 @@ class Reply:
     model: str | None = None
     service_tier: str | None = None
     finish_reason: str = "stop"
+    tool_call: tuple[str, str] | None = None  # the name of a function, and its arguments as JSON, in place of text
+    image: bytes | None = None  # beside the text of a chat answer
     usage: str | Callable[[dict[str, Any]], Any] = "normal"
     cache_hit: bool = False
     error: ReplyError | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Generator, Iterator
 from decimal import Decimal
@@ -20,7 +21,7 @@ class ChatStream:
         self.order = order
         self.stream = order.reply.stream
         self.wire = order.call.wire
-        self.tokens = re.findall(r"\S+\s*|\s+", order.text())
+        self.tokens = [] if order.reply.tool_call else re.findall(r"\S+\s*|\s+", order.text())
         self.sent = 0
 
     def pieces(self) -> Iterator[bytes]:
@@ -54,6 +55,8 @@ class ChatStream:
             self.wire.wait(self.stream.token_delay_s)
             self.sent += 1
             yield self._choice({"role": "assistant", "content": token}, None)
+        if beside := beside_text(self.order):
+            yield self._choice({"role": "assistant", **beside}, None)
         yield from self._end()
 
     def _spoiled(self) -> Generator[str, None, bool]:
@@ -125,3 +128,16 @@ class ChatStream:
 
     def _event(self, line: str) -> str:
         return line + self.stream.newline * 2
+
+
+def beside_text(order: Order) -> dict[str, Any]:
+    """A call of the client's tool in place of the text, or a picture beside it."""
+    found: dict[str, Any] = {}
+    if order.reply.tool_call:
+        name, arguments = order.reply.tool_call
+        function = {"name": name, "arguments": arguments}
+        found |= {"content": None, "tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": function}]}
+    if order.reply.image is not None:
+        url = f"data:image/png;base64,{base64.b64encode(order.reply.image).decode()}"
+        found["images"] = [{"index": 0, "type": "image_url", "image_url": {"url": url}}]
+    return found

@@ -44,12 +44,13 @@ def refuse(shape: str, status: int, message: str, *, code: str = "", may_retry: 
     return No(status, dumps(whole).encode("ascii"), headers)
 
 
-def refused_by(shape: str, error: OpenRouterUsageError) -> No:
+def refused_by(shape: str, error: OpenRouterUsageError, *, user_agent: str = "") -> No:
     """Write the refusal for a budget that does not allow a call, or a ledger or a setting that cannot be used.
 
-    It is 402, which OpenRouter itself answers where money is short: clients stop then, and do not try again.
+    It is 402, which OpenRouter itself answers where money is short: clients stop then, and do not try again. Codex
+    makes such a call five times more, whatever the headers say, and stops at 400.
     """
-    status = 402
+    status = 400 if user_agent.lower().startswith("codex") else 402
     if isinstance(error, NoSuchModel) or type(error) is InvalidValue:
         status = 400
     message = f"{error.message}; {error.hint}" if error.hint else error.message

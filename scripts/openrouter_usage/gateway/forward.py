@@ -145,6 +145,10 @@ class ProxiedCall:
     def _no(self, status: int, message: str, *, may_retry: bool = False) -> Refusal:
         return Refusal(refuse(self._route.shape, status, message, may_retry=may_retry))
 
+    def _refused_by(self, error: OpenRouterUsageError) -> Refusal:
+        agent = self._request.headers.get("User-Agent", "")
+        return Refusal(refused_by(self._route.shape, error, user_agent=agent))
+
     def _authorized(self) -> Secrets:
         token = heads.bearer(self._request.headers)
         if self._server.key is None:
@@ -157,7 +161,7 @@ class ProxiedCall:
         try:
             client = self._server.keys.find(token)
         except SettingsError as error:
-            raise Refusal(refused_by(self._route.shape, error)) from None
+            raise self._refused_by(error) from None
         if client is None:
             raise self._no(
                 401,
@@ -239,7 +243,7 @@ class ProxiedCall:
             await page.open(most)
         except OpenRouterUsageError as error:
             self._server.log.refused(self._client, self._model, error.message)
-            raise Refusal(refused_by(self._route.shape, error)) from None
+            raise self._refused_by(error) from None
         return text
 
     def _too_large(self) -> Refusal:

@@ -123,7 +123,6 @@ def as_markdown(report: Report, now: datetime) -> str:
 
 # -- The ledger's report as text: totals, groups with their shares, and a bar for each day.
 
-_HEADINGS = {"model": "By Model", "day": "By Day", "session": "By Session", "provider": "By Provider", "tag": "By Tag"}
 _MOST_BAR = 40
 
 
@@ -132,7 +131,7 @@ def as_text(report: Report, width: int) -> str:
     title = f"OpenRouter Cost Statistics ({report.title})"
     lines = [title, _rule(title), *_totals(report.breakdown.total), *_beside(report)]
     if report.breakdown.rows or report.breakdown.more_count:
-        lines += ["", f"{_HEADINGS[report.breakdown.by]}:", *_groups(report.breakdown)]
+        lines += ["", f"By {report.breakdown.by.capitalize()}:", *_groups(report.breakdown)]
     if report.trend and report.trend.rows:
         lines += ["", *_trend(report, report.trend.oldest_first, width)]
     lines += ["", f"Source: {safe(report.origin, 300)} {safe(report.file, 300)}; days of {report.zone}"]
