@@ -24,9 +24,8 @@ class Installed:
     def __init__(self, tracker: Tracker, folder: Path) -> None:
         self.tracker = tracker
         self.folder = folder
-        ignored = shutil.ignore_patterns("__pycache__")
-        for name in ("scripts", "references"):
-            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+        for name in ("scripts", "references"):  # with what is compiled, or every start would compile it again
+            shutil.copytree(ROOT / name, folder / name)
         for name in ("SKILL.md", "README.md", "LICENSE", "credentials.env.example", "requirements.txt"):
             shutil.copy(ROOT / name, folder / name)
         self.before = contents(folder)

@@ -55,18 +55,21 @@ def says_one_thing(ran: Ran) -> bool:
 # -- files ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("files", [5, 6, 8, 10])
-def test_a_limit_of_open_files_that_is_too_low_is_named(files: int, tracker: Tracker, stats: Stats) -> None:
+# A few verbs at every limit, and all of them where some part of each still works.
+@pytest.mark.parametrize(("files", "verbs"), [(5, VERBS[:3]), (6, VERBS[3:7]), (8, VERBS), (10, VERBS[7::3])])
+def test_a_limit_of_open_files_that_is_too_low_is_named(
+    files: int, verbs: list[tuple[str, ...]], tracker: Tracker, stats: Stats
+) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
 
-    shown: list[Ran] = [tracker(*verb, preexec_fn=limit) for verb in VERBS]
+    shown: list[Ran] = [tracker(*verb, preexec_fn=limit) for verb in (*verbs, ("stats", "--json"))]
     shown += [stats(*words, mgmt=MANAGEMENT_KEY, preexec_fn=limit) for words in ((), ("--json",), ("--tz", "Asia/Tokyo"))]
     assert all(map(says_one_thing, shown))
     for ran in shown:
         if ran.code == 2:
             assert "open files" in ran.err or "files are open" in ran.err or "TLS certificates" in ran.err, ran.err
-    assert shown[1].json["schema_version"] == shown[-2].json["schema_version"] == 1
+    assert shown[-4].json["schema_version"] == shown[-2].json["schema_version"] == 1
 
 
 # -- the current folder --------------------------------------------------------------------------------------------------
@@ -147,8 +150,14 @@ def test_a_home_that_is_none_is_told_or_done_without(name: str, tracker: Tracker
         assert says_one_thing(tracker(*verb, env={"HOME": home, "TMPDIR": str(tmp_path / "missing")}))
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full"])
-def test_streams_that_are_closed_or_full_end_no_verb_in_a_traceback(closed: str, tracker: Tracker) -> None:
-    for verb in VERBS:
+# All verbs where every stream is closed or the output is full; a part of them where one of several is.
+CLOSED = [("<&-", VERBS[2::4]), (">&-", VERBS[::3]), ("2>&-", VERBS[1::3]), ("<&- >&- 2>&-", VERBS), (">/dev/full", VERBS)]
+
+
+@pytest.mark.parametrize(("closed", "verbs"), CLOSED, ids=[closed for closed, _ in CLOSED])
+def test_streams_that_are_closed_or_full_end_no_verb_in_a_traceback(
+    closed: str, verbs: list[tuple[str, ...]], tracker: Tracker
+) -> None:
+    for verb in verbs:
         ran: Booked = tracker(*verb, shell=closed)
         assert says_one_thing(ran), verb

@@ -39,7 +39,7 @@ def can_start(script: str, environment: Mapping[str, str], options: Mapping[str,
         sys.platform == "linux"
         and Path(script).parent == SCRIPTS
         and "COLD_STARTS" not in os.environ
-        and not any(name.startswith(EARLY) for name in environment)
+        and not any(name.startswith(EARLY) and name != "PYTHONDONTWRITEBYTECODE" for name in environment)
         and set(options) <= {"input", "cwd", "stdin"}
         and options.get("stdin") in (None, subprocess.DEVNULL)
     )
