@@ -214,5 +214,5 @@ def _no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cleaning, "_GRACE_S", (0.0,))
 
 
-Budget.TestCase.settings = settings(max_examples=80, stateful_step_count=30, deadline=None, report_multiple_bugs=False)
+Budget.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None, report_multiple_bugs=False)
 TestBudget = Budget.TestCase

@@ -225,4 +225,4 @@ class LedgerLife(RuleBasedStateMachine):
 
 
 TestLedgerLife = LedgerLife.TestCase
-TestLedgerLife.settings = settings(max_examples=60, stateful_step_count=15)
+TestLedgerLife.settings = settings(max_examples=35, stateful_step_count=15)
