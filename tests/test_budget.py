@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from openrouter_usage.entry import NOTHING, Caps, Entry, Hold, Usage
 from openrouter_usage.errors import BudgetExceeded, SettingsError, UnbelievableBill
 from openrouter_usage.figures.limits import LONGEST_CALL, Scope, check, counted_at, dated_ahead_from, scopes
-from openrouter_usage.home.settings import VARIABLES, load_caps
+from openrouter_usage.home.settings import VARIABLES, load_budgets
 from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.period import Period, month, today
 from tests.booking import NOON, TrackerAt, call, hold
@@ -254,7 +254,7 @@ def here(monkeypatch, tmp_path) -> Path:
 )
 def test_the_environment_is_stronger_than_the_settings_cap_by_cap(environ, kept, wanted, here):
     keep(here, kept)
-    assert load_caps(environ) == Caps(*(None if amount is None else Decimal(amount) for amount in wanted))
+    assert load_budgets(environ)[0].caps == Caps(*(None if amount is None else Decimal(amount) for amount in wanted))
 
 
 ODD_AMOUNTS = ["ten", "$10", "10,50", "-1", "NaN", "inf", "1e400", "٣", "0x10", "1_000", "1 0", "--", "true", "1e10"]
@@ -269,7 +269,7 @@ ODD_FILES = ["", "{", "[]", "null", '{"budget": {"daily": NaN}}', '{"budget": {"
 @pytest.mark.parametrize("amount", ODD_AMOUNTS)
 def test_a_malformed_limit_in_the_environment_is_an_error_and_not_no_limit(name, amount, here):
     with pytest.raises(SettingsError, match=VARIABLES[name]) as wrong:
-        load_caps({VARIABLES[name]: amount})
+        load_budgets({VARIABLES[name]: amount})
     assert wrong.value.exit_code == 2
 
 
@@ -277,14 +277,14 @@ def test_a_malformed_limit_in_the_environment_is_an_error_and_not_no_limit(name,
 def test_a_malformed_limit_in_the_settings_is_an_error_and_not_no_limit(kept, here):
     keep(here, kept)
     with pytest.raises(SettingsError, match="budget"):
-        load_caps({})
+        load_budgets({})
 
 
 @pytest.mark.parametrize("text", ODD_FILES, ids=lambda text: text[:12])
 def test_settings_that_cannot_be_read_are_an_error_for_a_budget_may_be_in_them(text, here):
     keep(here, text)
     with pytest.raises(SettingsError, match=r"settings\.json"):
-        load_caps({})
+        load_budgets({})
 
 
 @pytest.mark.parametrize("kind", ["folder", "link to nothing"])
@@ -294,10 +294,10 @@ def test_settings_that_are_no_file_are_an_error_or_absent(kind, here):
     if kind == "folder":
         path.mkdir()
         with pytest.raises(SettingsError, match=r"settings\.json"):
-            load_caps({})
+            load_budgets({})
     else:
         path.symlink_to(here / "nowhere")
-        assert load_caps({}) == Caps()
+        assert load_budgets({})[0].caps == Caps()
 
 
 # -- the verb --------------------------------------------------------------------------------------------------------
@@ -394,9 +394,9 @@ def test_other_settings_survive_a_budget(tracker, run_at, home):
 def test_caps_that_are_set_at_the_same_time_are_all_kept(home, tracker):
     program = (
         "import sys; sys.path.insert(0, 'scripts')\n"
-        "from decimal import Decimal; from openrouter_usage.home.settings import save_caps, save_preference\n"
+        "from openrouter_usage.home.settings import save_budget, save_preference\n"
         "sys.stdin.readline()\n"
-        "for turn in range(40): save_caps({sys.argv[1]: Decimal(turn)}); save_preference(sys.argv[1], {'turn': turn})"
+        "for turn in range(40): save_budget(None, {sys.argv[1]: str(turn)}); save_preference(sys.argv[1], {'turn': turn})"
     )
     names = list(VARIABLES)
     options: dict[str, Any] = {"cwd": ROOT, "env": tracker.environment({}), "stdin": subprocess.PIPE}

@@ -23,7 +23,7 @@ from openrouter_usage.files import (
     replace_file,
 )
 from openrouter_usage.home.credentials import NAMES, ApiKey, Credentials, find_credentials
-from openrouter_usage.money import Json, dumps, loads, plain, usd
+from openrouter_usage.money import Json, dumps, loads, usd
 from openrouter_usage.redaction import WEBHOOK, protect
 from openrouter_usage.text import safe
 
@@ -366,13 +366,6 @@ def _change(name: str, change: Callable[[Json], Json]) -> None:
         ) from None
 
 
-def load_caps(environ: Mapping[str, str] | None = None) -> Caps:
-    """Return the machine's caps in force; SettingsError for one that is not an amount, so that no call slips past."""
-    environ = declared() if environ is None else environ
-    kept = _budget_object(load_preferences().get("budget"), "the budget in the settings")
-    return _machine_caps(kept, environ)
-
-
 def _machine_caps(kept: Mapping[str, Json], environ: Mapping[str, str]) -> Caps:
     from openrouter_usage.entry import Caps  # late: neither help nor a wrong argument needs the entries
 
@@ -442,11 +435,6 @@ def read_budget(owner: Owner, kept: Mapping[str, Json], where: str) -> Budget:
         raise SettingsError(f"{where}: {error}", hint="write it like 2.00/10min") from None
     amounts = {name: cap(kept[name], f"{name} in {where}") for name in CAPS if kept.get(name) is not None}
     return Budget(owner, Caps(**amounts), str(policy or STRICT), brake, repeats)
-
-
-def save_caps(caps: Mapping[str, Decimal]) -> None:
-    """Write some caps of the machine by name, and leave the others; SettingsError when those cannot be used."""
-    save_budget(None, {name: plain(amount) for name, amount in caps.items()})
 
 
 def save_budget(owner: Owner | None, given: Mapping[str, Json]) -> None:
