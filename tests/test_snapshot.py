@@ -80,11 +80,11 @@ def test_without_max_age_openrouter_is_always_asked(stats_at: StatsAt, sandbox: 
     assert sandbox.calls("/key") == 4
 
 
-def test_a_line_is_content_with_a_minute(stats_at: StatsAt, sandbox: Sandbox) -> None:
+def test_a_line_waits_for_new_figures_only_if_asked_to(stats_at: StatsAt, sandbox: Sandbox) -> None:
     first = stats_at(NOON, "--line")
     assert stats_at(later(seconds=60), "--line").out == first.out
     assert sandbox.calls("/key") == 1
-    stats_at(later(seconds=61), "--line")
+    stats_at(later(seconds=61), "--line", "--max-age", "60")
     assert sandbox.calls("/key") == 2
     assert stats_at(later(seconds=300), "--format", "line", "--max-age", "600").out.endswith(" · 3 min old\n")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 
 COMMAND = "openrouter-usage"
 _SCRIPT = re.compile(r"(?:python3 scripts/)?\b(stats|cost_tracker|gateway)\.py\b")
@@ -11,6 +12,15 @@ _FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # An installed package has no scripts beside it.
 IS_PACKAGE = not os.path.exists(os.path.join(_FOLDER, "cost_tracker.py"))
 _called = [COMMAND if IS_PACKAGE else ""]
+
+
+def own_command(script: str, *words: str) -> list[str]:
+    """Return the command line of one of the three programs, for a process that this one starts or a service file."""
+    python = os.path.abspath(sys.executable)
+    if IS_PACKAGE:
+        verb = [] if script == "stats" else [script]
+        return [python, "-m", "openrouter_usage", *verb, *words]
+    return [python, os.path.join(_FOLDER, f"{script}.py"), *words]
 
 
 def call_by(command: str) -> None:

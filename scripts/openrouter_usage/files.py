@@ -210,6 +210,11 @@ def locked(path: Path, wait_s: float | None = None) -> Iterator[None]:
         os.close(handle)
 
 
+def lock_at_once(handle: int) -> bool:
+    """Lock an open file and return True; False while another program has the lock."""
+    return _lock(handle, at_once=True)
+
+
 def _lock(handle: int, *, at_once: bool) -> bool:
     """Lock an open file, waiting for another program's lock; with `at_once` return False instead of waiting."""
     try:

@@ -40,6 +40,14 @@ def open_ledger(program: str) -> Ledger:
     return ledger
 
 
+def open_ledger_quietly(lock_timeout_s: float, *, may_be_new: bool = False) -> Ledger | None:
+    """Open the ledger for a look that must not wait or say anything; None where there is none yet."""
+    path = ledger_file()
+    if not may_be_new and not path.exists():
+        return None
+    return Ledger(path, lock_timeout_s=lock_timeout_s)
+
+
 def close_ledgers() -> None:
     """Close all open ledgers: the program exits at once, and SQLite would leave its log unmerged."""
     while _opened:

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from openrouter_usage.openrouter.answers.account import Parts
 
 PROGRAM = as_called("stats.py")
-LINE_MAX_AGE_S = 60
+LINE_EXAMPLE = "{today} · {left} · {session}"
 # The module of each face is loaded alone.
 _FACES = {
     "text": "render.summary",
-    "line": "render.summary",
+    "line": "render.line",
     "json": "render.envelope",
     "csv": "render.table",
     "markdown": "render.table",
@@ -74,11 +74,16 @@ def parser() -> Parser:
         "--json", action="store_const", const="json", dest="face", help="one JSON envelope, exact amounts"
     )
     face.add_argument(
-        "--line", action="store_const", const="line", dest="face", help="one line, from answers up to 60 s old"
+        "--line",
+        action="store_const",
+        const="line",
+        dest="face",
+        help="one line at once, from the last answers; old ones are renewed in the background",
     )
     face.add_argument(
         "--format", choices=("text", "json", "csv", "markdown", "line"), dest="face", help="output format"
     )
+    parser.add_argument("--line-format", metavar="TEXT", help=f"a line of your own: '{LINE_EXAMPLE}'")
     parser.add_argument(
         "--top", type=whole_number(0, 10_000), metavar="N", help=f"lines of the breakdown ({DEFAULT_TOP})"
     )
@@ -126,11 +131,20 @@ def main(argv: Sequence[str], *, clock: Callable[[], datetime] = _now) -> int:
     options = parser().parse_args(argv)
     if options.until and not options.since:
         raise SettingsError("--until needs --since", hint="add --since YYYY-MM-DD", code="usage")
+    if options.line_format is not None:
+        if options.face not in ("text", "line") or options.max_age is not None:
+            raise SettingsError(
+                "--line-format makes a line, and takes neither another format nor --max-age", code="usage"
+            )
+        options.face = "line"
     settings = load_settings()
     settings.require_key()
     for warning in settings.warnings:
         complain(PROGRAM, warning)
-    max_age_s = LINE_MAX_AGE_S if options.max_age is None and options.face == "line" else options.max_age or 0
+    if options.face == "line" and options.max_age is None:
+        from openrouter_usage.cli.line import show_line
+
+        return show_line(settings, clock, template=options.line_format, timeout_s=options.timeout)
     from openrouter_usage.jobs.snapshot import latest  # late: help and a wrong argument need no answers
 
     now = clock()
@@ -141,7 +155,7 @@ def main(argv: Sequence[str], *, clock: Callable[[], datetime] = _now) -> int:
         if spending:
             spending.ask(settings.mgmt_key)
 
-    found = latest(settings, now, max_age_s=max_age_s, timeout_s=options.timeout, meanwhile=meanwhile)
+    found = latest(settings, now, max_age_s=options.max_age or 0, timeout_s=options.timeout, meanwhile=meanwhile)
     summary = _summary(options, found.parts, spending)
     write(_rendered(options.face, summary, clock() if found.is_kept else found.parts.taken_at, found.error))
     if found.error:

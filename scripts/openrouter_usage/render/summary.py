@@ -1,4 +1,4 @@
-"""The summary as a few lines with emoji, for an assistant to relay and a person to read, and as one line."""
+"""The summary as a few lines with emoji, for an assistant to relay and a person to read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from decimal import Decimal
 from openrouter_usage.entry import NOTHING, Usage
 from openrouter_usage.figures.breakdown import Breakdown, Coverage
 from openrouter_usage.figures.summary import Summary
-from openrouter_usage.money import ZERO, format_usd
+from openrouter_usage.money import format_usd
 from openrouter_usage.openrouter.answers.account import Gap
 from openrouter_usage.period import spoken
 from openrouter_usage.render.amounts import (
@@ -199,30 +199,3 @@ def _gap(gap: Gap) -> str:
     remedy = f" ({gap.hint})" if gap.hint else ""
     state = "incomplete" if gap.number else "unavailable"
     return f"{_PARTS.get(gap.part, gap.part)} {state}: {gap.message}{remedy}"
-
-
-# -- The summary as one line for a status bar.
-
-_STALE_S = 120
-
-
-def as_line(summary: Summary, now: datetime) -> str:
-    """Write today's and the month's spend and what is left; figures older than two minutes tell their age."""
-    pieces = [f"{window_amount(w)} {w.period.label}" for w in (summary.today, summary.month) if w.usage is not None]
-    pieces += [_left(summary)] if _left(summary) else []
-    age_s = (now - summary.taken_at).total_seconds()
-    if age_s >= _STALE_S:
-        pieces.append(f"{ago(age_s)} old")
-    return "💰 " + (" · ".join(pieces) or "no figures") + (" ⚠ partial" if summary.is_partial else "") + "\n"
-
-
-def _left(summary: Summary) -> str:
-    """Write what can still be spent, or the one bound that is known."""
-    if summary.spendable is not None:
-        return f"{format_usd(summary.spendable)} left"
-    if summary.balance:
-        return f"{format_usd(summary.balance.balance)} balance"
-    limit = summary.key_limit
-    if limit is None or limit.remaining is None:
-        return ""
-    return f"{format_usd(max(limit.remaining, ZERO))} of key limit left"

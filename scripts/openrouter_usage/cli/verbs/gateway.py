@@ -5,14 +5,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from argparse import Namespace
 from datetime import datetime
-from pathlib import Path
 
 from openrouter_usage.budgets import STRICT
-from openrouter_usage.called import IS_PACKAGE, as_called
+from openrouter_usage.called import as_called, own_command
 from openrouter_usage.cli.budget_options import add_budget_options, budget_given
 from openrouter_usage.cli.opening import open_ledger
 from openrouter_usage.cli.program import Parser, checked, write
@@ -143,10 +140,8 @@ def _url() -> str:
 
 def _unit(options: Namespace, now: datetime) -> tuple[str, dict[str, Json]]:
     kind = _one_of(options, ("systemd", "launchd"))
-    script = Path(f"{Path(__file__).resolve().parents[3]}/gateway.py")
-    start = ["-m", "openrouter_usage", "gateway"] if IS_PACKAGE else [str(script)]
     make = setup.systemd_unit if kind == "systemd" else setup.launchd_unit
-    text = make([os.path.abspath(sys.executable), *start])
+    text = make(own_command("gateway"))
     return text, {"for": kind, "unit": text}
 
 
