@@ -139,6 +139,11 @@ class BudgetExceeded(Refused):
         self.ahead = ahead
         self.ahead_calls = ahead_calls
 
+    @property
+    def is_only_held(self) -> bool:
+        """Check whether the call would fit if the calls that run now cost nothing: waiting for them may help."""
+        return self.held > 0 and self.spent + self.asked <= self.cap
+
 
 class Braked(Refused):
     """A brake stops a call: too much money within a few minutes. Amounts are USD; nothing was sent."""

@@ -319,6 +319,38 @@ def bound(body: Mapping[str, Json], prices: PriceList, *, prompt_tokens: int, ma
     return _bound_of(body, prices, prompt_tokens).with_answer(max_tokens)
 
 
+def likely_cost(
+    body: Mapping[str, Json],
+    prices: PriceList,
+    *,
+    fresh_tokens: int,
+    known_tokens: int,
+    missed: Decimal,
+    answer_tokens: int,
+) -> Decimal:
+    """Return what a request costs in USD if so much of it is new, the rest known, and a share of that not cached.
+
+    New tokens, and the `missed` share of the known ones, cost the highest price of a prompt; the others that of a
+    cached token. It bounds nothing. Raises Unbounded as `worst_case` does.
+    """
+    own, answers = own_max_price(body), Decimal(number_of_answers(body))
+    highest: dict[str, Decimal] = {}
+    for name in models_asked(body):
+        model = prices.find(name)
+        if model is None:
+            raise no_such_model(name, prices)
+        listed = _listed(model, name, fresh_tokens + known_tokens, own)
+        cached = model.prices.cache_read
+        listed["cached"] = listed["prompt"] if cached is None else min(cached, listed["prompt"])
+        highest = {part: max(price, highest.get(part, ZERO)) for part, price in listed.items()}
+    in_full = _WIDE.add(Decimal(fresh_tokens), _WIDE.multiply(missed, Decimal(known_tokens)))
+    cached_tokens = _WIDE.multiply(_WIDE.subtract(Decimal(1), missed), Decimal(known_tokens))
+    cost = highest["request"]
+    for count, part in ((in_full, "prompt"), (cached_tokens, "cached"), (Decimal(answer_tokens), "completion")):
+        cost = _WIDE.add(cost, _WIDE.multiply(count, highest[part]))
+    return _WIDE.multiply(answers, cost).quantize(_FINEST_AMOUNT, context=_UP)
+
+
 def _bound_of(body: Mapping[str, Json], prices: PriceList, tokens: int) -> _Bound:
     answers, own = Decimal(number_of_answers(body)), own_max_price(body)
     highest: dict[str, Decimal] = {}

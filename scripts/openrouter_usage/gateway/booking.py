@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
-from openrouter_usage.budgets import Budget
+from openrouter_usage.budgets import MEASURED, Budget
 from openrouter_usage.entry import Entry
-from openrouter_usage.errors import LedgerError, OpenRouterUsageError, Unbelievable
+from openrouter_usage.errors import BudgetExceeded, LedgerError, OpenRouterUsageError, Refused, Unbelievable
+from openrouter_usage.gateway import waits
 from openrouter_usage.gateway.writer import Writer
 from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.openrouter.answers.generation import CallUsage, Generation
@@ -23,6 +26,35 @@ def now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
+class Room:
+    """Tells calls that wait for room in a budget when one that runs has ended."""
+
+    def __init__(self) -> None:
+        """Begin with no call running."""
+        self._event = asyncio.Event()
+        self._running = 0
+
+    @property
+    def may_come(self) -> bool:
+        """Check whether a call runs that can still make room; what is unsettled may stay so for long."""
+        return self._running > 0
+
+    def begin(self) -> None:
+        """Count a call that runs."""
+        self._running += 1
+
+    def end(self) -> None:
+        """Count a call as ended, and wake everybody who waits."""
+        self._running -= 1
+        self._event.set()
+        self._event = asyncio.Event()
+
+    async def wait(self, longest_s: float) -> None:
+        """Wait until a call of this gateway has ended."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._event.wait(), longest_s)
+
+
 class Page:
     """One call in the books; every method waits for the writer, and none for the disk in the event loop."""
 
@@ -30,6 +62,7 @@ class Page:
         self,
         writer: Writer[object],
         ledger: Ledger,
+        room: Room,
         *,
         model: str,
         budgets: Iterable[Budget],
@@ -38,6 +71,7 @@ class Page:
     ) -> None:
         """Prepare to book a call of `model` under those of some budgets that it falls under."""
         self._writer = writer
+        self._room, self._is_running = room, False
         self._booking = Booking(ledger, model=model, budgets=budgets, clock=now, session=session, tags=tags)
         self._naming: Awaitable[object] | None = None
         self._is_ended = False
@@ -47,8 +81,16 @@ class Page:
         """Check whether a budget has to know what this call can cost."""
         return self._booking.is_bounded
 
-    async def open(self, max_cost: Decimal | None) -> None:
-        """Set money aside; BudgetExceeded where it does not fit, LedgerError where a cap is set and nothing is kept."""
+    @property
+    def is_measured(self) -> bool:
+        """Check whether a budget counts what such calls have needed so far."""
+        return any(budget.policy == MEASURED and budget.is_bounding for budget in self._booking.budgets)
+
+    async def open(self, max_cost: Decimal | None, *, measured: Decimal | None = None) -> None:
+        """Set money aside; BudgetExceeded where it does not fit, LedgerError where a cap is set and nothing is kept.
+
+        Where only what is held for running calls stands in the way, it waits a while for those to end.
+        """
 
         def failed(error: LedgerError) -> None:
             self._booking.hold = None
@@ -56,7 +98,27 @@ class Page:
                 raise error
             self._booking.warn_of_no_hold(error)
 
-        await self._writer.submit(lambda: self._booking.open(max_cost), failed)
+        until = time.monotonic() + waits.ROOM_S
+        while True:
+            try:
+                await self._writer.submit(
+                    lambda: self._booking.open(max_cost, measured=measured, remembers=False), failed
+                )
+                self._is_running = True
+                self._room.begin()
+                return
+            except Refused as error:
+                left = until - time.monotonic()
+                can_wait = isinstance(error, BudgetExceeded) and error.is_only_held and self._room.may_come
+                if not can_wait or left <= 0:
+                    await self.remember(error)
+                    raise
+                await self._room.wait(left)
+
+    def _end_running(self) -> None:
+        if self._is_running:
+            self._is_running = False
+            self._room.end()
 
     async def remember(self, error: OpenRouterUsageError) -> None:
         """Write down that this call was refused before anything was asked of the books."""
@@ -85,6 +147,7 @@ class Page:
 
     def leave(self, usage: CallUsage, *, streamed: bool) -> None:
         """Have a call whose cost is not known yet left to a look-up, without waiting: its hold stays, and is named."""
+        self._end_running()
 
         def run() -> None:
             if self._booking.hold is None:  # nothing else in the ledger tells of it
@@ -134,6 +197,7 @@ class Page:
 
         self._booking.entry = None  # what is not known of it yet may stand there
         entry = await self._writer.submit(run, failed)
+        self._end_running()
         assert isinstance(entry, Entry)  # noqa: S101  # what `run` returns
         return entry
 
@@ -145,6 +209,7 @@ class Page:
             self._booking.release()
 
         await self._writer.submit(self._booking.release, failed)
+        self._end_running()
 
     @property
     def is_held(self) -> bool:

@@ -12,6 +12,7 @@ from openrouter_usage.figures import pricing
 from openrouter_usage.figures.pricing import PriceList, bound, no_such_model, unbounded
 from openrouter_usage.gateway import paths
 from openrouter_usage.gateway.insert import put_first, set_member
+from openrouter_usage.gateway.memory import Recalled
 from openrouter_usage.money import EXACT, Json, add, dumps
 from openrouter_usage.text import named
 
@@ -44,6 +45,10 @@ class Bounded(NamedTuple):
     max_cost: Decimal
     text: bytes
     is_wide: bool
+    prompt_tokens: int
+    answer_tokens: int
+    # What images cost beside their tokens, in USD; part of `max_cost`.
+    beside: Decimal
 
 
 def bounded(shape: str, body: Mapping[str, Json], text: bytes, prices: PriceList) -> Bounded:
@@ -78,7 +83,35 @@ def bounded(shape: str, body: Mapping[str, Json], text: bytes, prices: PriceList
     else:
         missing.append(_max_price(*worst.max_price.items()))
     text = put_first(text, missing)
-    return Bounded(add(worst.cost, EXACT.multiply(per_image, Decimal(images))), text, images > 0)
+    beside = EXACT.multiply(per_image, Decimal(images))
+    return Bounded(add(worst.cost, beside), text, images > 0, prompt, answer, beside)
+
+
+def measured(shape: str, body: Mapping[str, Json], prices: PriceList, worst: Bounded, recalled: Recalled) -> Decimal:
+    """Return what budgets of the policy `measured` hold for a bounded request, in USD; never more than the worst case.
+
+    What is new of the prompt counts by its bytes. What is known counts with what was billed for it, and answers with
+    the length, that 99 % of the calls of this client and model did not pass, once enough of them were seen.
+    """
+    known = min(recalled.prefix_tokens or 0, worst.prompt_tokens)
+    fresh = worst.prompt_tokens - known
+    if recalled.prefix_tokens is not None and not _images_in(_messages(shape, body)[recalled.common :]):
+        fresh = min(fresh, recalled.fresh_bytes + _AROUND)
+    longest = recalled.learned.answer()
+    likely = pricing.likely_cost(
+        body,
+        prices,
+        fresh_tokens=fresh,
+        known_tokens=known,
+        missed=recalled.learned.missed_share(recalled.state) if recalled.state else Decimal(1),
+        answer_tokens=worst.answer_tokens if longest is None else min(longest, worst.answer_tokens),
+    )
+    return min(worst.max_cost, add(likely, worst.beside))
+
+
+def _messages(shape: str, body: Mapping[str, Json]) -> list[Json]:
+    said = body.get("input" if shape == paths.RESPONSES else "messages")
+    return said if isinstance(said, list) else [said]
 
 
 @lru_cache(maxsize=256)

@@ -27,16 +27,18 @@ from openrouter_usage.errors import (
     Unreachable,
 )
 from openrouter_usage.figures.model_names import without_prefix
+from openrouter_usage.figures.pricing import PriceList
 from openrouter_usage.gateway import headers as heads
 from openrouter_usage.gateway import paths, waits
-from openrouter_usage.gateway.booking import Page
-from openrouter_usage.gateway.bound import bounded
+from openrouter_usage.gateway.booking import Page, Room, now
+from openrouter_usage.gateway.bound import Bounded, bounded, measured
 from openrouter_usage.gateway.caps import BudgetsNow, PricesNow
-from openrouter_usage.gateway.clients import find_caller
+from openrouter_usage.gateway.clients import Caller, find_caller
 from openrouter_usage.gateway.denial import No, refuse, refused_by
 from openrouter_usage.gateway.keys import GatewayKey, KeyRing
 from openrouter_usage.gateway.log import Log
 from openrouter_usage.gateway.lookups import LookUps
+from openrouter_usage.gateway.memory import Memory, Recalled
 from openrouter_usage.gateway.meter import Meter
 from openrouter_usage.gateway.paths import Route
 from openrouter_usage.gateway.writer import Writer
@@ -48,6 +50,7 @@ from openrouter_usage.openrouter.retry import may_be_billed
 from openrouter_usage.text import named as shown_name
 
 LARGEST_REQUEST = 64 * 1024 * 1024
+LARGE_REQUEST = 256 * 1024
 _MODEL_FIELD = re.compile(rb'name="model"\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{1,300})')
 _EMPTY: dict[str, Json] = {}
 
@@ -58,6 +61,8 @@ class Gateway(Protocol):
     key: ApiKey | None
     keys: KeyRing
     budgets: BudgetsNow
+    memory: Memory
+    room: Room
 
     def refuse_repeated(self, budgets: Iterable[Budget], text: bytes) -> None:
         """Raise Repeated for a request that was made too often within a minute."""
@@ -107,6 +112,7 @@ class ProxiedCall:
         self._has_left = self._is_cut = False
         self._upstream: aiohttp.ClientResponse | None = None
         self._page: Page | None = None
+        self._recalled: Recalled | None = None
         self._client = self._model = ""
         self._repeated: str | None = None
         self._began = time.monotonic()
@@ -227,20 +233,24 @@ class ProxiedCall:
             page = self._page = Page(
                 self._server.writer,
                 self._server.ledger,
+                self._server.room,
                 model=self._model,
                 budgets=(*budgets, client.budget) if client else budgets,
                 session=caller.session,
                 tags=caller.tags,
             )
-            most = None
+            most = likely = None
             try:
                 if page.is_bounded:
-                    most, text = await self._bounded(client, body, text)
+                    most, likely, text = await self._bounded(client, body, text, caller)
                 self._server.refuse_repeated(page.budgets, received)
             except Refused as error:
                 await page.remember(error)
                 raise
-            await page.open(most)
+            await page.open(most, measured=likely)
+            if self._has_left:  # while it waited for room: nobody is there to read an answer
+                await page.release()
+                raise self._no(408, "the client left before the call was made")
         except OpenRouterUsageError as error:
             self._server.log.refused(self._client, self._model, error.message)
             raise self._refused_by(error) from None
@@ -269,23 +279,47 @@ class ProxiedCall:
         return found
 
     async def _bounded(
-        self, client: GatewayKey | None, body: Mapping[str, Json], text: bytes
-    ) -> tuple[Decimal | None, bytes]:
+        self, client: GatewayKey | None, body: Mapping[str, Json], text: bytes, caller: Caller
+    ) -> tuple[Decimal | None, Decimal | None, bytes]:
+        """Return what the call costs at most, what `measured` budgets hold for it, and the request with its limits."""
         if self._repeated is not None:
             # One reader takes the first value and another the last: what is bounded might not be what is charged.
             raise InvalidValue(f"the request has {shown_name(self._repeated[:40])} twice in one object")
         most = client.max_cost if client and client.max_cost is not None else self._server.max_cost
         try:
-            found = bounded(self._route.shape, body, text, await self._server.prices.get())
+            prices = await self._server.prices.get()
+            found = bounded(self._route.shape, body, text, prices)
             # Nobody knows how many tokens an image makes; with an amount of the user's own that is what is held.
             is_less = found.is_wide and most is not None and most < found.max_cost
-            return most if is_less else found.max_cost, found.text
+            if is_less:
+                return most, None, found.text
+            return found.max_cost, await self._measured(body, prices, found, caller), found.text
         except (Refused, Unreachable) as error:
             if most is not None:
-                return most, text
+                return most, None, text
             if isinstance(error, Refused):
                 error.hint = "give the client an amount for such calls: gateway key add NAME --max-cost 0.50"
             raise
+
+    async def _measured(
+        self, body: Mapping[str, Json], prices: PriceList, found: Bounded, caller: Caller
+    ) -> Decimal | None:
+        """Return what `measured` budgets hold for the call, None where none of them counts it."""
+        page, shape = self._page, self._route.shape
+        if page is None or not page.is_measured or shape not in paths.CONVERSATIONS:
+            return None
+
+        def recall() -> Recalled:
+            tags = caller.tags
+            return self._server.memory.recall(
+                shape, body, client=tags.get("client", ""), session=caller.session, agent=tags.get("agent", ""),
+                model=self._model, now=now(),
+            )  # fmt: skip
+
+        # Hashing a large conversation would hold up the streams of others.
+        is_large = len(found.text) > LARGE_REQUEST
+        self._recalled = await asyncio.to_thread(recall) if is_large else recall()
+        return measured(shape, body, prices, found, self._recalled)
 
     # -- on its way ----------------------------------------------------------------------------------------------------
 
@@ -377,6 +411,8 @@ class ProxiedCall:
             return
         page = self._page
         assert page is not None  # noqa: S101  # as is_metered has seen
+        if self._recalled is not None:
+            self._server.memory.learn(self._recalled, usage)
         if usage.cost is not None or usage.told:
             entry = await page.settle(usage, streamed=streamed, latency_ms=self._latency_ms)
             self._tell(entry)

@@ -28,6 +28,8 @@ SPENDING = {
     "/audio/transcriptions": TRANSCRIPTION,
     "/videos": VIDEOS,
 }
+# What has messages, of which the next call repeats the beginning.
+CONVERSATIONS = (CHAT, RESPONSES, MESSAGES)
 # A POST that costs nothing: Claude Code counts tokens with it.
 _FREE_POSTS = ("/messages/count_tokens",)
 _PREFIX = re.compile(r"(?:/s/(?P<session>[^/?#]{1,3000}))?/api/v1(?P<path>/[^?#]*)")

@@ -26,13 +26,14 @@ from openrouter_usage.errors import LedgerError, MissingKey, OpenRouterUsageErro
 from openrouter_usage.figures.repeats import Repeats
 from openrouter_usage.files import make_private_folder, replace_file
 from openrouter_usage.gateway import caps, waits
-from openrouter_usage.gateway.booking import Page, now
+from openrouter_usage.gateway.booking import Page, Room, now
 from openrouter_usage.gateway.denial import refuse
 from openrouter_usage.gateway.forward import ProxiedCall, quietly
 from openrouter_usage.gateway.headers import stranger
 from openrouter_usage.gateway.keys import KeyRing, folder
 from openrouter_usage.gateway.log import Log
 from openrouter_usage.gateway.lookups import LookUps
+from openrouter_usage.gateway.memory import Memory, learned_beside
 from openrouter_usage.gateway.paths import SPENDING, find_route
 from openrouter_usage.gateway.writer import Writer
 from openrouter_usage.home.credentials import ApiKey
@@ -83,7 +84,8 @@ class Server:
         self.max_cost = options.max_cost
         self.ledger = Ledger(ledger or ledger_file(), lock_timeout_s=waits.LOCK_S, notice=log.say)
         self.keys, self.budgets = keys or KeyRing(), caps.BudgetsNow()
-        self._repeats = Repeats()
+        self._repeats, self.room = Repeats(), Room()
+        self.memory = Memory(learned_beside(self.ledger.path))
         self.left: Decimal | None = None
         self.videos: dict[str, tuple[Page, str]] = {}
         self.url = ""
@@ -258,6 +260,7 @@ class Server:
         seen: dict[object, float] = {}
         while True:
             await asyncio.sleep(waits.IDLE_S / 6)
+            await asyncio.to_thread(self.memory.save)
             moment, known = time.monotonic(), self._server.connections
             seen = {each: seen.get(each, moment) for each in known}
             self._busy = {each: at for each, at in self._busy.items() if each in seen}
@@ -291,6 +294,7 @@ class Server:
     async def _close(self) -> None:
         await self.lookups.close()
         await self.writer.close()
+        await asyncio.to_thread(self.memory.save)
         await self.upstream.close()
         self.ledger.close()
         logging.getLogger("openrouter_usage").removeHandler(self.log)

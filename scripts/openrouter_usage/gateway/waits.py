@@ -16,3 +16,5 @@ LONGEST_CALL_S = LONGEST_CALL.total_seconds()
 SILENCE_S = 900.0
 CONNECT_S = 30.0
 LOCK_S = 5.0
+# A call that would fit if running calls were billed what they cost waits for them, and is refused only then.
+ROOM_S = 60.0

@@ -90,10 +90,11 @@ class Booking:
         """Check whether a budget has to know what the call can cost."""
         return bounding(self.budgets)
 
-    def open(self, max_cost: Decimal | None, *, measured: Decimal | None = None) -> None:
+    def open(self, max_cost: Decimal | None, *, measured: Decimal | None = None, remembers: bool = True) -> None:
         """Set `max_cost` USD aside; BudgetExceeded when it does not fit, LedgerError when it cannot be written.
 
         `measured` is what budgets of that policy count instead. All budgets are checked in one step with the writing.
+        A refusal is remembered, unless the caller may try again.
         """
         if self._ledger is None:
             return
@@ -117,7 +118,8 @@ class Booking:
             self.warn_of_no_hold(error)
             return
         except Refused as error:
-            self.remember(error)
+            if remembers:
+                self.remember(error)
             raise
         except BaseException:
             # ^C may come when the line is written already; nothing will be sent for it.
