@@ -19,8 +19,9 @@ sys.path.insert(0, str(ROOT / "scripts"))
 import requests  # noqa: E402
 from cost_tracker import BudgetExceeded, CostTracker  # noqa: E402
 
+from openrouter_usage.budgets import MACHINE, Budget, Owner  # noqa: E402
 from openrouter_usage.entry import Caps, Entry, Hold  # noqa: E402
-from openrouter_usage.figures.limits import check  # noqa: E402
+from openrouter_usage.figures.limits import Asked, check, check_all  # noqa: E402
 from openrouter_usage.ledger.ledger import Ledger  # noqa: E402
 
 MODEL = "bench/ten-cents-a-call"
@@ -40,6 +41,23 @@ def book(path: str, calls: int) -> None:
         hold = Hold(uuid.uuid4().hex, now, MODEL, HELD)
         ledger.hold(hold, lambda books: check(WIDE, HELD, books, now))  # noqa: B023  # called before the next round
         ledger.settle(Entry(now, MODEL, 1500, 500, BILLED, id=f"gen-{hold.id}", cost_source="billed", hold=hold.id))
+
+
+def book_of_owners(path: str, calls: int) -> None:
+    """Do the same under four budgets: the machine's, and those of a client, a project and a session."""
+    ledger = _LEDGERS.setdefault(path, Ledger(Path(path), lock_timeout_s=300))
+    tags = (("client", f"client-{os.getpid()}"), ("project", "site"))
+    session = f"session-{os.getpid()}"
+    owners = (MACHINE, Owner(*tags[0]), Owner(*tags[1]), Owner("session", session))
+    budgets, asked = [Budget(owner, WIDE) for owner in owners], Asked(HELD, HELD)
+    for _ in range(calls):
+        now = datetime.now(timezone.utc).replace(microsecond=0)
+        hold = Hold(uuid.uuid4().hex, now, MODEL, HELD, session=session, tags=tags)
+        ledger.hold(hold, lambda books: check_all(budgets, asked, books, now))  # noqa: B023  # called before the next
+        name = f"gen-{hold.id}"
+        ledger.settle(
+            Entry(now, MODEL, 1500, 500, BILLED, name, cost_source="billed", session=session, tags=tags, hold=hold.id)
+        )
 
 
 def append(path: str, calls: int) -> None:
@@ -115,7 +133,7 @@ def race(guard: str, folder: str, threads: int) -> None:
         raise failed[0]
 
 
-WORK: dict[str, Callable[..., None]] = {"book": book, "append": append, "race": race}
+WORK: dict[str, Callable[..., None]] = {"book": book, "book_of_owners": book_of_owners, "append": append, "race": race}
 
 
 def main() -> None:

@@ -8,6 +8,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from openrouter_usage.budgets import MACHINE, Owner
+
 ZERO = Decimal(0)
 
 
@@ -35,14 +37,17 @@ class Audit:
         return self.spent + sum(self.held.values(), ZERO)
 
 
-def audit(ledger: Path) -> Audit:
-    """Walk through a ledger; `most` is what was committed at its worst moment."""
+def audit(ledger: Path, owner: Owner = MACHINE) -> Audit:
+    """Walk through a ledger, or one owner's calls in it; `most` is what was committed at its worst moment."""
     found = Audit()
     for number, line in enumerate(ledger.read_bytes().splitlines()):
         try:
             values = json.loads(line, parse_float=Decimal)
         except ValueError:
             found.damaged += 1
+            continue
+        is_of = owner.made(values.get("session", ""), values.get("tags", {}).items())
+        if not is_of and (values.get("kind") == "hold" or values.get("hold", "") not in found.ends):
             continue
         _take(found, values, f"line {number}")
         found.most = max(found.most, found.committed)

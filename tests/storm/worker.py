@@ -22,6 +22,7 @@ MODEL = "anthropic/claude-opus-4.5"
 def one_call(tracker: CostTracker, chance: random.Random) -> None:
     """Make a call of one kind or another; a stream may be read, left in the middle, or not looked at."""
     wishes: dict[str, Any] = {"max_tokens": chance.randint(200, 2_000), "timeout_s": 30.0}
+    wishes |= {"session": chance.choice(("s", "t", "")), "tags": {"client": chance.choice("ab"), "project": chance.choice("pq")}}
     kind = chance.choice(("whole", "whole", "read", "read", "left", "dropped"))
     if kind == "whole":
         tracker.chat("What is the weather like?", MODEL, **wishes)

@@ -12,7 +12,17 @@ from openrouter_usage.ledger.spool import spool_folder
 
 _IN_HOME = ("credentials.env", "settings.json", "settings.lock", "alerts.json", "alerts.lock")
 _BESIDE = ("activity.lock", "audit.jsonl")
-_OF_LEDGER = (".1", ".new", ".1.new", ".index-wal", ".index-shm", ".index-journal", ".refused", ".refused.lock", ".learned")
+_OF_LEDGER = (
+    ".1",
+    ".new",
+    ".1.new",
+    ".index-wal",
+    ".index-shm",
+    ".index-journal",
+    ".refused",
+    ".refused.lock",
+    ".learned",
+)
 _FOLDERS = ("keys", "cache")
 
 
