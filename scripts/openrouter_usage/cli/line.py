@@ -166,10 +166,10 @@ def _budget(now: datetime) -> str:
     """Write what the machine's tightest budget leaves; "" without one."""
     from openrouter_usage.cli.opening import open_ledger_quietly
     from openrouter_usage.figures.limits import Scope, scopes
-    from openrouter_usage.home.settings import load_caps
+    from openrouter_usage.home.settings import load_budgets
     from openrouter_usage.ledger.ledger import Committed
 
-    caps = load_caps()
+    caps = load_budgets()[0].caps  # the machine's
     if not caps.any:
         return ""
     found: list[Scope] = []
