@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 from importlib import import_module
 
 from openrouter_usage.called import as_called
-from openrouter_usage.cli.opening import close_ledgers
 from openrouter_usage.cli.program import EXIT_CODES, Parser, with_version, without_keys, write
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.period import UTC
@@ -22,6 +22,7 @@ VERBS = {
     "import": "add the calls of an export, another ledger, or OpenRouter's logs as CSV",
     "query": "look up the bill of one call",
     "call": "make a chat call and record what it cost",
+    "collect": "book the bills of calls that Claude Code, OpenClaw and others logged",
     "budget": "set, show or clear what calls may cost at most",
     "gateway": "tokens, settings and state of the gateway that records all calls",
     "settle": "look up what unsettled calls cost",
@@ -60,7 +61,10 @@ def main(argv: Sequence[str], *, now: datetime | None = None) -> int:
         code: int = module.run(options, now=now or datetime.now(UTC))
         return code
     finally:
-        close_ledgers()
+        # A verb that opened no ledger has not loaded what opens one, which takes longer than many a verb.
+        opening = sys.modules.get("openrouter_usage.cli.opening")
+        if opening is not None:
+            opening.close_ledgers()
 
 
 def verb_parser(verb: str) -> Parser:

@@ -281,6 +281,14 @@ def known_entry(connection: sqlite3.Connection, identity: str, entry_at: EntryAt
     return None
 
 
+def with_known_marks(connection: sqlite3.Connection, identities: list[str]) -> list[str]:
+    """Return those of some ids that may be recorded, because a recorded one has the same mark."""
+    marks = {identity: mark_of(identity.encode()) for identity in identities}
+    asked = dumps(list(marks.values()))
+    known = {mark for query in _IDS_KNOWN for (mark,) in connection.execute(query, (asked,))}
+    return [identity for identity, mark in marks.items() if mark in known]
+
+
 def _starts(connection: sqlite3.Connection, mark: int) -> list[int]:
     """Return the offsets of the lines whose ids have a mark."""
     return [start for (start,) in connection.execute(_STARTS_OF_ID, (mark,))]

@@ -18,7 +18,7 @@ from openrouter_usage.errors import InvalidValue
 from openrouter_usage.ledger import sums
 from openrouter_usage.ledger.engine import Engine, Notice, Progress
 from openrouter_usage.ledger.index import Position, load_position
-from openrouter_usage.ledger.ingest import EntryAt, known_entry, whole_entry
+from openrouter_usage.ledger.ingest import EntryAt, known_entry, whole_entry, with_known_marks
 from openrouter_usage.ledger.merge import completing, merged
 from openrouter_usage.ledger.recent import Recent
 from openrouter_usage.ledger.scan import DAY_SLOTS, is_usual, quarter_of, usual_hold
@@ -248,6 +248,17 @@ class Ledger:
     def known(self, identity: str) -> Entry | None:
         """Return the call that is recorded under an id, None without one."""
         return self.engine.reading(lambda index: self._known(index, identity))
+
+    def certain(self, identities: Iterable[str]) -> set[str]:
+        """Return those of some ids under which a call with a certain cost is recorded."""
+        wanted = list(identities)
+
+        def work(index: sqlite3.Connection) -> set[str]:
+            marked = with_known_marks(index, wanted)
+            found = ((identity, self._known(index, identity)) for identity in marked)
+            return {identity for identity, entry in found if entry is not None and entry.is_certain}
+
+        return self.engine.reading(work)
 
     def unsettled(self) -> list[Entry]:
         """Return the recorded calls that OpenRouter can still be asked about, or whose bill is implausible."""
