@@ -116,12 +116,13 @@ class Asking:
         now: datetime,
         *,
         progress: Progress = lambda done, size: None,
-        sleep: Callable[[float], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Ask with `ask`; it is `now` (UTC)."""
         self._book, self._ledger, self._ask, self._now = book, ledger, ask, now
-        self._progress, self._sleep = progress, sleep or time.sleep
-        self._next_s = time.monotonic()
+        self._progress, self._clock, self._sleep = progress, clock, sleep
+        self._next_s = clock()
         self._booked: list[Entry] = []
         self._unknown: list[Entry] = []
         self._refused = 0
@@ -147,7 +148,7 @@ class Asking:
         return Asked(tuple(self._booked), tuple(self._unknown), self._refused, left, error)
 
     def _wait(self) -> None:
-        now_s = time.monotonic()
+        now_s = self._clock()
         if self._next_s > now_s:
             self._sleep(self._next_s - now_s)
         self._next_s = max(self._next_s, now_s) + _PAUSE_S

@@ -249,6 +249,8 @@ def book_beside(ledger: Path) -> Path:
 
 def _prepared(db: sqlite3.Connection) -> bool:
     """Make the tables of a new file; False when the file is something else, or of another version."""
+    # After a power cut it may be older than the logs, never wrong: what it lacks is read again.
+    db.execute("PRAGMA synchronous = NORMAL")
     version, owner = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "application_id"))
     if (version, owner) == (VERSION, _OURS):
         return True

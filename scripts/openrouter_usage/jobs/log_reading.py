@@ -25,6 +25,8 @@ _LONGEST_ID = 1_000
 UNREADABLE, TOO_LONG = "a file that cannot be read", "longer than 64 MiB"
 NO_ZSTD = "compressed with zstd, which Python 3.14 or the package zstandard can read"
 TOO_LARGE = "a file larger than 256 MiB"
+# Kept as the context of what is read anew, from its beginning, once it can be unpacked.
+_WITHOUT_ZSTD = '"without zstd"'
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
@@ -40,7 +42,7 @@ class Found(NamedTuple):
 
 def is_known(store: Store, read: Read | None) -> bool:
     """Check whether a file, and what a database keeps beside it, is as it was when it was read before."""
-    if read is None:
+    if read is None or (read.context == _WITHOUT_ZSTD and _unpacker() is not None):
         return False
     status = store.status
     same = (read.device, read.inode, read.size, read.mtime_ns)
@@ -49,7 +51,7 @@ def is_known(store: Store, read: Read | None) -> bool:
 
 def read_store(store: Store, read: Read | None) -> Found:
     """Read what is new in a file; a file that cannot be read is skipped with the reason, and read again next time."""
-    status, kind = store.status, store.kind
+    kind = store.kind
     try:
         if kind == LINES:
             return _read_lines(store, read)
@@ -57,16 +59,22 @@ def read_store(store: Store, read: Read | None) -> Found:
         from_start = not context
         found, skipped = _WHOLE[kind](store, context)
         calls = _largest(found)
-        told = json.dumps(context) if context else ""
-        mark = Read(status.st_dev, status.st_ino, status.st_size + _wal_size(store), status.st_mtime_ns, 0, 0, told)
-        return Found(calls, skipped, mark, from_start, kind in ("goose", "hermes"))
+        told = _WITHOUT_ZSTD if skipped[NO_ZSTD] else json.dumps(context) if context else ""
+        return Found(calls, skipped, _as_it_is(store, told), from_start, kind in ("goose", "hermes"))
     except Skipped as why:
         return _failed(store, read, str(why))
     except (OSError, MemoryError):
         return _failed(store, read, UNREADABLE)
 
 
+def _as_it_is(store: Store, context: str) -> Read:
+    status = store.status
+    return Read(status.st_dev, status.st_ino, status.st_size + _wal_size(store), status.st_mtime_ns, 0, 0, context)
+
+
 def _failed(store: Store, read: Read | None, why: str) -> Found:
+    if why == NO_ZSTD:
+        return Found((), Counter({why: 1}), _as_it_is(store, _WITHOUT_ZSTD), True)
     # Sizes that no file has let it be read again next time.
     known = read or Read(0, 0, -1, 0, 0, 0, "")
     return Found((), Counter({why: 1}), known._replace(size=-1), True)
@@ -275,6 +283,9 @@ def _each(found: Iterable[Any], read: Callable[[Any], Logged | None]) -> tuple[I
     skipped: Counter[str] = Counter()
     calls = []
     for record in found:
+        if isinstance(record, Skipped):
+            skipped[str(record)] += 1
+            continue
         try:
             call = read(record)
         except Skipped as why:
@@ -323,8 +334,6 @@ def _read_openclaw(store: Store, context: dict[str, Any]) -> tuple[Iterator[Logg
                 for value in row.values():  # whatever the column is called
                     if isinstance(value, bytes) and value.startswith(_ZSTD_MAGIC):
                         _take(lines, functools.partial(_archived, value), calls, told)
-    if skipped[NO_ZSTD]:
-        context.clear()  # once they can be read, all of them are
     return iter(calls), skipped
 
 

@@ -19,6 +19,7 @@ from openrouter_usage.figures.logs.logged import (
     count,
     generation_id,
     moment_s,
+    record,
     tag,
     text,
 )
@@ -32,8 +33,11 @@ COLUMNS = (
 TABLE = "LiteLLM_SpendLogs"
 
 
-def rows(data: str) -> Iterator[Mapping[str, object]]:
-    """Yield the rows of an export: CSV, a JSON list, or one JSON object a line; Skipped for anything else."""
+def rows(data: str) -> Iterator[Mapping[str, object] | Skipped]:
+    """Yield the rows of an export: CSV, a JSON list, or one JSON object a line; Skipped for what is none of them.
+
+    A line that is damaged is yielded as Skipped, and does not hide the others.
+    """
     start = data.lstrip("\ufeff \t\r\n")
     try:
         if start.startswith("["):
@@ -42,9 +46,8 @@ def rows(data: str) -> Iterator[Mapping[str, object]]:
             return
         if start.startswith("{"):
             for line in start.splitlines():
-                value = loads(line) if line.strip() else None
-                if isinstance(value, dict):
-                    yield value
+                if line.strip():
+                    yield _object(line)
             return
         reader = csv.DictReader(io.StringIO(start, newline=""))
         if not {"request_id", "spend"} <= set(reader.fieldnames or ()):
@@ -52,6 +55,13 @@ def rows(data: str) -> Iterator[Mapping[str, object]]:
         yield from reader
     except (ValueError, csv.Error):
         raise Skipped(NOT_JSON) from None
+
+
+def _object(line: str) -> Mapping[str, object] | Skipped:
+    try:
+        return record(line)
+    except Skipped as why:
+        return why
 
 
 def read(row: Mapping[str, object]) -> Logged | None:

@@ -70,7 +70,8 @@ class LineReader:
             # Blanks around an object are allowed, if seldom written.
             rare = [line.strip() for line in lines if line[:1].isspace() or line[-1:].isspace()] if broken else []
             found = [line for line in rare if line.startswith(b"{") and line.endswith(b"}") and line not in whole]
-            skipped[NOT_JSON] += broken - len(found)
+            if broken > len(found):
+                skipped[NOT_JSON] += broken - len(found)
             whole += found
         return whole
 
