@@ -19,6 +19,7 @@ from openrouter_usage.cli import cost_tracker as tracker
 from openrouter_usage.cli import summary
 from openrouter_usage.cli.program import run
 from tests.gatewaying import running
+from tests.made_logs import Made, claude, codex, pi, some
 from tests.sandbox import (
     DEMO_KEY,
     DEMO_MGMT_KEY,
@@ -338,6 +339,19 @@ def books(ask: Asking, sandbox: Sandbox) -> None:
     alone("reconcile")
 
 
+def logs(ask: Asking, sandbox: Sandbox) -> None:
+    """collect with a call to book and one that OpenRouter does not know, an estimate, and reconcile beside it."""
+    calls = [Made(0, "gen-1790000000-gone"), *some(2, at_s=int(sandbox.account.now().timestamp()) - 900)[1:]]
+    claude(ask.home, calls[:1])
+    pi(ask.home, calls)
+    codex(ask.home, calls)
+    places = {"XDG_DATA_HOME": "", "CODEX_HOME": "", "CLAUDE_CONFIG_DIR": "", "OPENCLAW_STATE_DIR": "", "APPDATA": ""}
+    ask("collect", "--dry-run", **places)
+    ask("collect", **places)
+    sandbox.account.keys[0].usage = sandbox.account.keys[0].usage_daily = Decimal(1)
+    Asking(ask.home, ask.url, key=ask.key, told=ask.told)("reconcile")
+
+
 def checkups(ask: Asking, sandbox: Sandbox) -> None:
     """doctor with all well, offline, without a management key, and with something wrong."""
     ask("doctor")
@@ -375,6 +389,7 @@ SCENES: list[tuple[Callable[[], Account], Callable[[Asking, Sandbox], None]]] = 
     (Account.simple, prices),
     (Account.simple, checkups),
     (unequal_books, books),
+    (Account.simple, logs),
     (demo_account, archive),
     (Account.simple, gateways),
 ]

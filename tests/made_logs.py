@@ -43,10 +43,10 @@ class Made:
         return self.prompt - self.cached - self.written
 
 
-def some(count: int, **more: Any) -> list[Made]:
+def some(count: int, *, at_s: int = WRITTEN) -> list[Made]:
     """Calls that differ in everything."""
     return [
-        Made(n, prompt=1000 + 7 * n, completion=50 + n, cached=n, cost=f"0.0{n + 1}25", at_s=WRITTEN + 90 * n, **more)
+        Made(n, prompt=1000 + 7 * n, completion=50 + n, cached=n, cost=f"0.0{n + 1}25", at_s=at_s + 90 * n)
         for n in range(count)
     ]
 

@@ -32,8 +32,10 @@ FOLDERS["cli.verbs"] = {*FOLDERS}
 PURE = {"openrouter.answers", "figures", "figures.logs", "render", "errors", "money", "period", "text", "redaction", "entry", "budgets"}
 # A name that stands in several folders is one feature, whose parts they are.
 SAME_NAME = {
-    "account_days", "alert", "archive", "booking", "breakdown", "clean", "cost_tracker", "doctor", "gateway", "import_calls", "keys", "line", "management",
+    "account_days", "alert", "archive", "booking", "breakdown", "clean", "collect", "cost_tracker", "doctor", "gateway", "import_calls", "keys",
+    "line", "management",
     "models", "reconcile",
+    "seen_in_logs",
     "report", "summary", "sync",
 }  # fmt: skip
 

@@ -112,9 +112,9 @@ def test_two_eras_forks_copies_and_a_gateway_give_each_id_once_and_the_bill_to_t
     made.pi(home, small)
     dry = at(None, "collect", "--dry-run", "--json")
     expected = len(calls) + len(paid) - len(gateway)
-    assert (dry.code, dry.data["left"], dry.data["booked"], asked(sandbox)) == (0, expected, 0, [])
+    assert (dry.code, dry.data["left"], dry.data["recorded"], asked(sandbox)) == (0, expected, 0, [])
     ran = at(None, "collect", "--json")
-    assert (ran.code, ran.err, ran.data["booked"], ran.data["left"]) == (0, "", expected, 0)
+    assert (ran.code, ran.err, ran.data["recorded"], ran.data["left"]) == (0, "", expected, 0)
     assert sorted(asked(sandbox)) == sorted({each.id for each in [*calls, *paid]} - {each.id for each in gateway})
     for name, number in (("openclaw", 10), ("claude-code", 12), ("pi", 4)):
         assert (client(ran, name)["with_id"], client(ran, name)["in_ledger"]) == (number, number)
@@ -126,7 +126,7 @@ def test_two_eras_forks_copies_and_a_gateway_give_each_id_once_and_the_bill_to_t
     assert at(None, "collect", "--quiet").out == ""
     (tracker.folder / "usage.jsonl.logs").unlink()
     again = at(None, "collect", "--json")
-    assert (again.data["booked"], again.data["left"], tracker.bytes) == (0, 0, before)
+    assert (again.data["recorded"], again.data["left"], tracker.bytes) == (0, 0, before)
     by = {name: at(None, "stats", "--by", name, "--json").data["groups"] for name in ("client", "project", "agent")}
     found = {name: {each["name"]: each["requests"] for each in groups} for name, groups in by.items()}
     assert found["client"] == {"(no client)": 12, "openclaw": 5, "claude-code": 7, "pi": 2}
@@ -143,7 +143,7 @@ def test_what_openrouter_no_longer_knows_is_estimated_or_unknown_and_never_bille
     made.pi(tracker.home, [old[0], known])
     made.claude(tracker.home, [old[1], young])
     ran = at(None, "collect", "--json")
-    assert (ran.code, ran.data["booked"], ran.data["not_known"], ran.data["left"]) == (0, 1, 2, 1)
+    assert (ran.code, ran.data["recorded"], ran.data["not_known"], ran.data["left"]) == (0, 1, 2, 1)
     lines = {line["id"]: line for line in map(json.loads, tracker.bytes.splitlines())}
     assert (lines[old[0].id]["cost"], lines[old[0].id]["cost_source"]) == (0.0625, "estimated")
     assert not {"cost", "cost_source"} & lines[old[1].id].keys() and young.id not in lines
@@ -156,7 +156,7 @@ def test_what_openrouter_no_longer_knows_is_estimated_or_unknown_and_never_bille
     account.generations[foreign.id].owner = "user_of_another_account"
     made.pi(tracker.home, [foreign], name="s-2")
     ran = at(None, "collect")
-    assert ran.code == 0 and "1 call of another account: not booked" in ran.out
+    assert ran.code == 0 and "1 call of another account: not recorded" in ran.out
     unbelievable, broken = billed(sandbox, 2)
     account.generations[unbelievable.id].overrides = {"total_cost": Decimal(-1)}
     account.generations[broken.id].overrides = {"total_cost": "much"}
@@ -168,11 +168,11 @@ def test_what_openrouter_no_longer_knows_is_estimated_or_unknown_and_never_bille
     sandbox.misbehave("/generation", Fault.status(401))
     before = tracker.bytes
     ran = at(None, "collect", "--json")
-    assert (ran.code, ran.data["booked"], ran.data["left"]) == (4, 0, 5) and "not every call" in ran.err
+    assert (ran.code, ran.data["recorded"], ran.data["left"]) == (4, 0, 5) and "not every call" in ran.err
     assert tracker.bytes == before
     sandbox.behave()
     account.generations[broken.id].overrides = {}
-    assert at(None, "collect", "--json").data["booked"] == 4
+    assert at(None, "collect", "--json").data["recorded"] == 4
 
 
 class Clock:
@@ -214,7 +214,7 @@ def test_a_run_that_is_broken_off_goes_on_where_it_was_and_asks_two_a_second(
     monkeypatch.setattr(collecting, "_PAUSE_S", 0.0)
     ran = at(None, "collect", "--json")
     # The call with a hold is running, or is for `settle`.
-    assert (ran.data["booked"], ran.data["left"]) == (3, 1)
+    assert (ran.data["recorded"], ran.data["left"]) == (3, 1)
     assert sorted(asked(sandbox)) == sorted(each.id for each in calls[:5])
 
 
@@ -373,7 +373,7 @@ def test_calls_without_an_id_are_estimates_beside_the_ledger_once(tracker: Track
     for number in range(2):
         ran = at(None, "collect", "--json", env=env)
         lite = at(None, "collect", "litellm", "--from", str(tracker.home / "spend.csv"), "--json", env=env)
-        assert (ran.code, lite.code, ran.data["booked"], ran.data["left"]) == (0, 0, 0, 0), number
+        assert (ran.code, lite.code, ran.data["recorded"], ran.data["left"]) == (0, 0, 0, 0), number
     found = {each["client"]: each for each in lite.data["clients"]}
     assert {name: each["estimated_usd"] for name, each in found.items()} == {**dict.fromkeys(WITHOUT, cost), "codex": 0}
     assert {name: each["without_id"] for name, each in found.items()} == {**dict.fromkeys(WITHOUT, 5), "goose": 2, "hermes": 2}

@@ -22,7 +22,7 @@ VERBS = {
     "import": "add the calls of an export, another ledger, or OpenRouter's logs as CSV",
     "query": "look up the bill of one call",
     "call": "make a chat call and record what it cost",
-    "collect": "book the bills of calls that Claude Code, OpenClaw and others logged",
+    "collect": "record the bills of calls that Claude Code, OpenClaw and others logged",
     "budget": "set, show or clear what calls may cost at most",
     "gateway": "tokens, settings and state of the gateway that records all calls",
     "settle": "look up what unsettled calls cost",

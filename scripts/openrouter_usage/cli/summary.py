@@ -27,6 +27,7 @@ from openrouter_usage.period import UTC, Period, find_zone, week
 if TYPE_CHECKING:
     from openrouter_usage.cli.spending import Spending
     from openrouter_usage.figures.breakdown import Breakdown
+    from openrouter_usage.figures.seen_in_logs import Seen
     from openrouter_usage.figures.summary import Summary
     from openrouter_usage.openrouter.answers.account import Parts
 
@@ -221,8 +222,22 @@ def _looking_ahead(options: Namespace, parts: Parts, summary: Summary) -> Summar
     from openrouter_usage.jobs.breakdown import local_breakdown
 
     ledger, _ = local_breakdown(week(parts.taken_at), top=0, by="model")
-    facts = explain(summary, parts, ahead, ledger.total if ledger else None)
+    facts = explain(summary, parts, ahead, ledger.total if ledger else None, _seen(week(parts.taken_at)))
     return summary._replace(ahead=ahead, explanation=tuple(facts))
+
+
+def _seen(period: Period) -> tuple[Seen, ...]:
+    """Return what other programs logged without an id, where `collect` was run."""
+    from openrouter_usage.errors import SettingsError
+    from openrouter_usage.home.settings import ledger_file
+
+    try:
+        path = ledger_file()
+    except SettingsError:
+        return ()
+    from openrouter_usage.jobs.seen_in_logs import seen_in_logs
+
+    return seen_in_logs(path, period)
 
 
 def _load(face: str) -> None:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 
 from openrouter_usage.entry import Usage
 from openrouter_usage.figures.forecast import said_of_month_end, said_of_outlook, said_of_spike
+from openrouter_usage.figures.seen_in_logs import Seen, words_of
 from openrouter_usage.figures.summary import Fact, Forecast, Summary
-from openrouter_usage.money import add, format_usd, subtract, total
+from openrouter_usage.money import ZERO, add, format_usd, subtract, total
 from openrouter_usage.openrouter.answers.account import ActivityRow, Gap, Parts, TodaySpend
 from openrouter_usage.period import DAY, Period, completed_days
 from openrouter_usage.text import named, plural
 
 
-def explain(summary: Summary, parts: Parts, ahead: Forecast, ledger_week: Usage | None) -> list[Fact]:
+def explain(
+    summary: Summary, parts: Parts, ahead: Forecast, ledger_week: Usage | None, seen: Sequence[Seen] = ()
+) -> list[Fact]:
     """Return what each figure covers and how the figures are related; what is not known is left out.
 
-    `ledger_week` is what the local ledger has of the running UTC week, None when there is no ledger.
+    `ledger_week` is what the local ledger has of the running UTC week, None when there is no ledger; `seen` is what
+    other programs logged in it without an id.
     """
     rows = parts.activity if parts.activity is not None and not isinstance(parts.activity, Gap) else None
     return [
@@ -27,6 +31,7 @@ def explain(summary: Summary, parts: Parts, ahead: Forecast, ledger_week: Usage 
         *(_table(summary, parts, rows) if rows is not None else _no_table(parts)),
         *_byok(summary, rows, completed_days(parts.taken_at, 30)),
         *_seen(summary, ledger_week),
+        *_logged(summary, ledger_week, seen),
         *_funds(summary),
         *_age(),
         *_ahead(summary, ahead),
@@ -165,6 +170,13 @@ def _seen(summary: Summary, ledger: Usage | None) -> Iterator[Fact]:
         yield Fact("ledger", f"{said}: {format_usd(more)} more is in it", (ledger.cost, week, more))
     else:
         yield Fact("ledger", f"{said}: the same", (ledger.cost, week))
+
+
+def _logged(summary: Summary, ledger: Usage | None, seen: Sequence[Seen]) -> Iterator[Fact]:
+    """Split what neither the ledger nor a bill explains by the programs that may have spent it."""
+    week = summary.week.usage
+    if seen and week is not None and subtract(week, ledger.cost if ledger else ZERO) > 0:
+        yield Fact("seen_in_logs", f"Of what is not in the ledger, {words_of(seen)}", tuple(each.cost for each in seen))
 
 
 def _funds(summary: Summary) -> Iterator[Fact]:

@@ -12,6 +12,7 @@ from openrouter_usage.called import as_called
 from openrouter_usage.entry import NOTHING, Hold, Usage
 from openrouter_usage.figures.model_names import canonical, without_prefix
 from openrouter_usage.figures.pricing import PriceList, without_routing
+from openrouter_usage.figures.seen_in_logs import Seen, estimate_of, words_of
 from openrouter_usage.money import ZERO, add, format_usd, subtract, total
 from openrouter_usage.openrouter.answers.account import ActivityRow
 from openrouter_usage.period import DAY
@@ -278,7 +279,7 @@ class Circumstances(NamedTuple):
     """What is known beside the two sides: the running day, open holds, and who else spends.
 
     `held` is what the calls of those holds cost by the account, as far as they can be found there; `unknown` the
-    same of calls whose cost the ledger does not know.
+    same of calls whose cost the ledger does not know; `seen` is what other programs logged without an id.
     """
 
     today: date
@@ -287,12 +288,14 @@ class Circumstances(NamedTuple):
     unknown: Decimal
     own_name: str
     by_key: Sequence[tuple[str, Usage]]
+    seen: Sequence[Seen] = ()
 
 
 def causes(comparison: Comparison, known: Circumstances) -> list[Cause]:
     """Name every reason that applies."""
     return [
         *_of_others(comparison, known),
+        *_of_logs(comparison, known),
         *_of_holds(known),
         *_of_costs(comparison, known),
         *_of_purses(comparison.lines),
@@ -326,6 +329,17 @@ def _of_others(comparison: Comparison, known: Circumstances) -> Iterator[Cause]:
             own,
             f"{format_usd(own)} was spent by this key and is not in the ledger: calls made elsewhere, or not tracked",
             as_called("cost_tracker.py call, or track_cost in the program that calls"),
+        )
+
+
+def _of_logs(comparison: Comparison, known: Circumstances) -> Iterator[Cause]:
+    """Split what only the account has by the programs whose logs name calls without an id."""
+    if comparison.unexplained > 0 and known.seen:
+        yield Cause(
+            "seen_in_logs",
+            estimate_of(known.seen),
+            f"of what is unexplained, {words_of(known.seen)}",
+            "cost_tracker.py collect",
         )
 
 

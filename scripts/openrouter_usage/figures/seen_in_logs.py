@@ -65,13 +65,13 @@ def seen_by_client(estimates: Iterable[Estimate], price_of: PriceOf) -> tuple[Se
     return tuple(sorted(found.values(), key=lambda seen: (-seen.cost, seen.client)))
 
 
-def told(seen: Sequence[Seen]) -> str:
+def words_of(seen: Sequence[Seen]) -> str:
     """Return a sentence on what programs logged without an id."""
     names = ", ".join(each.words for each in seen)
     return f"logs of other programs name, as estimates that are in no sum: {names}"
 
 
-def estimated(seen: Sequence[Seen]) -> Decimal:
+def estimate_of(seen: Sequence[Seen]) -> Decimal:
     """Return what it cost together by estimate, in USD."""
     return total(each.cost for each in seen)
 

@@ -22,6 +22,10 @@ _OF_LEDGER = (
     ".refused",
     ".refused.lock",
     ".learned",
+    ".logs",
+    ".logs-wal",
+    ".logs-shm",
+    ".logs.lock",
 )
 _FOLDERS = ("keys", "cache")
 

@@ -23,9 +23,11 @@ from openrouter_usage.figures.reconcile import (
     joined_names,
 )
 from openrouter_usage.figures.reconcile_calls import Billed, Listed, match_calls
+from openrouter_usage.figures.seen_in_logs import Seen
 from openrouter_usage.home.credentials import ApiKey
 from openrouter_usage.jobs.keys import Listing, list_keys
 from openrouter_usage.jobs.price_list import load_price_list
+from openrouter_usage.jobs.seen_in_logs import seen_in_logs
 from openrouter_usage.jobs.snapshot import error_of
 from openrouter_usage.jobs.summary import at_once
 from openrouter_usage.ledger.ledger import Ledger
@@ -269,7 +271,7 @@ class Reconciliation(NamedTuple):
     """The comparison, the bill it is about, why the two differ, and names that were billed as others.
 
     `booked` is what the ledger has of the whole span, `missing` the days of it that could not be read from the account,
-    and `gaps` all that is missing.
+    and `gaps` all that is missing; `seen` is what other programs logged without an id, by estimate.
     """
 
     comparison: Comparison
@@ -279,6 +281,7 @@ class Reconciliation(NamedTuple):
     gaps: tuple[Gap, ...]
     causes: list[Cause]
     renamed: tuple[tuple[str, str], ...]
+    seen: tuple[Seen, ...] = ()
 
 
 def reconcile(
@@ -305,14 +308,15 @@ def reconcile(
     held = {hold.generation for hold in holds if hold.generation in listed.calls}
     billed = total(part.usage.cost for generation in held for part in listed.calls[generation])
     others = bill.own_name if bill.same_names == 1 else ""
-    known = Circumstances(today(now).first_day, holds, billed, by_call.unknown, others, bill.by_key)
+    seen = seen_in_logs(ledger.path, span)
+    known = Circumstances(today(now).first_day, holds, billed, by_call.unknown, others, bill.by_key, seen)
     told_by_ids = {name for name, _ in by_call.renamed}
     joined = {(name, line.model) for line in found.lines if line.is_proven for name in line.ledger_names}
     renamed = {pair for pair in joined if pair[0] not in (pair[1], *told_by_ids)} | by_call.renamed
     whole = sum((usage for day in span.utc_days for usage in booked.get(day, {}).values()), NOTHING)
     missing = tuple(day for day in span.utc_days if day not in bill.days)
     gaps = (*bill.gaps, *unlisted)
-    return Reconciliation(found, bill, whole, missing, gaps, causes(found, known), tuple(sorted(renamed)))
+    return Reconciliation(found, bill, whole, missing, gaps, causes(found, known), tuple(sorted(renamed)), seen)
 
 
 def _worth_listing(found: Comparison, bill: Bill, now: datetime) -> list[date]:

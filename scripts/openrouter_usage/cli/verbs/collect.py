@@ -1,4 +1,4 @@
-"""Read what other programs logged, and book the bill of each call whose generation id is in a log; calls without an
+"""Read what other programs logged, and record the bill of each call whose generation id is in a log; calls without an
 id are estimates beside the ledger, in no sum and no budget."""
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """examples:
   cost_tracker.py collect --dry-run             read all logs; say what would be asked
-  cost_tracker.py collect                       and book the bills, at most two a second
+  cost_tracker.py collect                       and record the bills, at most two a second
   cost_tracker.py collect openclaw claude-code
   cost_tracker.py collect --quiet               from cron; nothing new costs milliseconds
   cost_tracker.py collect litellm --from spend.csv
@@ -47,7 +47,7 @@ def describe(parser: Parser) -> None:
     parser.add_argument(
         "--database", action="store_true", help="litellm: read the PostgreSQL database that DATABASE_URL names"
     )
-    parser.add_argument("--dry-run", action="store_true", help="read the logs, and ask and book nothing")
+    parser.add_argument("--dry-run", action="store_true", help="read the logs, and ask and record nothing")
     parser.add_argument("--retry", action="store_true", help="ask again about calls that OpenRouter did not know")
     parser.add_argument("--quiet", action="store_true", help="print nothing when nothing is new")
     parser.add_argument(
@@ -206,14 +206,14 @@ def _as_text(found: list[_Client], done: ReadFiles, asked: Asked, *, dry_run: bo
         return "\n".join(lines) + "\n"
     if asked.booked:
         lines.append(
-            f"✔ {plural(len(asked.booked), 'call')} booked, {format_usd(total_booked(asked.booked))} in credits"
+            f"✔ {plural(len(asked.booked), 'call')} recorded, {format_usd(total_booked(asked.booked))} in credits"
         )
     if asked.unknown:
         lines.append(
-            f"⚠ OpenRouter has no bill of {plural(len(asked.unknown), 'call')}: booked as estimated or unknown"
+            f"⚠ OpenRouter has no bill of {plural(len(asked.unknown), 'call')}: recorded as estimated or unknown"
         )
     if asked.refused:
-        lines.append(f"⚠ {plural(asked.refused, 'call')} of another account: not booked")
+        lines.append(f"⚠ {plural(asked.refused, 'call')} of another account: not recorded")
     if asked.left:
         lines.append(f"⚠ {plural(asked.left, 'call')} left for the next time")
     return "\n".join(lines) + "\n"
@@ -260,8 +260,8 @@ def _data(found: list[_Client], done: ReadFiles, asked: Asked, *, dry_run: bool)
         "files": done.files,
         "new_files": done.new,
         "clients": clients,
-        "booked": len(asked.booked),
-        "booked_usd": total_booked(asked.booked),
+        "recorded": len(asked.booked),
+        "recorded_usd": total_booked(asked.booked),
         "not_known": len(asked.unknown),
         "of_another_account": asked.refused,
         "left": asked.left,

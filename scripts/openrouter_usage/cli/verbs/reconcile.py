@@ -16,6 +16,8 @@ from openrouter_usage.entry import Usage
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.figures.reconcile import Cause, Comparison, Line
 from openrouter_usage.figures.reconcile_calls import Beside, Tolerance, judged, read_tolerance
+from openrouter_usage.figures.seen_in_logs import Seen, as_data, words_of
+from openrouter_usage.jobs.seen_in_logs import seen_in_logs
 from openrouter_usage.jobs.snapshot import error_of
 from openrouter_usage.money import ZERO, Json, add, format_usd, plain, share, subtract
 from openrouter_usage.openrouter.answers.account import Gap
@@ -60,6 +62,7 @@ class Result(NamedTuple):
     is_partial: bool
     gaps: tuple[Gap, ...]
     notes: tuple[str, ...]
+    seen: tuple[Seen, ...] = ()
 
 
 class Counters(NamedTuple):
@@ -70,6 +73,7 @@ class Counters(NamedTuple):
     tolerance: Tolerance
     is_within: bool
     notes: tuple[str, ...]
+    seen: tuple[Seen, ...] = ()
 
 
 def as_text(result: Result, top: int) -> str:
@@ -155,6 +159,7 @@ def as_json(result: Result, now: datetime) -> str:
             {"code": cause.code, "usd": cause.amount, "message": cause.message, "command": cause.command}
             for cause in result.causes
         ],
+        "seen_in_logs": as_data(result.seen),
         "partial": bool(result.gaps),
         "missing": [{"part": gap.part, "code": gap.code, "message": gap.message} for gap in result.gaps],
     }
@@ -228,7 +233,8 @@ def counters_json(found: Counters, now: datetime) -> str:
     ]
     start, end = iso(judged.period.start), iso(judged.period.end)
     data: dict[str, Json] = {"scope": "key", "start": start, "end": end, "sources": ["/key"], **sums}
-    return envelope("reconciliation", now, data | {"windows": windows}, notes=found.notes)
+    data |= {"windows": windows, "seen_in_logs": as_data(found.seen)}
+    return envelope("reconciliation", now, data, notes=found.notes)
 
 
 EXAMPLES = """examples:
@@ -297,6 +303,7 @@ def run(options: Namespace, *, now: datetime) -> int:
         bool(found.missing),
         found.gaps,
         _notes(found, span, now),
+        found.seen,
     )
     write(as_json(told, now) if options.json else as_text(told, options.top))
     if verdict is None:
@@ -368,12 +375,15 @@ def _with_counters(options: Namespace, key: KeyInfo, now: datetime) -> int:
         raise error_of(Gap("key", "bad_answer", f"OpenRouter does not report this key's {chosen.period.label}", "", 5))
     tolerance: Tolerance = options.tolerance
     is_within = tolerance.allows(add(chosen.unexplained, chosen.surplus), chosen.key)
+    seen = seen_in_logs(ledger.path, chosen.period)
     notes = (
         *_not_in_the_sums(chosen.ledger, len(ledger.health().holds)),
         "set OPENROUTER_MGMT_KEY to a management key to compare by model, by day and other keys",
         "OpenRouter's counters may be up to a minute old; the ledger may have calls of other keys",
     )
-    counters = Counters(windows, chosen, tolerance, is_within, notes)
+    if seen and chosen.unexplained > 0:
+        notes = (f"of what is unexplained, {words_of(seen)}", *notes)
+    counters = Counters(windows, chosen, tolerance, is_within, notes, seen)
     write(counters_json(counters, now) if options.json else counters_text(counters))
     return 0 if is_within else OUTSIDE
 
