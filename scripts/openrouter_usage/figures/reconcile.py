@@ -339,7 +339,7 @@ def _of_logs(comparison: Comparison, known: Circumstances) -> Iterator[Cause]:
             "seen_in_logs",
             estimate_of(known.seen),
             f"of what is unexplained, {words_of(known.seen)}",
-            "cost_tracker.py collect",
+            as_called("cost_tracker.py collect"),
         )
 
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from openrouter_usage.called import as_called
 from openrouter_usage.cli.program import Parser, complain, progress, whole_number, without_keys, write
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.files import locked, make_private_folder
@@ -34,7 +35,7 @@ EXAMPLES = """examples:
 
 clients: claude-code openclaw pi (with ids); codex opencode cline roo aider goose hermes litellm (estimates)
 """
-PROGRAM = "cost_tracker.py collect"
+PROGRAM = as_called("cost_tracker.py collect")
 _WORTH_SHOWING = 16 * 1024 * 1024
 
 
