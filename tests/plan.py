@@ -29,7 +29,7 @@ FOLDERS: dict[str, set[str]] = {
 FOLDERS["cli"] = {*FOLDERS}
 FOLDERS["cli.verbs"] = {*FOLDERS}
 # Folders, and rooms of the root, that open nothing, ask nobody and own no clock.
-PURE = {"openrouter.answers", "figures", "figures.logs", "render", "errors", "money", "period", "text", "redaction", "entry", "budgets"}
+PURE = {"openrouter.answers", "figures", "figures.logs", "render", "errors", "money", "period", "text", "redaction", "entry", "budgets", "vocabulary"}
 # A name that stands in several folders is one feature, whose parts they are.
 SAME_NAME = {
     "account_days", "alert", "archive", "booking", "breakdown", "clean", "collect", "cost_tracker", "doctor", "gateway", "import_calls", "keys",

@@ -498,10 +498,8 @@ stats.py --fromat=csv --dayz 7 | did you mean --format?
 stats.py --explian | did you mean --explain?
 stats.py --exp | did you mean --explain?
 stats.py json | did you mean --json?
-stats.py --session X | --session is an option of cost_tracker.py call
 stats.py --trend | --trend is an option of cost_tracker.py stats
 stats.py --webhook json | --webhook is an option of cost_tracker.py alert
-stats.py --by tag | --by tag is an option of cost_tracker.py stats
 stats.py --by modle | did you mean model?
 stats.py budget | budget is a command of cost_tracker.py
 stats.py --api-key json | see stats.py --help
@@ -509,9 +507,7 @@ stats.py --unheard-of | see stats.py --help
 stats.py word | see stats.py --help
 stats.py --by colour | see stats.py --help
 stats.py --js | see stats.py --help
-cost_tracker.py stats --days 7 | --days is an option of stats.py, cost_tracker.py reconcile and cost_tracker.py what-if
-cost_tracker.py stats --session X | --session is an option of cost_tracker.py call
-cost_tracker.py stats --by key | --by key is an option of stats.py
+cost_tracker.py settle --days 7 | --days is an option of stats.py, cost_tracker.py stats, cost_tracker.py report and 3 more
 cost_tracker.py stats --by sesion | did you mean session?
 cost_tracker.py stats --line | --line is an option of stats.py
 cost_tracker.py stats --by tagg | did you mean tag?

@@ -174,7 +174,7 @@ def test_every_example_in_a_help_is_one_the_program_takes(program):
     assert docs.wrong_commands(examples, read, program) == []
 
 
-@pytest.mark.parametrize("arguments", ["--days 366", "--by session", "--json --line", "--top", "today"])
+@pytest.mark.parametrize("arguments", ["--days 366", "--by season", "--json --line", "--top", "today"])
 def test_a_command_that_stats_py_turns_down_is_noticed(arguments):
     text = f"```sh\npython3 scripts/stats.py {arguments}\n```\n"
     assert len(docs.wrong_commands({"a.md": text}, parse, "stats.py")) == 1

@@ -184,7 +184,7 @@ def test_a_zone_that_no_quarter_of_an_hour_fits_is_refused(offset: timedelta, le
 @pytest.mark.parametrize("first", [*range(20_480, 20_520), -33, -32, -1, 0])
 def test_days_are_covered_once_each_by_as_few_rows_as_there_can_be(first: int) -> None:
     for length in (0, 1, 2, 31, 32, 33, 63, 64, 65, 95, 96, 97, 400):
-        slots = list(query._slots(first, first + length))
+        slots = list(query.slots_of(first, first + length))
         days = [slot for slot in slots if first <= slot < first + length] if first >= 0 else slots
         spans = {span_slot(span): span for span in range(-3, 20_520 // SPAN_DAYS + 20)} if first > 0 else {}
         covered = [day for slot in slots if slot in spans for day in range(spans[slot] * 32, spans[slot] * 32 + 32)]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, tzinfo
+from datetime import datetime
 
 from openrouter_usage.called import as_called
-from openrouter_usage.cli.program import Parser, checked, complain, is_day, progress, read_day
+from openrouter_usage.cli.program import complain, progress
 from openrouter_usage.entry import UnreadLine
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.figures.account_days import GROUPINGS, Wanted, account_report
@@ -19,16 +19,14 @@ from openrouter_usage.home.settings import ledger_file
 from openrouter_usage.jobs.archive import Archive
 from openrouter_usage.ledger.ledger import Ahead, Health, Ledger
 from openrouter_usage.money import format_usd
-from openrouter_usage.period import UTC, Period, days, find_zone, iso, parse_day, parse_moment, spoken
+from openrouter_usage.period import UTC, Period, spoken
 from openrouter_usage.text import named, plural, quoted, safe
+from openrouter_usage.vocabulary import Where, parts_of
 
 # -- Opening the ledger for a verb: notices and progress go to standard error.
 
 _MOST_DOUBTFUL = 3
 _WORTH_SHOWING = 16 * 1024 * 1024
-_MOMENT = "YYYY-MM-DD, or a moment such as 2026-11-22T10:30:00Z"
-_EVER = Period(datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC), "ever")
-
 
 _opened: list[Ledger] = []
 
@@ -103,59 +101,6 @@ def ahead_notes(ahead: Ahead | None) -> list[str]:
     ]
 
 
-def describe_span(parser: Parser) -> None:
-    """Add the arguments that pick a span of time."""
-    parser.add_argument("--since", metavar="WHEN", type=checked(_bound), help=f"start: {_MOMENT}")
-    parser.add_argument(
-        "--until", metavar="WHEN", type=checked(_bound), help="end: this day included, or up to this moment"
-    )
-    parser.add_argument(
-        "--tz", metavar="ZONE", type=checked(find_zone), help="time zone of days, such as Europe/Amsterdam (UTC)"
-    )
-
-
-def _bound(text: str) -> str:
-    """Check a bound and return it unchanged, because the moment when a day begins depends on --tz."""
-    # A moment must begin with its day: other forms depend on the version of Python.
-    read_day(text[:10])
-    if not is_day(text):
-        parse_moment(text)
-    return text
-
-
-def span(options: Namespace) -> Period | None:
-    """Return the span that --since and --until pick, open where one is left out; None when both are."""
-    if not options.since and not options.until:
-        return None
-    zone = options.tz or UTC
-    start = _moment(options.since, zone).start if options.since else _EVER.start
-    end = _moment(options.until, zone).end if options.until else _EVER.end
-    if start >= end:
-        raise SettingsError("--since is not before --until", hint="swap the two", code="usage")
-    return Period(start, end, "since")
-
-
-def span_title(options: Namespace) -> str:
-    """Return the span as it was asked for; moments are in UTC."""
-    since, until = _bound_title(options.since), _bound_title(options.until)
-    if since and until:
-        return since if since == until else f"{since} to {until}"
-    return f"since {since}" if since else f"until {until}" if until else "all time"
-
-
-def _bound_title(text: str | None) -> str:
-    return text if text and is_day(text) else iso(parse_moment(text)) if text else ""
-
-
-def _moment(text: str, zone: tzinfo) -> Period:
-    """Return the beginning and the end of a day in a zone, or a moment twice."""
-    if is_day(text):
-        day = parse_day(text)
-        return days(day, day, "", zone)
-    moment = parse_moment(text)
-    return Period(moment, moment, "")
-
-
 # -- The archive for a verb, and the report of `stats --source account`.
 
 
@@ -171,12 +116,13 @@ def open_archive() -> Archive:
     return Archive(path)
 
 
-def archived_report(options: Namespace, period: Period | None, title: str, now: datetime) -> Report:
+def archived_report(options: Namespace, period: Period | None, title: str, now: datetime, where: Where = ()) -> Report:
     """Return the report of the archived days that the options pick; SettingsError for a grouping that they lack."""
-    if options.by not in GROUPINGS:
+    unknown = [word for word in (*parts_of(options.by), *(each.kind for each in where)) if word not in GROUPINGS]
+    if unknown:
         raise SettingsError(
-            f"OpenRouter's figures of an account cannot be grouped by {options.by}",
-            hint=f"--by {', '.join(GROUPINGS[:-1])} or {GROUPINGS[-1]}; for tracked calls leave --source out",
+            f"OpenRouter's figures of an account cannot be grouped by {unknown[0]}",
+            hint=f"--by {', '.join(GROUPINGS[:-1])} or {GROUPINGS[-1]}; for tracked calls: --source ledger",
             code="usage",
         )
     if options.tz not in (None, UTC):
@@ -186,7 +132,7 @@ def archived_report(options: Namespace, period: Period | None, title: str, now: 
     archive = open_archive()
     contents = archive.read()
     account = chosen(contents.accounts, options.account or "")
-    is_open = period is not None and not options.window and not options.since
-    wanted = Wanted(title, period, is_open, options.by, options.top, options.trend)
+    is_open = period is not None and not options.period and not options.since
+    wanted = Wanted(title, period, is_open, options.by, options.top, options.trend, where)
     report = account_report(account, contents.accounts[account], wanted, now)
     return replace(report, file=str(archive.path), notes=(*report.notes, *unread_notes(contents.unread)))

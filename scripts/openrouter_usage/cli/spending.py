@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from openrouter_usage.called import as_called
+from openrouter_usage.cli.asking import is_searched, where_of
 from openrouter_usage.cli.program import complain
 from openrouter_usage.errors import MissingKey, Unreachable
 from openrouter_usage.figures.breakdown import LOCAL, Breakdown
@@ -23,12 +24,13 @@ from openrouter_usage.openrouter.answers.analytics import Analytics
 from openrouter_usage.openrouter.answers.key import KeyInfo
 from openrouter_usage.period import Period, spoken
 from openrouter_usage.text import ago
+from openrouter_usage.vocabulary import account_dimensions, said_of
 
 if TYPE_CHECKING:
     from openrouter_usage.figures.account_days import DaysFound
     from openrouter_usage.home.credentials import ApiKey
     from openrouter_usage.jobs.account_days import AccountDays
-    from openrouter_usage.period import ChosenPeriod
+    from openrouter_usage.vocabulary import ChosenPeriod
 
 PROGRAM = as_called("stats.py")
 _NOTABLE_AGE_S = 60
@@ -43,6 +45,7 @@ class Spending:
         self._settings = settings
         self._now = now
         self._chosen = _chosen(options, now)
+        self._where = where_of(options)
         self._search = self._new_search()
         self._found: DaysFound | None = None
         self._managing: ApiKey | None = None
@@ -64,7 +67,8 @@ class Spending:
             return None
         from openrouter_usage.jobs.account_days import AccountDays
 
-        return AccountDays(self._settings, self._chosen, by=self._options.by, timeout_s=self._options.timeout)
+        by, where, timeout_s = self._options.by, self._where, self._options.timeout
+        return AccountDays(self._settings, self._chosen, by=by, timeout_s=timeout_s, where=where)
 
     def ask(self, key: ApiKey | None) -> None:
         """Ask OpenRouter, once, if there is a management key."""
@@ -163,14 +167,16 @@ class Spending:
             from openrouter_usage.jobs.price_list import canonical_names
 
             name_of = canonical_names(self._found.slugs)
-            return period_breakdown(self._found, title=chosen.words, by=by, top=top, name_of=name_of)
-        if by in ACCOUNT_GROUPINGS:
-            raise _needs_mgmt_key(by)
+            title = " ".join(each for each in (chosen.words, said_of(self._where)) if each)
+            return period_breakdown(self._found, title=title, by=by, top=top, name_of=name_of, where=self._where)
+        asked = set(account_dimensions(by, self._where)) & set(ACCOUNT_GROUPINGS)
+        if asked:
+            raise _needs_mgmt_key(min(asked))
         return self._of_ledger(chosen.local_period(self._now), by, chosen.span(self._now).days())
 
     def _of_ledger(self, period: Period, by: str, days: Iterable[date] = ()) -> Breakdown | None:
         """Return what the local ledger knows of a period."""
-        found, problem = local_breakdown(period, top=self._options.top, by=by, days=days)
+        found, problem = local_breakdown(period, top=self._options.top, by=by, days=days, where=self._where)
         if problem:
             complain(PROGRAM, problem)
         return found
@@ -192,13 +198,14 @@ class Spending:
 
 
 def _chosen(options: Namespace, now: datetime) -> ChosenPeriod | None:
-    """Return the period that the options choose beside the running day; SettingsError for an invalid one."""
-    if options.period in (None, "today") and not (options.days or options.since or options.until):
+    """Return the period whose days have to be found; SettingsError for an invalid one."""
+    if not is_searched(options):
         return None
-    from openrouter_usage.period import ChosenPeriod
+    from openrouter_usage.vocabulary import ChosenPeriod
 
-    name = options.period or ("days" if options.days else "since")
-    chosen = ChosenPeriod(name, options.days or 0, options.since, options.until)
+    is_named = options.period or not options.since
+    word = options.period or f"{DEFAULT_DAYS}d" if is_named else ""
+    chosen = ChosenPeriod(word, options.since or "", options.until or "")
     chosen.span(now)
     return chosen
 

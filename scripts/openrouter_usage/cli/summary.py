@@ -9,20 +9,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from openrouter_usage.called import as_called
+from openrouter_usage.cli.asking import (
+    add_filters,
+    add_grouping,
+    add_period,
+    add_source,
+    has_period,
+    is_searched,
+    refuse_two_periods,
+    where_of,
+)
 from openrouter_usage.cli.program import (
     EXIT_CODES,
     Parser,
-    checked,
     complain,
-    read_day,
     whole_number,
     with_version,
     write,
 )
 from openrouter_usage.errors import OpenRouterUsageError, SettingsError
-from openrouter_usage.figures.options import ACCOUNT_GROUPINGS, DEFAULT_DAYS, DEFAULT_TOP, GROUPINGS, MOST_DAYS
+from openrouter_usage.figures.options import ACCOUNT_GROUPINGS, DEFAULT_DAYS, DEFAULT_TOP, MOST_DAYS
 from openrouter_usage.home.settings import Settings, load_settings
-from openrouter_usage.period import UTC, Period, find_zone, week
+from openrouter_usage.period import UTC, Period, week
+from openrouter_usage.vocabulary import account_dimensions
 
 if TYPE_CHECKING:
     from openrouter_usage.cli.spending import Spending
@@ -88,11 +97,10 @@ def parser() -> Parser:
     parser.add_argument(
         "--top", type=whole_number(0, 10_000), metavar="N", help=f"lines of the breakdown ({DEFAULT_TOP})"
     )
-    parser.add_argument("--by", choices=GROUPINGS, default="model", help="what to break down by (model)")
-    _describe_period(parser)
-    parser.add_argument(
-        "--tz", metavar="ZONE", type=checked(find_zone), help="also show today in a time zone: Europe/Amsterdam"
-    )
+    add_grouping(parser)
+    add_period(parser, most_days=MOST_DAYS, zone_help="also show today in a time zone: Europe/Amsterdam")
+    add_filters(parser)
+    add_source(parser, "account")
     parser.add_argument("--explain", action="store_true", help="explain why the figures differ, and forecast")
     seconds = whole_number(0, 86_400)
     parser.add_argument(
@@ -105,31 +113,11 @@ def parser() -> Parser:
     return parser
 
 
-def _describe_period(parser: Parser) -> None:
-    """Add the options that choose the period of the breakdown; they exclude one another."""
-    period = parser.add_mutually_exclusive_group()
-    for name, words in (
-        ("today", "break down today, UTC unless --tz"),
-        ("yesterday", "break down yesterday (UTC, as all days below)"),
-        ("week", "break down this week, from Monday to today"),
-        ("month", "break down this month, from the 1st to today"),
-    ):
-        period.add_argument(f"--{name}", action="store_const", const=name, dest="period", help=words)
-    period.add_argument(
-        "--days",
-        type=whole_number(1, MOST_DAYS),
-        metavar="N",
-        help=f"break down the last N days, with today (1 to {MOST_DAYS})",
-    )
-    period.add_argument(
-        "--since", metavar="DAY", type=checked(read_day), help="break down from this day on: YYYY-MM-DD"
-    )
-    parser.add_argument("--until", metavar="DAY", type=checked(read_day), help="last day, included; needs --since")
-
-
 def main(argv: Sequence[str], *, clock: Callable[[], datetime] = _now) -> int:
     """Print the summary; 5 when OpenRouter could not be reached and older figures were shown."""
     options = parser().parse_args(argv)
+    if options.source != "account":
+        return _of_ledger(options, clock())
     if options.until and not options.since:
         raise SettingsError("--until needs --since", hint="add --since YYYY-MM-DD", code="usage")
     if options.line_format is not None:
@@ -138,6 +126,8 @@ def main(argv: Sequence[str], *, clock: Callable[[], datetime] = _now) -> int:
                 "--line-format makes a line, and takes neither another format nor --max-age", code="usage"
             )
         options.face = "line"
+    refuse_two_periods(options)
+    account_dimensions(options.by, where_of(options))
     settings = load_settings()
     settings.require_key()
     for warning in settings.warnings:
@@ -165,13 +155,26 @@ def main(argv: Sequence[str], *, clock: Callable[[], datetime] = _now) -> int:
     return 0
 
 
-def _has_period(options: Namespace) -> bool:
-    return bool(options.period or options.days or options.since)
+def _of_ledger(options: Namespace, now: datetime) -> int:
+    """Answer from the local ledger, as `cost_tracker.py stats` does."""
+    if options.face == "line" or options.line_format or options.explain or options.max_age is not None:
+        raise SettingsError(
+            "--line, --explain and --max-age are about the account", hint="leave --source out", code="usage"
+        )
+    from openrouter_usage.cli.opening import close_ledgers
+    from openrouter_usage.cli.statistics import run
+
+    options.json, options.format = options.face == "json", options.face
+    options.account, options.trend = None, False
+    try:
+        return run(options, now=now)
+    finally:
+        close_ledgers()
 
 
 def _spending(options: Namespace, settings: Settings, now: datetime) -> Spending | None:
     """Prepare the questions beyond the usual endpoints; without such options, and for the line, load nothing."""
-    asks_more = _has_period(options) or options.explain or options.tz or options.by in ACCOUNT_GROUPINGS
+    asks_more = has_period(options) or options.explain or options.tz or options.by in ACCOUNT_GROUPINGS
     if options.face == "line" or not asks_more:
         return None
     from openrouter_usage.cli.spending import Spending
@@ -192,7 +195,7 @@ def _summary(options: Namespace, parts: Parts, spending: Spending | None) -> Sum
         notes = spending.notes(parts)
         parts = spending.with_today(parts)
         asked = spending.breakdown(parts)
-    is_usual = not _has_period(options) and options.by not in ACCOUNT_GROUPINGS
+    is_usual = not has_period(options) and options.by not in ACCOUNT_GROUPINGS
     local = _from_ledger(options, week(parts.taken_at)) if parts.activity is None and is_usual else None
     summary = build_summary(
         parts,
@@ -204,7 +207,7 @@ def _summary(options: Namespace, parts: Parts, spending: Spending | None) -> Sum
         asked=None if asked and asked.is_local else asked,
         zone_day=spending.zone_day() if spending else None,
         more_gaps=spending.gaps if spending else (),
-        is_usual=not (options.days or options.since or options.period not in (None, "today")),
+        is_usual=not is_searched(options),
     )
     return _looking_ahead(options, parts, summary._replace(notes=(*summary.notes, *notes)))
 

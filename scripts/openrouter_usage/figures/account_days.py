@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import date, datetime, time
 from typing import NamedTuple
 
@@ -17,10 +18,12 @@ from openrouter_usage.figures.report import MOST_BARS, Report
 from openrouter_usage.openrouter.answers.account import ActivityRow, Gap
 from openrouter_usage.period import DAY, UTC, Period, Stretch, stretches, today
 from openrouter_usage.text import plural
+from openrouter_usage.vocabulary import KEY_GROUPINGS, TIMES, Where, account_dimensions, joined, parts_of, time_name
 
 # -- Makes a report of archived days: what is known is summed, what is not is named, and never taken for nothing.
 
-GROUPINGS = ("model", "day", "provider")
+# What an account's archived days can be grouped by, and by what their rows can be picked.
+GROUPINGS = ("model", "provider", "day", "week", "month", "weekday")
 NameOf = Callable[[ActivityRow], str]
 
 
@@ -33,6 +36,7 @@ class Wanted(NamedTuple):
     by: str
     top: int | None
     has_trend: bool
+    where: Where = ()
 
 
 def account_report(account: str, known: Days, wanted: Wanted, now: datetime) -> Report:
@@ -46,7 +50,9 @@ def account_report(account: str, known: Days, wanted: Wanted, now: datetime) -> 
             + as_called("for older days: cost_tracker.py sync --backfill 365"),
             code="not_archived",
         )
-    groups = with_names(_groups(days, wanted.by, _model_names(known)), wanted.by)
+    model_of = _model_names(known)
+    days = {day: _picked(archived, wanted.where, model_of) for day, archived in days.items()}
+    groups = with_names(_groups(days, wanted.by, model_of), wanted.by)
     gaps = missing(span, known)
     sources = " and ".join(source for source in (ACTIVITY, ANALYTICS) if any(d.source == source for d in days.values()))
     found = break_down(
@@ -107,12 +113,28 @@ def _model_names(known: Mapping[date, ArchivedDay]) -> NameOf:
     return lambda row: sure.get(row.slug, row.model) if row.model == row.slug else row.model
 
 
+def _provider(row: ActivityRow) -> str:
+    return row.provider
+
+
+def _picked(day: ArchivedDay, where: Where, model_of: NameOf) -> ArchivedDay:
+    """Return a day with the rows that filters take."""
+    names: dict[str, NameOf] = {"model": model_of, "provider": _provider}
+    rows = (row for row in day.rows if all(each.takes(names[each.kind](row)) for each in where))
+    return replace(day, rows=tuple(rows)) if where else day
+
+
 def _groups(days: Days, by: str, model_of: NameOf) -> dict[str, Usage]:
-    """Sum by one grouping; a day without spend is a group too, because its spend is known."""
-    if by == "day":
-        return {day.isoformat(): archived.total for day, archived in days.items()}
-    name_of: NameOf = model_of if by == "model" else lambda row: row.provider
-    return added((name_of(row), row.usage) for archived in days.values() for row in archived.rows)
+    """Sum by one or two groupings; a day without spend is a group too, because its spend is known."""
+    names: dict[str, NameOf] = {"model": model_of, "provider": _provider}
+    parts = parts_of(by)
+    if len(parts) == 1 and by in TIMES:
+        return added((time_name(by, day), archived.total) for day, archived in days.items())
+
+    def name(day: date, row: ActivityRow) -> str:
+        return joined(names[part](row) if part in names else time_name(part, day) for part in parts)
+
+    return added((name(day, row), row.usage) for day, archived in days.items() for row in archived.rows)
 
 
 def _trend(days: Days) -> Breakdown:
@@ -212,6 +234,7 @@ class DaysFound(NamedTuple):
     live_until: datetime | None
     names: tuple[ActivityRow, ...] = ()
     notes: tuple[str, ...] = ()
+    dimensions: tuple[str, ...] = ()
 
     @property
     def slugs(self) -> set[str]:
@@ -238,7 +261,7 @@ def usual_names(rows: Iterable[ActivityRow]) -> dict[str, str]:
 
 
 def period_breakdown(
-    found: DaysFound, *, title: str, by: str, top: int | None, name_of: Canonical = canonical
+    found: DaysFound, *, title: str, by: str, top: int | None, name_of: Canonical = canonical, where: Where = ()
 ) -> Breakdown | None:
     """Sum the known days by one grouping; None where no day at all is known.
 
@@ -251,26 +274,51 @@ def period_breakdown(
     period = span.period._replace(label=str(span))
     places = _places(known)
     source = " + ".join(name for name, _ in places)
-    groups = _sums(found, by, name_of)
+    groups = _sums(found, by, name_of, where)
     shared = break_down(groups, by, most=DEFAULT_TOP, top=top, period=period, source=source)
-    live = known[span.last].total if found.live_until is not None else None
+    live = _picked_total(found, known[span.last].rows, name_of, where) if found.live_until is not None else None
     gaps = tuple(gap.period for gap in missing(span, known))
     coverage = Coverage(title, "UTC", places, gaps, live, found.live_until)
     return shared._replace(coverage=coverage)
 
 
-def _sums(found: DaysFound, by: str, name_of: Canonical) -> dict[str, Usage]:
-    if by == "day":
-        return {day.isoformat(): known.total for day, known in found.days.items()}
-    rows = [row for day in sorted(found.days) for row in found.days[day].rows]
-    names = usual_names([row for row in (*found.names, *rows) if row.model != row.slug]) if by == "model" else {}
+def _sums(found: DaysFound, by: str, name_of: Canonical, where: Where) -> dict[str, Usage]:
+    parts = parts_of(by)
+    if len(parts) == 1 and by in TIMES and not where:
+        return added((time_name(by, day), known.total) for day, known in found.days.items())
+    name = _namer(found, by, where, name_of)
     sums: dict[str, Usage] = {}
-    for row in rows:
-        name = row.provider if by == "provider" else row.model
-        if by == "model" and row.slug and row.slug == row.model:
-            name = names.get(row.slug) or name_of(row.slug)
-        sums[name] = sums.get(name, NOTHING) + row.usage
+    if len(parts) == 1 and by in TIMES:
+        sums = {time_name(by, day): NOTHING for day in found.days}
+    for day in sorted(found.days):
+        for row in found.days[day].rows:
+            if all(each.takes(name(each.kind, row)) for each in where):
+                group = joined(time_name(part, day) if part in TIMES else name(part, row) for part in parts)
+                sums[group] = sums.get(group, NOTHING) + row.usage
     return sums
+
+
+def _picked_total(found: DaysFound, rows: Iterable[ActivityRow], name_of: Canonical, where: Where) -> Usage:
+    name = _namer(found, "", where, name_of)
+    taken = (row.usage for row in rows if all(each.takes(name(each.kind, row)) for each in where))
+    return sum(taken, NOTHING)
+
+
+def _namer(found: DaysFound, by: str, where: Where, name_of: Canonical) -> Callable[[str, ActivityRow], str]:
+    """Return what names a row by model, provider, key or workspace; the rows hold what `account_dimensions` asks."""
+    asked = found.dimensions or account_dimensions(by or "model", where)
+    rows = [*found.names, *(row for known in found.days.values() for row in known.rows)]
+    usual = usual_names([row for row in rows if row.model != row.slug])
+
+    def name(part: str, row: ActivityRow) -> str:
+        is_first = part == asked[0] if set(asked) & set(KEY_GROUPINGS) else part == "model"
+        if part == "model":
+            model = row.model if is_first else row.provider
+            slug = row.slug if is_first else model
+            return (usual.get(slug) or name_of(slug)) if slug and slug == model else model
+        return row.model if is_first else row.provider
+
+    return name
 
 
 def _places(known: Mapping[date, KnownDay | ArchivedDay]) -> tuple[tuple[str, tuple[Period, ...]], ...]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from openrouter_usage.entry import NOTHING, Usage
 from openrouter_usage.openrouter.answers.account import ActivityRow
 from openrouter_usage.period import UTC, Period, days
+from openrouter_usage.vocabulary import IN_ORDER, days_named, joined, names_of, parts_of
 
 LOCAL = "local ledger"
 _NAMELESS = {
@@ -20,6 +21,7 @@ _NAMELESS = {
     "agent": "(no agent)",
     "project": "(no project)",
     "app": "(no app)",
+    "workspace": "(no workspace)",
 }
 
 
@@ -72,8 +74,18 @@ class Breakdown(NamedTuple):
 
     @property
     def oldest_first(self) -> Breakdown:
-        """The same with the days in their order; of any other grouping as it is."""
-        return self._replace(rows=self.rows[::-1]) if self.by == "day" else self
+        """The same with days, weeks or months in their order; of any other grouping as it is."""
+        parts = parts_of(self.by)
+        if parts[0] not in IN_ORDER:
+            return self
+        if len(parts) == 1:
+            return self._replace(rows=self.rows[::-1])
+        return self._replace(rows=tuple(sorted(self.rows, key=lambda row: names_of(row.name)[0])))
+
+    @property
+    def is_in_order(self) -> bool:
+        """Check whether the rows follow one another in time, alone."""
+        return self.by in IN_ORDER
 
     @property
     def missing(self) -> tuple[Period, ...]:
@@ -86,11 +98,12 @@ class Breakdown(NamedTuple):
         return self.period.day_count if self.period else 0
 
     def period_of(self, name: str, zone: tzinfo = UTC) -> Period | None:
-        """Return what a row covers: a day of the zone, or as much of it as the period does; else the whole period."""
-        if self.by != "day":
+        """Return what a row covers: a day, week or month of the zone, as far as the period does; else the period."""
+        named = zip(parts_of(self.by), names_of(name), strict=False)
+        found = next((span for part, each in named if (span := days_named(part, each))), None)
+        if found is None:
             return self.period
-        day = date.fromisoformat(name)
-        whole = days(day, day, name, zone)
+        whole = days(found.first, found.last, name, zone)
         if self.period is None:
             return whole
         return whole._replace(start=max(whole.start, self.period.start), end=min(whole.end, self.period.end))
@@ -119,15 +132,19 @@ def break_down(
 ) -> Breakdown:
     """Order groups and keep the first `top` of them, the rest added up.
 
-    Without `top`, all days are kept, and of any other grouping `most`. Of days the last ones stay: nobody asks for a
-    breakdown to see how it began.
+    Without `top`, all days, weeks and months are kept, and of any other grouping `most`. Of days the last ones stay:
+    nobody asks for a breakdown to see how it began.
     """
     shares = [Share(name, usage) for name, usage in groups.items()]
-    if by == "day":
+    is_in_order = by in IN_ORDER
+    if is_in_order:
         shares.sort(key=lambda share: share.name, reverse=True)
     else:
         shares.sort(key=dearest_first)
-    shown = top if top is not None else len(shares) if by == "day" else most
+    shown = top if top is not None else len(shares) if is_in_order else most
+    if not is_in_order and parts_of(by)[0] in IN_ORDER:
+        # The dearest ones stay, and stand under their day.
+        shares[:shown] = sorted(shares[:shown], key=lambda share: names_of(share.name)[0], reverse=True)
     rest = sum((share.usage for share in shares[shown:]), NOTHING)
     whole = sum((share.usage for share in shares), NOTHING)
     return Breakdown(by, period, tuple(shares[:shown]), max(0, len(shares) - shown), rest, whole, source)
@@ -153,8 +170,17 @@ def added(groups: Iterable[tuple[str, Usage]]) -> dict[str, Usage]:
 
 def with_names(groups: Mapping[str, Usage], by: str) -> dict[str, Usage]:
     """Return the groups with a name for the calls that have none, such as "(no session)"."""
-    nameless = _NAMELESS.get(by, "")
-    return added((name or nameless, usage) for name, usage in groups.items())
+    parts = parts_of(by)
+    if len(parts) == 1:
+        nameless = _NAMELESS.get(by, "")
+        return added((name or nameless, usage) for name, usage in groups.items())
+    nameless_of = [_NAMELESS.get(part, "") for part in parts]
+    named = ((tuple(map(_or, names_of(name), nameless_of)), usage) for name, usage in groups.items())
+    return added((joined(names), usage) for names, usage in named)
+
+
+def _or(name: str, nameless: str) -> str:
+    return name or nameless
 
 
 # What /activity can be broken down by.

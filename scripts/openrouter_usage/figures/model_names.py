@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 
 from openrouter_usage.entry import NOTHING, Usage
+from openrouter_usage.vocabulary import joined, names_of, parts_of
 
 # LiteLLM and others put the router before the vendor; openrouter/auto is a model of OpenRouter's own.
 _PREFIX = re.compile(r"openrouter/(?=[^/@:]+/[^/])")
@@ -67,3 +68,24 @@ def grouped(groups: Mapping[str, Usage], name_of: Canonical) -> dict[str, Usage]
         short = name_of(name)
         sums[short] = sums.get(short, NOTHING) + usage
     return sums
+
+
+def grouped_by(groups: Mapping[str, Usage], by: str, name_of: Canonical) -> dict[str, Usage]:
+    """Do the same where models are one of two groupings; groups without models stay as they are."""
+    parts = parts_of(by)
+    if "model" not in parts:
+        return dict(groups)
+    at = parts.index("model")
+
+    def short(name: str) -> str:
+        names = list(names_of(name))
+        names[at] = name_of(names[at])
+        return joined(names)
+
+    return grouped(groups, short)
+
+
+def models_in(groups: Iterable[str], by: str) -> set[str]:
+    """Return the models among the names of groups."""
+    parts = parts_of(by)
+    return {names_of(name)[parts.index("model")] for name in groups} if "model" in parts else set()

@@ -8,4 +8,5 @@ DEFAULT_DAYS = 7
 MOST_DAYS = 365
 # What only the analytics API can tell, with a management key.
 ACCOUNT_GROUPINGS = ("key", "workspace")
-GROUPINGS = ("model", "provider", "day", *ACCOUNT_GROUPINGS)
+# What the usual answers can be broken down by; anything else needs the days of a period.
+USUAL_GROUPINGS = ("model", "provider", "day", *ACCOUNT_GROUPINGS)

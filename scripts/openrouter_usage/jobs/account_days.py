@@ -27,11 +27,12 @@ from openrouter_usage.openrouter.answers.account import ActivityRow, Gap, Parts
 from openrouter_usage.openrouter.answers.analytics import MOST_DAYS, Analytics
 from openrouter_usage.openrouter.answers.fields import left_out_days, left_out_of, left_out_words
 from openrouter_usage.openrouter.endpoints import OpenRouter
-from openrouter_usage.period import DAY, NOTABLE_SKEW_S, UTC, ChosenPeriod, Stretch, stretches
+from openrouter_usage.period import DAY, NOTABLE_SKEW_S, UTC, Stretch, stretches
+from openrouter_usage.vocabulary import ChosenPeriod, Where, account_dimensions
 
 # What the rows of /activity and of the archive tell apart; keys and workspaces only the analytics API knows.
-_ROW_GROUPINGS = ("model", "provider", "day")
-_DIMENSIONS = {"provider": "provider", "key": "api_key_id", "workspace": "workspace"}
+_ROW_DIMENSIONS = {"model", "provider"}
+_DIMENSIONS = {"model": "model", "provider": "provider", "key": "api_key_id", "workspace": "workspace"}
 _PROVIDER_DAYS = 31
 _AT_ONCE = 6
 _CODE = Unreachable.exit_code
@@ -69,11 +70,14 @@ class _Clock(NamedTuple):
 class AccountDays:
     """One search for the days of a chosen period, with a management key, in two rounds of parallel questions."""
 
-    def __init__(self, settings: Settings, chosen: ChosenPeriod, *, by: str, timeout_s: float) -> None:
+    def __init__(
+        self, settings: Settings, chosen: ChosenPeriod, *, by: str, timeout_s: float, where: Where = ()
+    ) -> None:
         """Prepare a search of at most `timeout_s` seconds; nothing is asked yet."""
         self._settings = settings
         self._chosen = chosen
-        self._by = by
+        self._dimensions = account_dimensions(by, where)
+        self._is_of_rows = set(self._dimensions) <= _ROW_DIMENSIONS
         self._timeout_s = timeout_s
         self._opened_s = self._begun_s = time.monotonic()
         self._archive = _Archive()
@@ -94,10 +98,10 @@ class AccountDays:
         running = now.astimezone(UTC).date()
         span, oldest = self._reach(now)
         wanted = set(span.days())
-        if self._by in _ROW_GROUPINGS:
+        if self._is_of_rows:
             wanted -= set(Stretch(running - ACTIVITY_DAYS * DAY, running - DAY).days())
         # Whose the archive is shows at the same time; were it another account's, its days are asked for afterwards.
-        kept = self._archive.guess() if self._by in _ROW_GROUPINGS and min(wanted, default=running) < running else {}
+        kept = self._archive.guess() if self._is_of_rows and min(wanted, default=running) < running else {}
         asked = [day for day in wanted - kept.keys() if day >= oldest]
         self._round(key, asked, now, needs_account=bool(kept))
 
@@ -111,7 +115,7 @@ class AccountDays:
         unknown = [day for day in span.days() if told.known(day, clock.running) is None]
         if unknown:
             wanted = [day for day in unknown if day >= oldest and day not in self._failed]
-            is_archived = self._by in _ROW_GROUPINGS and min(unknown) < clock.running
+            is_archived = self._is_of_rows and min(unknown) < clock.running
             again = told.is_blank and not isinstance(self._spent, frozenset)
             self._round(key, wanted, clock.now, needs_account=is_archived, needs_activity=again)
             told = self._told(parts, clock)
@@ -124,6 +128,7 @@ class AccountDays:
             min(self._live_until, clock.present) if is_live and self._live_until else None,
             (*(row for rows in told.activity.values() for row in rows), *self._archive.rows()),
             tuple(self._archive.notes),
+            self._dimensions,
         )
 
     def _reach(self, now: datetime) -> tuple[Stretch, date]:
@@ -148,7 +153,7 @@ class AccountDays:
         """Combine what each source has said so far."""
         rows = self._again if self._again is not None else parts.activity
         activity: dict[date, list[ActivityRow]] = {}
-        is_row_grouping = self._by in _ROW_GROUPINGS
+        is_row_grouping = self._is_of_rows
         if is_row_grouping and rows is not None and not isinstance(rows, Gap):
             covered = Stretch(clock.latest.date() - ACTIVITY_DAYS * DAY, clock.earliest.date() - DAY)
             activity = {day: [] for day in covered.days()}
@@ -237,13 +242,13 @@ class AccountDays:
         for stretch in (*stretches(old), *stretches(recent), *stretches(day for day in wanted if day == running)):
             yield from pieces(stretch)
 
-    def _dimensions(self, piece: Stretch, now: datetime) -> tuple[str, ...]:
-        if self._by == "provider" and piece.first < now.astimezone(UTC).date() - _PROVIDER_DAYS * DAY:
-            return ()  # older days are not told apart by provider any more
-        return (_DIMENSIONS.get(self._by, "model"),)
+    def _asked(self, piece: Stretch, now: datetime) -> tuple[str, ...]:
+        is_old = piece.first < now.astimezone(UTC).date() - _PROVIDER_DAYS * DAY
+        # Older days are not told apart by provider any more.
+        return tuple(_DIMENSIONS[each] for each in self._dimensions if not (is_old and each == "provider"))
 
     def _ask_piece(self, client: OpenRouter, piece: Stretch, now: datetime) -> Analytics:
-        found = _until(client, piece, now, *self._dimensions(piece, now))
+        found = _until(client, piece, now, *self._asked(piece, now))
         for row in found.rows:
             day_of(row, piece)
         return found
@@ -289,10 +294,10 @@ class AccountDays:
         return []
 
     def _row(self, day: date, names: tuple[str, ...], usage: Usage) -> ActivityRow:
-        name = names[0] if names else UNKNOWN_PROVIDER
-        if self._by == "provider":
+        name, other = (*names, UNKNOWN_PROVIDER, UNKNOWN_PROVIDER)[:2]
+        if self._dimensions == ("provider",):
             return ActivityRow(day, "", name, usage)
-        return ActivityRow(day, name, UNKNOWN_PROVIDER, usage, name if self._by in _ROW_GROUPINGS else "")
+        return ActivityRow(day, name, other, usage, name if self._is_of_rows else "")
 
 
 def _until(client: OpenRouter, span: Stretch, now: datetime, *dimensions: str) -> Analytics:

@@ -16,10 +16,13 @@ from openrouter_usage.home.credentials import ApiKey
 from openrouter_usage.home.settings import Settings, ledger_file, load_settings
 from openrouter_usage.jobs.summary import at_once, connect
 from openrouter_usage.period import UTC, Period, completed_days, today
+from openrouter_usage.vocabulary import Filter, Where
 
 if TYPE_CHECKING:
     from openrouter_usage.figures.report import Compared
     from openrouter_usage.figures.summary import Summary
+    from openrouter_usage.ledger.ledger import Ledger
+    from openrouter_usage.ledger.sums import Totals
     from openrouter_usage.openrouter.answers.account import ActivityRow, Gap
     from openrouter_usage.openrouter.answers.analytics import Analytics, Spend
 
@@ -87,7 +90,7 @@ def account_breakdown(
 
 
 def local_breakdown(
-    period: Period, *, top: int | None, by: str, days: Iterable[date] = ()
+    period: Period, *, top: int | None, by: str, days: Iterable[date] = (), where: Where = ()
 ) -> tuple[Breakdown | None, str]:
     """Break a period of the ledger down; None and a reason, "" for a ledger without calls, when there is nothing.
 
@@ -100,7 +103,7 @@ def local_breakdown(
         from openrouter_usage.ledger.ledger import Ledger
 
         ledger = Ledger(path, lock_timeout_s=2.0)
-        totals = ledger.totals(period, by)
+        totals = named_totals(ledger, period, by, where=where)
         ledger.close()
     except OpenRouterUsageError as error:
         return None, f"the local ledger does not help: {error.message}"
@@ -108,12 +111,28 @@ def local_breakdown(
         return None, ""
     quiet = {day.isoformat(): NOTHING for day in days} if by == "day" else {}
     groups = quiet | with_names(totals.groups, by)
-    if by == "model":
-        from openrouter_usage.figures.model_names import grouped
-        from openrouter_usage.jobs.price_list import canonical_names
-
-        groups = grouped(groups, canonical_names(groups))
     return break_down(groups, by, most=DEFAULT_TOP, top=top, period=period, source=LOCAL), ""
+
+
+def named_totals(ledger: Ledger, period: Period | None, by: str, zone: tzinfo = UTC, where: Where = ()) -> Totals:
+    """Sum the calls of a period that filters take; models have, and are picked by, their canonical names."""
+    from openrouter_usage.figures.model_names import grouped_by, models_in
+    from openrouter_usage.jobs.price_list import canonical_names
+    from openrouter_usage.ledger.sums import Totals
+
+    if any(each.kind == "model" for each in where):
+        met = ledger.totals(period, "model").groups
+        name_of = canonical_names(met)
+        where = tuple(_with_aliases(each, met, name_of) if each.kind == "model" else each for each in where)
+    totals = ledger.totals(period, by, zone, where)
+    name_of = canonical_names(models_in(totals.groups, by))
+    return Totals(totals.total, grouped_by(totals.groups, by, name_of))
+
+
+def _with_aliases(each: Filter, met: Iterable[str], name_of: Callable[[str], str]) -> Filter:
+    """Return a filter that takes a model also by its canonical name."""
+    aliases = tuple(name for name in met if each.takes(name_of(name)) and not each.takes(name))
+    return each._replace(patterns=(*each.patterns, *aliases))
 
 
 def compared_with_kept(seen: Callable[[Period], Usage], now: datetime) -> tuple[tuple[Compared, ...], str]:

@@ -23,6 +23,7 @@ from openrouter_usage.ledger.merge import completing, merged
 from openrouter_usage.ledger.recent import Recent
 from openrouter_usage.ledger.scan import DAY_SLOTS, is_usual, quarter_of, usual_hold
 from openrouter_usage.period import FOREVER, UTC, Period
+from openrouter_usage.vocabulary import Where
 
 T = TypeVar("T")
 _MOST_SUMS = 1_000
@@ -284,16 +285,25 @@ class Ledger:
         start, end = (period.start, period.end) if period else (None, None)
         return self.engine.reading(lambda index: sums.counted_entries(self.engine, index, start, end))
 
-    def totals(self, period: Period | None = None, by: str = "model", zone: tzinfo = UTC) -> sums.Totals:
-        """Sum the calls of a period, or all, by model, day, session, provider or tag."""
-        return self.engine.reading(lambda index: sums.totals(self.engine, index, period, by, zone))
+    def totals(
+        self, period: Period | None = None, by: str = "model", zone: tzinfo = UTC, where: Where = ()
+    ) -> sums.Totals:
+        """Sum the calls of a period, or all, that filters take: by one grouping, or by two with a comma."""
+        return self.engine.reading(lambda index: self._sum(index, period, by, zone, where))
 
-    def totals_of(self, periods: Iterable[Period]) -> list[sums.Totals]:
-        """Sum several periods by model, all as of one moment."""
+    def _sum(
+        self, index: sqlite3.Connection, period: Period | None, by: str, zone: tzinfo, where: Where
+    ) -> sums.Totals:
+        if where or "," in by or by == "hour":
+            from openrouter_usage.ledger.cross import crossed  # late: the usual reports do without
+
+            return crossed(self.engine, index, period, by, zone=zone, where=where)
+        return sums.totals(self.engine, index, period, by, zone)
+
+    def totals_of(self, periods: Iterable[Period], where: Where = ()) -> list[sums.Totals]:
+        """Sum several periods by model, all as of one moment, and of them the calls that filters take."""
         wanted = list(periods)
-        return self.engine.reading(
-            lambda index: [sums.totals(self.engine, index, each, "model", UTC) for each in wanted]
-        )
+        return self.engine.reading(lambda index: [self._sum(index, each, "model", UTC, where) for each in wanted])
 
     def committed(self, look: Callable[[Committed], None]) -> None:
         """Pass what is spent and held, as of one moment, to `look`."""

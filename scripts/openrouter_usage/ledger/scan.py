@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -14,6 +14,7 @@ from openrouter_usage.budgets import TAG_KINDS
 from openrouter_usage.entry import Entry, Hold, Release, Unread, Usage, believable, checked_entry, label_of, read_line
 from openrouter_usage.errors import InvalidValue
 from openrouter_usage.money import EXACT, loads
+from openrouter_usage.money import dumps as exact_json
 from openrouter_usage.period import UTC, parse_moment
 
 # -- Packing a Usage into one whole number, so that plain additions sum the calls of a block.
@@ -179,8 +180,7 @@ def usual_hold(line: bytes) -> tuple[str, bool] | None:
 @lru_cache(maxsize=4096)
 def tag_names(tags: bytes) -> tuple[tuple[str, bytes], ...]:
     """Return the groupings, and the name in each, under which the tags of a usual line are summed."""
-    entry = checked_entry({"ts": _SOME_DAY, "model": "-", "tags": loads(tags)})
-    return tuple((grouping, name.encode()) for grouping, name in _tag_names(entry.tags))
+    return tuple((grouping, name.encode()) for grouping, name in _tag_names(tags_of(tags)))
 
 
 def _tag_names(tags: tuple[tuple[str, str], ...]) -> Iterator[tuple[str, str]]:
@@ -196,6 +196,29 @@ def _first_quarter(hour: bytes) -> int:
     return quarter_of(believable(parse_moment(hour.decode() + ":00:00Z")))
 
 
+@lru_cache(maxsize=4096)
+def mix_name(model: str, provider: str, tags: tuple[tuple[str, str], ...]) -> bytes:
+    """Return the name of the calls that have all of these in common; `mix_of` reads it."""
+    return exact_json([model, provider, dict(tags)]).encode()
+
+
+def mix_of(name: str) -> tuple[str, str, str, tuple[tuple[str, str], ...]]:
+    """Return model, provider, no session, and tags of a name; InvalidValue for a damaged one."""
+    try:
+        found = loads(name)
+    except ValueError:
+        found = None
+    if isinstance(found, list) and len(found) == 3 and isinstance(found[2], dict):
+        return str(found[0]), str(found[1]), "", tuple((tag, str(value)) for tag, value in found[2].items())
+    raise InvalidValue("this is not the name of a mix")
+
+
+@lru_cache(maxsize=4096)
+def tags_of(tags: bytes) -> tuple[tuple[str, str], ...]:
+    """Return the sorted tags of a usual line, none for one without."""
+    return checked_entry({"ts": _SOME_DAY, "model": "-", "tags": loads(tags)}).tags if tags else ()
+
+
 def quarter_of(moment: datetime) -> int:
     """Number the quarter of an hour of a moment since 1970: the day of every time zone begins with one."""
     at = moment.astimezone(UTC)
@@ -204,20 +227,26 @@ def quarter_of(moment: datetime) -> int:
 
 # -- Blocks of lines, read into sums.
 
-BY_NAME = ("model", "provider", "session", "tag", *TAG_KINDS)
+# What a call is in besides its session, all at once; a name is a JSON list of model, provider and tags.
+MIX = "mix"
+BY_NAME = ("model", "provider", "session", "tag", *TAG_KINDS, MIX)
 # Larger ones make lists of rows so long that the processor's cache no longer holds them.
 _STRETCH = 256 * 1024
 _ALWAYS = range(2**40)
 _UNWANTED = -1
 Sums = defaultdict[int, defaultdict[bytes, int]]
+Cells = defaultdict[tuple[int, str, str, str, tuple[tuple[str, str], ...]], int]
 
 
 class Block:
     """The result of some lines: sums by group and day, marks of ids, changes of holds, and lines not understood."""
 
-    def __init__(self, slots: range = _ALWAYS) -> None:
-        """Start empty; only calls of some quarters of an hour are wanted."""
+    def __init__(self, slots: range = _ALWAYS, *, is_fine: bool = False) -> None:
+        """Start empty; only calls of some quarters of an hour are wanted, and with `is_fine` each in its `cells`."""
         self._slots = slots
+        # Calls of the same quarter, model, provider, session and tags, for sums that no grouping can answer.
+        self.is_fine = is_fine
+        self.cells: Cells = defaultdict(int)
         self.by_name: dict[str, Sums] = {grouping: defaultdict(lambda: defaultdict(int)) for grouping in BY_NAME}
         self.quarters: defaultdict[int, int] = defaultdict(int)
         self.spans: dict[int, tuple[int, int]] = {}
@@ -264,18 +293,22 @@ class Block:
         # Calls without tags are what the tagged ones leave of the day; so they cost nothing here.
         for grouping, name in _tag_names(entry.tags):
             self.by_name[grouping][day][name.encode()] += vector
+        self.by_name[MIX][day][mix_name(entry.model, entry.provider, entry.tags)] += vector
+        if self.is_fine and day != _UNWANTED:
+            self.cells[slot, entry.model, entry.provider, entry.session, entry.tags] += vector
         self._end_run(slot, vector, start, start)
         self.calls += 1
 
     def add_rows(self, rows: list[Row], start: int, hours: Hours) -> None:
         """Count the calls of one line after the other, from an offset."""
-        models, providers, sessions = (self.by_name[name] for name in ("model", "provider", "session"))
+        sessions = self.by_name["session"]
         prompt_at, completion_at, cost_at = SHIFT["prompt_tokens"], SHIFT["completion_tokens"], SHIFT["cost"]
         cached_at, written_at = SHIFT["cached_tokens"], SHIFT["cache_write_tokens"]
         reasoning_at, quarter, mark = SHIFT["reasoning_tokens"], QUARTER_OF, zlib.crc32
-        of_model = of_provider = of_session = models[0]
+        mixes: defaultdict[int, defaultdict[Row, int]] = defaultdict(lambda: defaultdict(int))
+        of_mix, of_session = mixes[0], sessions[0]
         here, total, first, previous, day, odd = -1, 0, start, start, 0, 0
-        tagged: defaultdict[tuple[int, bytes], int] = defaultdict(int)
+        fine: defaultdict[tuple[int, Row], int] | None = defaultdict(int) if self.is_fine else None
         for row in rows:
             (line, hour, minute, model, prompt, completion, whole, part, identity,
              cached, written, reasoning, provider, session, tags, hold, other) = row  # fmt: skip
@@ -288,7 +321,7 @@ class Block:
             if slot != here:
                 self._end_run(here, total, first, previous)
                 here, total, first, day = slot, 0, start, self._day(slot)
-                of_model, of_provider, of_session = models[day], providers[day], sessions[day]
+                of_mix, of_session = mixes[day], sessions[day]
             vector = 1 | int(prompt) << prompt_at | int(completion) << completion_at
             vector |= int(whole + part.ljust(FINEST, b"0")) << cost_at
             if cached:
@@ -298,11 +331,10 @@ class Block:
             if reasoning:
                 vector |= int(reasoning) << reasoning_at
             total += vector
-            of_model[model] += vector
-            of_provider[provider] += vector
+            of_mix[model, provider, tags] += vector
             of_session[session] += vector
-            if tags:
-                tagged[day, tags] += vector
+            if fine is not None and day != _UNWANTED:
+                fine[slot, (model, provider, session, tags)] += vector
             if identity:
                 self.ids.append((mark(identity), start))
             if hold:
@@ -310,11 +342,23 @@ class Block:
             previous = start
             start += len(line) + 1
         self._end_run(here, total, first, previous)
-        for (day, tags), vector in tagged.items():  # once for all calls with the same tags
-            for grouping, name in tag_names(tags):
-                self.by_name[grouping][day][name] += vector
-        del models[0]
+        if not sessions[0]:
+            del sessions[0]
+        self._add_mixes(mixes)
+        for (at, (model, provider, session, tags)), vector in (fine or {}).items():
+            self.cells[at, model.decode(), provider.decode(), session.decode(), tags_of(tags)] += vector
         self.calls += len(rows) - odd
+
+    def _add_mixes(self, mixes: Mapping[int, Mapping[Row, int]]) -> None:
+        """Count calls, once for all that have the same model, provider and tags."""
+        by_model, by_provider, by_mix = (self.by_name[name] for name in ("model", "provider", MIX))
+        for day, of_day in mixes.items():
+            for (model, provider, tags), vector in of_day.items():
+                by_model[day][model] += vector
+                by_provider[day][provider] += vector
+                for grouping, name in tag_names(tags) if tags else ():
+                    self.by_name[grouping][day][name] += vector
+                by_mix[day][mix_name(model.decode(), provider.decode(), tags_of(tags))] += vector
 
     def _add_other(self, start: int, line: bytes) -> None:
         """Add a line that is not a usual call; order matters only for lines of holds."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from openrouter_usage.files import distrust
 
 # Raised whenever the meaning of a table changes: an index of another version is rebuilt.
-VERSION = 6
+VERSION = 7
 _OURS = 0x4F52_5549  # "ORUI": tells an index from any other database
 # The figures of `sums` and `quarters` are the columns of `COLUMNS`, in its order.
 _TABLES = """

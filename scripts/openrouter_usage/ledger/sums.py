@@ -34,10 +34,11 @@ from openrouter_usage.ledger.scan import (
 from openrouter_usage.ledger.schema import Damaged
 from openrouter_usage.money import loads, usd
 from openrouter_usage.period import UTC, Period, parse_moment
+from openrouter_usage.vocabulary import TAG_GROUPINGS, time_name
 
 # -- Sums in the index: by name or by day, over whole days of UTC or of any time zone.
 
-# The first three sums prove the rest: see `_usage`. The columns are those of `COLUMNS`, in its order.
+# The first three sums prove the rest: see `usage_of`. The columns are those of `COLUMNS`, in its order.
 _BY_NAME = """
 SELECT name, count(*), sum(slot), sum(mark),
     sum(requests), sum(unknown), sum(estimated), sum(prompt_tokens), sum(completion_tokens),
@@ -70,7 +71,7 @@ _DOUBTFUL = "SELECT * FROM unsettled WHERE is_doubtful ORDER BY start"
 _FIRST_DAY = date(1970, 1, 1)
 
 
-def _usage(values: tuple[int, ...], name: str = "") -> Usage:
+def usage_of(values: tuple[int, ...], name: str = "") -> Usage:
     """Return the Usage of summed rows; Damaged when their marks do not match their keys and figures."""
     try:
         count, slots, marks, *figures = values
@@ -83,12 +84,12 @@ def _usage(values: tuple[int, ...], name: str = "") -> Usage:
 
 def sums_by_name(connection: sqlite3.Connection, grouping: str, first_day: int, end_day: int) -> dict[str, Usage]:
     """Sum whole UTC days, numbered since 1970, by model, provider, session or tag; "" for all calls."""
-    rows = connection.execute(_BY_NAME, (dumps(list(_slots(first_day, end_day))), GROUPS[grouping]))
-    totals = {name: _usage(tuple(values), name) for name, *values in rows}
+    rows = connection.execute(_BY_NAME, (dumps(list(slots_of(first_day, end_day))), GROUPS[grouping]))
+    totals = {name: usage_of(tuple(values), name) for name, *values in rows}
     return {name: usage for name, usage in totals.items() if usage.requests}
 
 
-def _slots(first_day: int, end_day: int) -> Iterator[int]:
+def slots_of(first_day: int, end_day: int) -> Iterator[int]:
     """Cover days with as few rows as possible: every 32 days have a row of their own."""
     first_span, end_span = -(-first_day // SPAN_DAYS), end_day // SPAN_DAYS
     if first_span >= end_span:
@@ -111,7 +112,7 @@ def sums_by_day(connection: sqlite3.Connection, first: int, end: int, shift: int
         rows = connection.execute(_BY_SHIFTED_DAY, (shift, DAY_SLOTS, first, end))
     else:
         rows = connection.execute(_BY_UTC_DAY, (dumps(list(range(first // DAY_SLOTS, end // DAY_SLOTS))),))
-    usages = {(_FIRST_DAY + timedelta(days=day)).isoformat(): _usage(tuple(values)) for day, *values in rows}
+    usages = {(_FIRST_DAY + timedelta(days=day)).isoformat(): usage_of(tuple(values)) for day, *values in rows}
     return {day: usage for day, usage in usages.items() if usage.requests}
 
 
@@ -254,8 +255,6 @@ _NAMES: dict[str, NameOf] = {
     "provider": lambda entry: entry.provider,
     "tag": lambda entry: entry.tag_label,
 }
-# Tags by which the gateway says who made a call; each is a grouping of its own.
-TAG_GROUPINGS = ("client", "agent", "project", "app")
 GROUPINGS = ("model", "day", "session", "provider", "tag", *TAG_GROUPINGS)
 Groups = dict[str, Usage]
 
@@ -279,6 +278,11 @@ def totals(engine: Engine, index: sqlite3.Connection, period: Period | None, by:
         for label, usage in found.groups.items():
             _add(named, {value_of_tag(label, by): usage})
         return Totals(found.total, named)
+    if by in ("week", "month", "weekday"):
+        found, of_days = totals(engine, index, period, "day", zone), Groups()
+        for day, usage in found.groups.items():
+            _add(of_days, {time_name(by, date.fromisoformat(day)): usage})
+        return Totals(found.total, of_days)
     known = known_slots(index)
     if known is None:
         return Totals(NOTHING, {})
@@ -303,7 +307,7 @@ def _by_day(engine: Engine, index: sqlite3.Connection, start: datetime, end: dat
             _add(groups, sums_by_day(index, low, high, shift))
         else:
             _add(groups, _read(engine, index, moment_of(low), moment_of(high), name_of))
-    for low_at, high_at in _edges(start, end, first, stop):
+    for low_at, high_at in edges(start, end, first, stop):
         _add(groups, _read(engine, index, low_at, high_at, name_of))
     return groups
 
@@ -312,7 +316,7 @@ def _by_name(engine: Engine, index: sqlite3.Connection, start: datetime, end: da
     """Sum whole days from the index, quarters of an hour quickly from their lines, and the rest call by call."""
     groups: Groups = {}
     first, stop = _ceiling(start), _floor(end)
-    for low_at, high_at in _edges(start, end, first, stop):
+    for low_at, high_at in edges(start, end, first, stop):
         _add(groups, _read(engine, index, low_at, high_at, _NAMES[by]))
     first_day, end_day = -(-first // DAY_SLOTS), stop // DAY_SLOTS
     if first_day >= end_day:
@@ -324,7 +328,7 @@ def _by_name(engine: Engine, index: sqlite3.Connection, start: datetime, end: da
     return groups
 
 
-def _edges(start: datetime, end: datetime, first: int, stop: int) -> list[tuple[datetime, datetime]]:
+def edges(start: datetime, end: datetime, first: int, stop: int) -> list[tuple[datetime, datetime]]:
     """Return what whole quarters of an hour leave of a period at its ends."""
     if first >= stop:
         return [(start, end)]
@@ -436,8 +440,8 @@ def spent(index: sqlite3.Connection, period: Period, owner: Owner = MACHINE) -> 
     if days is None:
         return NOTHING
     grouping = "" if owner == MACHINE else owner.kind
-    (row,) = index.execute(_ONE_NAME, (dumps(list(_slots(*days))), GROUPS[grouping], owner.name))
-    return _usage(tuple(row), owner.name) if row[0] else NOTHING
+    (row,) = index.execute(_ONE_NAME, (dumps(list(slots_of(*days))), GROUPS[grouping], owner.name))
+    return usage_of(tuple(row), owner.name) if row[0] else NOTHING
 
 
 def value_of_tag(label: str, name: str) -> str:

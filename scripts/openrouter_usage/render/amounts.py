@@ -13,6 +13,7 @@ from openrouter_usage.money import Json, format_usd
 from openrouter_usage.openrouter.answers.key import Limit
 from openrouter_usage.period import UTC, Period, Stretch, spoken
 from openrouter_usage.text import named, plural, safe
+from openrouter_usage.vocabulary import names_of, spoken_name
 
 Told = Callable[[Usage], str]
 
@@ -94,10 +95,10 @@ def span_words(breakdown: Breakdown) -> str:
 def as_lines(breakdown: Breakdown, told: Told, *, mark: str, unknown: Iterable[Period] = ()) -> list[str]:
     """Write a line for each row in its order; of days also one for each span that is `unknown`, where it belongs."""
     rows = [(row.name, told(row.usage)) for row in breakdown.rows]
-    if breakdown.by == "day":
+    if breakdown.is_in_order:
         rows += [(day_names(span), "unknown") for span in unknown]
         rows.sort(key=lambda row: row[0], reverse=True)
-    return [f"{mark}{named(name)}: {words}" for name, words in rows]
+    return [f"{mark}{named(spoken_name(name))}: {words}" for name, words in rows]
 
 
 def more_line(breakdown: Breakdown, told: Told) -> list[str]:
@@ -107,7 +108,7 @@ def more_line(breakdown: Breakdown, told: Told) -> list[str]:
 
 def earlier_line(breakdown: Breakdown, told: Told, which: str = "") -> list[str]:
     """Write what the days that are left out come to, if there are any."""
-    days = plural(breakdown.more_count, "earlier day")
+    days = plural(breakdown.more_count, f"earlier {breakdown.by}")
     return [f"... {days}{which} ({told(breakdown.more)})"] if breakdown.more_count else []
 
 
@@ -118,7 +119,10 @@ def day_names(span: Period) -> str:
 
 def as_data(breakdown: Breakdown, fields: Callable[[Usage], dict[str, Json]]) -> tuple[list[Json], dict[str, Json]]:
     """Return the rows in their order, and how many more there are with their sums; `fields` writes the sums."""
-    rows: list[Json] = [{"name": row.name, **fields(row.usage)} for row in breakdown.rows]
+    rows: list[Json] = [
+        {"name": spoken_name(row.name), "names": list(names_of(row.name)), **fields(row.usage)}
+        for row in breakdown.rows
+    ]
     return rows, {"count": breakdown.more_count, **fields(breakdown.more)}
 
 
@@ -127,6 +131,6 @@ def as_cells(
 ) -> Iterator[tuple[str, str, Period | None, Usage]]:
     """Return kind, name, period and sums of each row and of what is left out; a day has a period of its own."""
     for name, usage in breakdown.rows:
-        yield breakdown.by, name, breakdown.period_of(name, zone), usage
+        yield breakdown.by, spoken_name(name), breakdown.period_of(name, zone), usage
     if breakdown.more_count:
         yield "more", f"{breakdown.more_count} {more}", breakdown.period, breakdown.more

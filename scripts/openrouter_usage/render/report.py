@@ -15,6 +15,7 @@ from openrouter_usage.render import table
 from openrouter_usage.render.amounts import as_cells, as_data, as_lines, earlier_line, more_line
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import columns, plural, safe
+from openrouter_usage.vocabulary import parts_of
 
 # -- The ledger's report as JSON, CSV and Markdown, all with exact amounts.
 
@@ -88,7 +89,7 @@ def _usage(usage: Usage) -> dict[str, Json]:
 def as_csv_rows(report: Report) -> Iterator[tuple[str, ...]]:
     """Return the groups, what is left of them, the trend, the total, OpenRouter's UTC day, and what is not known."""
     found, trend = report.breakdown.oldest_first, (report.trend or NO_TREND).oldest_first
-    for row in as_cells(found, more="earlier days" if found.by == "day" else "more", zone=report.zone):
+    for row in as_cells(found, more=f"earlier {found.by}s" if found.is_in_order else "more", zone=report.zone):
         yield _row(*row)
     if trend.more_count:
         yield _row("earlier", f"{trend.more_count} earlier days", found.period, trend.more)
@@ -131,11 +132,16 @@ def as_text(report: Report, width: int) -> str:
     title = f"OpenRouter Cost Statistics ({report.title})"
     lines = [title, _rule(title), *_totals(report.breakdown.total), *_beside(report)]
     if report.breakdown.rows or report.breakdown.more_count:
-        lines += ["", f"By {report.breakdown.by.capitalize()}:", *_groups(report.breakdown)]
+        lines += ["", f"{heading_of(report.breakdown.by)}:", *_groups(report.breakdown)]
     if report.trend and report.trend.rows:
         lines += ["", *_trend(report, report.trend.oldest_first, width)]
     lines += ["", f"Source: {safe(report.origin, 300)} {safe(report.file, 300)}; days of {report.zone}"]
     return "\n".join([*lines, *(f"⚠ {note}" for note in report.notes)]) + "\n"
+
+
+def heading_of(by: str) -> str:
+    """Return the heading of a table of groups."""
+    return f"By {' and '.join(part.title() for part in parts_of(by))}"
 
 
 def _rule(title: str) -> str:
@@ -188,7 +194,7 @@ def _unit(period: Period) -> str:
 def _groups(breakdown: Breakdown) -> list[str]:
     whole = breakdown.total.cost
     told = lambda usage: f"{_cost(usage)} ({share(usage.cost, whole)})"  # noqa: E731
-    if breakdown.by != "day":
+    if not breakdown.is_in_order:
         return [*as_lines(breakdown, told, mark="  "), *(f"  {line}" for line in more_line(breakdown, _cost))]
     rows = breakdown.rows
     unknown = _between(breakdown.missing, rows[-1].name, rows[0].name) if rows else []

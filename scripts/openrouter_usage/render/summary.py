@@ -23,6 +23,7 @@ from openrouter_usage.render.amounts import (
     window_source,
 )
 from openrouter_usage.text import ago, plural, safe
+from openrouter_usage.vocabulary import parts_of
 
 # -- The summary as a few lines with emoji, for an assistant to relay and a person to read.
 
@@ -132,7 +133,7 @@ def _of_period(breakdown: Breakdown, coverage: Coverage) -> list[str]:
     """Write the breakdown of a chosen period: what it comes to, its rows, and which source had which days."""
     dates = f"{span_words(breakdown)} {coverage.zone}"
     title = f"{coverage.title} ({dates})" if coverage.title else dates
-    lines = [f"Account by {breakdown.by}, {title}: {_whole(breakdown, coverage)}"]
+    lines = [f"Account by {' and '.join(parts_of(breakdown.by))}, {title}: {_whole(breakdown, coverage)}"]
     unknown = () if breakdown.more_count else coverage.missing
     lines += [*as_lines(breakdown, _with_calls, mark="• ", unknown=unknown), *more_line(breakdown, spent)]
     return [*lines, f"Source: {'; '.join(_sources(breakdown, coverage))}"]
@@ -165,11 +166,15 @@ def _sources(breakdown: Breakdown, coverage: Coverage) -> Iterator[str]:
         yield f"{source} {', '.join(days)}{more}"
 
 
+def _recent(by: str) -> str:
+    return f"Recent Spend by {' and '.join(parts_of(by))}"
+
+
 def _breakdown(breakdown: Breakdown) -> list[str]:
     if breakdown.coverage:
         return _of_period(breakdown, breakdown.coverage)
     source = ", from the local ledger" if breakdown.is_local else ""
-    heading = f"{_HEADINGS[breakdown.by]} ({span_words(breakdown)}{source}):"
+    heading = f"{_HEADINGS.get(breakdown.by) or _recent(breakdown.by)} ({span_words(breakdown)}{source}):"
     if not breakdown.rows and not breakdown.more_count:
         period = breakdown.period if breakdown.is_completed else None
         return [

@@ -8,16 +8,20 @@ from datetime import datetime
 from pathlib import Path
 
 from openrouter_usage.called import as_called
-from openrouter_usage.cli.opening import describe_span, open_ledger, span
+from openrouter_usage.cli.asking import add_filters, add_period, period_of, where_of
+from openrouter_usage.cli.opening import open_ledger
 from openrouter_usage.cli.program import Parser, write
+from openrouter_usage.cli.statistics import refuse_account_words
 from openrouter_usage.entry import Entry
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.figures.exchange import COLUMNS, as_text, csv_pieces, exported, json_pieces
+from openrouter_usage.figures.model_names import canonical
 from openrouter_usage.files import save_output
 from openrouter_usage.jobs.own_files import is_own
 from openrouter_usage.render import table
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import plural, safe
+from openrouter_usage.vocabulary import Where
 
 EXAMPLES = """examples:
   cost_tracker.py export --format csv --output report.csv
@@ -31,7 +35,8 @@ def describe(parser: Parser) -> None:
     parser.add_argument("--format", choices=("csv", "json", "markdown"), required=True, help="output format")
     parser.add_argument("--output", metavar="FILE", type=Path, help="output file; default and - are standard output")
     parser.add_argument("--force", action="store_true", help="replace an existing file")
-    describe_span(parser)
+    add_period(parser)
+    add_filters(parser)
 
 
 def run(options: Namespace, *, now: datetime) -> int:
@@ -42,7 +47,10 @@ def run(options: Namespace, *, now: datetime) -> int:
             "--json describes a written file, but none is named", hint="name a file with --output", code="usage"
         )
     ledger = open_ledger(as_called("cost_tracker.py export"))
-    counted = _Counted(ledger.entries(span(options)))
+    where = where_of(options)
+    refuse_account_words("model", where)
+    found = ledger.entries(period_of(options, now))
+    counted = _Counted(entry for entry in found if not where or is_picked(entry, where))
     pieces = _FORMATS[options.format](counted)
     if to_stdout:
         for piece in pieces:
@@ -56,6 +64,21 @@ def run(options: Namespace, *, now: datetime) -> int:
     else:
         write(f"{plural(counted.count, 'call')} written to {shown}\n")
     return 0
+
+
+def is_picked(entry: Entry, where: Where) -> bool:
+    """Check whether all filters take a call; a model is picked by its canonical name as well."""
+    tags = dict(entry.tags)
+    names = {"model": entry.model, "provider": entry.provider, "session": entry.session}
+    for each in where:
+        if each.kind == "tag":
+            is_taken = each.takes_label(tags)
+        else:
+            name = names.get(each.kind, tags.get(each.kind, ""))
+            is_taken = each.takes(name) or (each.kind == "model" and each.takes(canonical(name)))
+        if not is_taken:
+            return False
+    return True
 
 
 class _Counted:

@@ -10,16 +10,10 @@ from typing import TYPE_CHECKING
 
 from openrouter_usage.budgets import EVERY
 from openrouter_usage.called import as_called
+from openrouter_usage.cli.asking import add_filters, add_period, period_of, refuse_two_periods, title_of, where_of
 from openrouter_usage.cli.opening import open_ledger
 from openrouter_usage.cli.program import Parser, whole_number, write
-from openrouter_usage.cli.verbs.stats import (
-    asked_period,
-    describe_period,
-    health_notes,
-    held,
-    period_title,
-    refuse_two_periods,
-)
+from openrouter_usage.cli.statistics import health_notes, held, refuse_account_words
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.figures.breakdown import LOCAL, added, break_down
 from openrouter_usage.figures.limits import Scope, standings
@@ -36,6 +30,7 @@ from openrouter_usage.money import Json
 from openrouter_usage.period import UTC, Period, days, iso, parse_day, today
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import plural, safe
+from openrouter_usage.vocabulary import said_of
 
 if TYPE_CHECKING:
     from openrouter_usage.render.chart import Content
@@ -55,7 +50,8 @@ def describe(parser: Parser) -> None:
     output.add_argument("--html", metavar="FILE", type=Path, help="write the page; - is standard output")
     output.add_argument("--svg", metavar="FILE", type=Path, help="write the chart alone; - is standard output")
     parser.add_argument("--force", action="store_true", help="replace an existing file")
-    describe_period(parser)
+    add_period(parser)
+    add_filters(parser)
     parser.add_argument(
         "--top", type=whole_number(1, 1_000), default=REPORT_TOP, metavar="N", help=f"models listed ({REPORT_TOP})"
     )
@@ -69,6 +65,7 @@ def run(options: Namespace, *, now: datetime) -> int:
             "--json describes a written file, but none is named", hint=f"name a file with --{face}", code="usage"
         )
     refuse_two_periods(options)
+    refuse_account_words("model", where_of(options))
     ledger = open_ledger(as_called("cost_tracker.py report"))
     content = _content(ledger, options, now)
     drawn = _faces(face)(content)
@@ -103,19 +100,20 @@ def _content(ledger: Ledger, options: Namespace, now: datetime) -> Content:
     from openrouter_usage.render.chart import Content
 
     zone = options.tz or UTC
-    asked = asked_period(options, now, zone) or _last_days(now, zone)
+    where = where_of(options)
+    asked = period_of(options, now) or _last_days(now, zone)
     period = _drawn(ledger, options, asked, now)
     unit, slots = cut_up(period, zone)
     # All sums of the page come from these, so that they are of one moment and add up.
-    billed = [totals.groups for totals in ledger.totals_of(slot.period for slot in slots)]
+    billed = [totals.groups for totals in ledger.totals_of((slot.period for slot in slots), where)]
     name_of = canonical_names({name for found in billed for name in found})
     groups = [grouped(found, name_of) for found in billed]
     timeline = stack(unit, slots, groups)
     by_model = added(group for found in groups for group in found.items())
     health = ledger.health()
-    is_usual = not (options.window or options.since or options.until)
+    is_usual = not (options.period or options.since or options.until)
     report = Report(
-        title=_days_of(period, zone) if is_usual else period_title(options, asked, zone),
+        title=", ".join(filter(None, (_days_of(period, zone) if is_usual else title_of(options, now), said_of(where)))),
         zone=zone,
         breakdown=break_down(by_model, "model", most=REPORT_TOP, top=options.top, period=period, source=LOCAL),
         open_holds=len(health.holds),
@@ -139,7 +137,7 @@ def _days_of(period: Period, zone: tzinfo) -> str:
 
 def _drawn(ledger: Ledger, options: Namespace, asked: Period, now: datetime) -> Period:
     """Return the used part of an open period: from the first call, or up to today."""
-    if options.window or bool(options.since) == bool(options.until):
+    if options.period or bool(options.since) == bool(options.until):
         return asked
     zone = options.tz or UTC
     known = [parse_day(name) for name in ledger.totals(asked, "day", zone).groups]

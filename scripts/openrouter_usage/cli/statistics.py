@@ -1,0 +1,119 @@
+"""Answers from the books: what tracked calls, or the account's archived days, cost, by group and day by day."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from datetime import datetime, tzinfo
+from decimal import Decimal
+
+from openrouter_usage.called import as_called
+from openrouter_usage.cli.asking import period_of, title_of, where_of
+from openrouter_usage.cli.opening import ahead_notes, open_ledger, unread_notes, unsettled_notes
+from openrouter_usage.cli.program import terminal_width, write
+from openrouter_usage.entry import NOTHING, Hold, Usage
+from openrouter_usage.errors import SettingsError
+from openrouter_usage.figures.breakdown import LOCAL, break_down, with_names
+from openrouter_usage.figures.limits import dated_ahead_from
+from openrouter_usage.figures.options import REPORT_TOP
+from openrouter_usage.figures.report import Beside, Report, every_day
+from openrouter_usage.jobs.breakdown import named_totals
+from openrouter_usage.ledger.ledger import Health, Ledger
+from openrouter_usage.ledger.sums import Totals
+from openrouter_usage.money import ZERO, format_usd, total
+from openrouter_usage.period import UTC, Period, days
+from openrouter_usage.text import plural
+from openrouter_usage.vocabulary import KEY_GROUPINGS, Where, days_of_word, parts_of, said_of
+
+_MOST_TRIES = 20
+FORMATS = ("text", "table", "json", "csv", "markdown")
+
+
+def run(options: Namespace, *, now: datetime) -> int:
+    """Print the report of a period."""
+    if options.account and options.source == "ledger":
+        raise SettingsError("--account needs --source account", hint="add --source account", code="usage")
+    if options.source == "account":
+        from openrouter_usage.cli.opening import archived_report
+
+        report = archived_report(options, period_of(options, now), title_of(options, now), now, where_of(options))
+    else:
+        report = make_report(open_ledger(as_called("cost_tracker.py stats")), options, now)
+    write(_rendered("json" if options.json else options.format, report, now))
+    return 0
+
+
+def make_report(ledger: Ledger, options: Namespace, now: datetime) -> Report:
+    """Sum the period that the options pick."""
+    zone = options.tz or UTC
+    period, where = period_of(options, now), where_of(options)
+    refuse_account_words(options.by, where)
+    totals, by_day = _sums(ledger, period, options, zone)
+    groups = with_names(totals.groups, options.by)
+    health, ahead = ledger.health(), ledger.ahead(dated_ahead_from(now))
+    return Report(
+        title=", ".join(each for each in (title_of(options, now), said_of(where)) if each),
+        zone=zone,
+        breakdown=break_down(groups, options.by, most=REPORT_TOP, top=options.top, period=period, source=LOCAL),
+        trend=every_day(by_day) if options.trend else None,
+        beside=_beside(ledger, options, now) if options.period and zone is not UTC else None,
+        open_holds=len(health.holds),
+        held=held(health.holds),
+        file=str(ledger.path),
+        unsettled=health.unsettled,
+        ahead_calls=ahead.usage.requests if ahead else 0,
+        ahead=ahead.usage.cost if ahead else ZERO,
+        notes=(*health_notes(health), *unsettled_notes(health), *ahead_notes(ahead)),
+    )
+
+
+def _sums(ledger: Ledger, period: Period | None, options: Namespace, zone: tzinfo) -> tuple[Totals, dict[str, Usage]]:
+    """Return the sums by group and, for the trend, by day, as of one moment."""
+    for _ in range(_MOST_TRIES):
+        totals = named_totals(ledger, period, options.by, zone, where_of(options))
+        by_day = named_totals(ledger, period, "day", zone, where_of(options)).groups if options.trend else {}
+        if not options.trend or sum(by_day.values(), NOTHING) == totals.total:
+            break
+    return totals, by_day
+
+
+def refuse_account_words(by: str, where: Where) -> None:
+    """Raise SettingsError for what no line of the ledger says: which key or workspace a call was of."""
+    wrong = next((word for word in (*parts_of(by), *(each.kind for each in where)) if word in KEY_GROUPINGS), "")
+    if wrong:
+        raise SettingsError(
+            f"tracked calls do not name their {wrong}",
+            hint=f"OpenRouter's figures do: {as_called('stats.py')} --by {wrong}",
+            code="usage",
+        )
+
+
+def _beside(ledger: Ledger, options: Namespace, now: datetime) -> Beside:
+    found = days_of_word(options.period, now.astimezone(UTC).date())
+    period = days(found.first, found.last, options.period)
+    return Beside(period, named_totals(ledger, period, "model", where=where_of(options)).total)
+
+
+def held(holds: tuple[Hold, ...]) -> Decimal | None:
+    """Return the most that open holds may still cost; None when unknown."""
+    amounts = [hold.max_cost for hold in holds if hold.max_cost is not None]
+    return total(amounts) if len(amounts) == len(holds) else None
+
+
+def health_notes(health: Health) -> tuple[str, ...]:
+    """Return notes on what no sum counts: an empty ledger, open holds, lines that were not understood."""
+    notes = [] if health.size else ["no calls yet: `call`, CostTracker, track_cost and `import` record them"]
+    if health.holds:
+        amount = held(health.holds)
+        most = "of unknown cost" if amount is None else f"up to {format_usd(amount)}"
+        notes.append(f"{plural(len(health.holds), 'call')} running or unsettled, {most}, not included; see: settle")
+    return (*notes, *unread_notes(health.unread))
+
+
+def _rendered(face: str, report: Report, now: datetime) -> str:
+    """Write the report in one face; only that face's module is loaded."""
+    from openrouter_usage.render import report as faces
+
+    if face in ("text", "table"):
+        return faces.as_text(report, terminal_width())
+    written = {"json": faces.as_json, "csv": faces.as_csv, "markdown": faces.as_markdown}
+    return written[face](report, now)
