@@ -263,6 +263,9 @@ def test_status_says_what_goes_on_and_without_one_that_there_is_none(home: Path,
         assert (data["url"], data["calls"], data["spent_usd"]) == (gateway.url, 1, Decimal("0.25"))
         assert (data["in_flight"], data["held_usd"], data["open_holds"]) == (0, 0, 0)
         assert gateway.ask("GET", "/status").status == 401
+        with gateway.tracker.ledger.open("ab") as ledger:
+            ledger.write(b'{"kind":"hold","hold":"old","ts":"2026-01-01T10:00:00Z","model":"a/b","max_cost":0.5}\n')
+        assert "1 hold without an id to ask about: `cost_tracker.py settle`" in gateway.tracker("gateway", "status").out
     assert gateway.tracker("gateway", "status").code == 3
 
 

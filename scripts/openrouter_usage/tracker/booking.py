@@ -31,7 +31,7 @@ from openrouter_usage.errors import (
     Refused,
     Unbelievable,
 )
-from openrouter_usage.figures.limits import Asked, check_all, counted_at, dated_ahead_from
+from openrouter_usage.figures.limits import LONGEST_CALL, Asked, check_all, counted_at, dated_ahead_from
 from openrouter_usage.home.settings import load_settings
 from openrouter_usage.jobs.summary import connect
 from openrouter_usage.ledger import spool
@@ -356,7 +356,18 @@ class _Asking:
             raise
 
 
+def is_stuck(hold: Hold, now: datetime) -> bool:
+    """Check whether only a person can end a hold: its call is over, and there is no id to ask about."""
+    return not hold.generation and hold.ts < now - LONGEST_CALL
+
+
 def _settle_hold(ledger: Ledger, hold: Hold, ask: Ask, now: datetime) -> tuple[Entry | None, str]:
+    if is_stuck(hold, now):
+        return None, (
+            "it ended before OpenRouter answered, so there is no id to ask about; once its UTC day is over, `reconcile`"
+            " shows whether the account was billed, and `import` of OpenRouter's log records the call if so;"
+            f" then `settle --release {hold.id} --yes` frees the held money"
+        )
     if not hold.generation:
         return None, "its generation is not known: it is running, or ended before OpenRouter answered"
     try:

@@ -21,6 +21,7 @@ from openrouter_usage.money import ZERO, Json, format_usd, total, usd
 from openrouter_usage.period import iso
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import named, plural, safe
+from openrouter_usage.tracker.booking import is_stuck
 
 PROGRAM = as_called("cost_tracker.py gateway")
 EXAMPLES = """examples:
@@ -154,6 +155,7 @@ def _status(options: Namespace, now: datetime) -> tuple[str, dict[str, Json]]:
         )
     health = open_ledger(PROGRAM).health()
     held = total(hold.max_cost for hold in health.holds if hold.max_cost is not None)
+    stuck = sum(is_stuck(hold, now) for hold in health.holds)
     spent = usd(told["spent_usd"]) if told.get("spent_usd") is not None else ZERO
     data: dict[str, Json] = {
         **{name: told.get(name) for name in ("url", "since", "in_flight", "calls", "looking_up")},
@@ -161,6 +163,7 @@ def _status(options: Namespace, now: datetime) -> tuple[str, dict[str, Json]]:
         "held_usd": held,
         "open_holds": len(health.holds),
         "unsettled_calls": health.unsettled,
+        "stuck_holds": stuck,
     }
     text = (
         f"The gateway listens on {safe(str(told.get('url')))} since {safe(str(told.get('since')))}.\n"
@@ -170,4 +173,8 @@ def _status(options: Namespace, now: datetime) -> tuple[str, dict[str, Json]]:
         f"In the ledger: {format_usd(held)} held for {plural(len(health.holds), 'running or unsettled call')}, "
         f"{plural(health.unsettled, 'recorded call')} without a certain cost\n"
     )
+    if stuck:
+        text += as_called(
+            f"{plural(stuck, 'hold')} without an id to ask about: `cost_tracker.py settle` says how to end each\n"
+        )
     return text, data

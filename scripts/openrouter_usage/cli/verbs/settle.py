@@ -74,7 +74,7 @@ def run(options: Namespace, *, now: datetime) -> int:
 
 def _as_text(done: Settled) -> str:
     lines = [f"✔ {named(entry.model)}: {_billed(entry)} ({named(entry.id)})" for entry in done.entries]
-    lines += [f"• {_left(what)}: {safe(why, 300)}" for what, why in done.left]
+    lines += [f"• {_left(what)}: {safe(why, 500)}" for what, why in done.left]
     if not lines:
         return "Nothing is unsettled.\n"
     lines.append(f"{plural(len(done.entries), 'call')} settled, {len(done.left):,} left")
