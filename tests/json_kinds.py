@@ -243,7 +243,7 @@ def limits(ask: Asking, sandbox: Sandbox) -> None:
     ask("call", *GPT, "--max-tokens", "9")
     ask("alert", "--daily-limit", "1", "--weekly-limit", "1", "--monthly-limit", "1", "--balance-below", "500")
     ask("alert")
-    more = ("--runway-days", "5", "--spike", "3x", "--webhook", "https://alerts.invalid/your-path", "--list")
+    more = ("--runway-days", "5", "--spike", "3x", "--budgets", "80", "--webhook", "https://alerts.invalid/your-path", "--list")
     ask("alert", *more)
     ask("alert", "--clear")
 

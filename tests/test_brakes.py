@@ -19,7 +19,7 @@ from openrouter_usage.ledger.ledger import Committed, Ledger
 from openrouter_usage.ledger.refused import LARGEST_FILE, refused_beside, remember, remembered
 from tests.booking import NOON, Tracker, TrackerAt
 from tests.gatewaying import HELLO, MODEL, running
-from tests.sandbox import Reply, Sandbox
+from tests.sandbox import Reply, Sandbox, Webhook
 
 CENT = Decimal("0.01")
 MINUTE = timedelta(minutes=1)
@@ -154,3 +154,39 @@ def test_a_call_of_ones_own_that_was_refused_is_remembered_and_a_loop_in_a_progr
     assert run_at(None, *call[:-3], "6", "--session", "t").code == 3
     rows = run_at(None, "budget", "log", "--json").data["refusals"]
     assert [(row["code"], row["session"]) for row in rows] == [("repeated", "s"), ("over_budget", "t")]
+
+
+def test_what_a_budget_has_used_and_refused_is_delivered_once(home: Path, sandbox: Sandbox, monkeypatch, capsys) -> None:
+    """Without asking OpenRouter; again in the next window, and for the next threshold."""
+    run_at = TrackerAt(Tracker(home, sandbox.url), monkeypatch, capsys)
+    run_at(NOON, "budget", "set", "--client", "laptop", "--daily", "1", "--total", "10")
+    ledger = Ledger(home / ".openrouter" / "usage.jsonl")
+
+    def spend(cost: str) -> None:
+        ledger.append(Entry(NOON, "m", 1, 1, Decimal(cost), f"gen-{cost}", tags=(("client", "laptop"),)))
+
+    spend("0.6")
+    for _ in range(2):
+        remember(ledger.path, {"ts": "2026-11-22T11:00:00Z", "scope": "daily", "kind": "client", "name": "laptop"})
+    remember(ledger.path, {"ts": "2026-11-22T11:00:00Z", "scope": "brake", "kind": "machine"})
+    remember(ledger.path, {"ts": "2026-11-21T11:00:00Z", "scope": "weekly", "kind": "machine"})
+    with Webhook() as webhook:
+        told: list[list[str]] = []
+        for step in ("first", "same", "more", "next day"):
+            if step == "more":
+                spend("0.4")
+            moment = NOON + timedelta(days=1) if step == "next day" else NOON
+            words = ("--budgets", "--webhook", webhook.slack_url) if step == "first" else ()
+            before = len(webhook.messages())
+            code = run_at(moment, "alert", *words).code
+            told.append([message["text"] for message in webhook.messages()[before:]])
+            assert code == (3 if told[-1] else 0)
+    assert told == [
+        ["OpenRouter: $0.60 of the daily budget of client laptop, $1.00, is spent (50% reached; this machine's ledger, UTC)",
+         "OpenRouter: the daily budget of client laptop refused 2 calls today (UTC); `cost_tracker.py budget log` lists them",
+         "OpenRouter: a brake refused 1 call today (UTC); `cost_tracker.py budget log` lists them"],
+        [],
+        ["OpenRouter: $1.00 of the daily budget of client laptop, $1.00, is spent (100% reached; this machine's ledger, UTC)"],
+        [],
+    ]  # fmt: skip
+    assert sandbox.received("GET *") == []

@@ -8,16 +8,23 @@ from decimal import Decimal
 from statistics import median
 from typing import NamedTuple
 
+from openrouter_usage.budgets import Owner
+from openrouter_usage.called import as_called
 from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.figures.forecast import is_said_to_last, lasting
+from openrouter_usage.figures.limits import Scope
 from openrouter_usage.money import EXACT, ZERO, format_usd, plain
 from openrouter_usage.period import month, today, week
+from openrouter_usage.text import named, plural
 
 THRESHOLDS = (100, 80, 50)
 
 
 class Rules(NamedTuple):
-    """What the user wants to be told about; amounts in USD, None is not asked for."""
+    """What the user wants to be told about; amounts in USD, None is not asked for.
+
+    `budgets` is the lowest share of a budget, in percent, that is told; with it refused calls are told as well.
+    """
 
     daily_limit: Decimal | None = None
     weekly_limit: Decimal | None = None
@@ -25,11 +32,25 @@ class Rules(NamedTuple):
     balance_below: Decimal | None = None
     runway_days: Decimal | None = None
     spike: Decimal | None = None
+    budgets: Decimal | None = None
+
+    @property
+    def asks_openrouter(self) -> bool:
+        """Check whether a rule is about more than this machine's own budgets."""
+        return any(rule is not None for rule in self._replace(budgets=None))
 
     @property
     def number(self) -> int:
         """Return how many rules are set."""
         return sum(rule is not None for rule in self)
+
+
+class Refusals(NamedTuple):
+    """The calls that one budget refused on the running UTC day; `scope` is its cap, or `brake` or `repeats`."""
+
+    owner: Owner
+    scope: str
+    number: int
 
 
 class Spending(NamedTuple):
@@ -56,6 +77,9 @@ class Spending(NamedTuple):
     runway_of: str = "the balance"
     pace: str = "the last 7 days' pace"
     remarks: tuple[str, ...] = ()
+    # Of this machine's own budgets, from its ledger.
+    scopes: tuple[Scope, ...] = ()
+    refusals: tuple[Refusals, ...] = ()
 
     @property
     def starts(self) -> tuple[date, date, date]:
@@ -108,6 +132,9 @@ def judge(
     states = {**_low_balance(rules, now, unknown), **_short_runway(rules, now, unknown)}
     holding += [alert for alert in states.values() if alert is not None]
     holding += _spike(rules, now, unknown)
+    if rules.budgets is not None:
+        holding += [alert for scope in now.scopes for alert in _used(scope, rules.budgets)]
+        holding += [_refused(refusals, now.starts[0]) for refusals in now.refusals]
     known = fired if known is None else known
     rearmed = [mark for mark, moment in known.items() if _is_over(mark, moment, states, now)]
     due = [alert for alert in holding if alert.marks[0] not in fired]
@@ -139,6 +166,39 @@ def _crossed(name: str, limit: Decimal, spent: Decimal, start: date, *, source: 
         said = f"{format_usd(spent)} of the {name} {format_usd(limit)} is spent"
         text, still = (f"{said} ({word}{reached[0]}% reached; {source}, UTC)" for word in ("", "still "))
         yield Alert(marks, text, reached[0] == 100, still)
+
+
+def _used(scope: Scope, least: Decimal) -> Iterator[Alert]:
+    """Return one alert for the highest threshold of a budget that is reached by what is spent."""
+    if scope.period is None:
+        return
+    reached = [step for step in THRESHOLDS if step >= least and 0 < scope.spent >= _percent(step, scope.cap)]
+    start = scope.period.first_day
+    marks = tuple(
+        f"cap:{scope.owner.kind}:{scope.owner.name}:{scope.name}:{start}:{plain(scope.cap)}:{step}" for step in reached
+    )
+    if marks:
+        budget = f"the {scope.name} budget{_of(scope.owner)}, {format_usd(scope.cap)},"
+        said = f"{format_usd(scope.spent)} of {budget} is spent"
+        text, still = (f"{said} ({word}{reached[0]}% reached; this machine's ledger, UTC)" for word in ("", "still "))
+        yield Alert(marks, text, reached[0] == 100, still)
+
+
+def _refused(refusals: Refusals, day: date) -> Alert:
+    """Return the alert for calls that one budget refused; once a day for each cap and each brake."""
+    what = "a brake" if refusals.scope in ("brake", "repeats") else f"the {refusals.scope} budget"
+    calls = plural(refusals.number, "call")
+    text, still = (
+        as_called(
+            f"{what}{_of(refusals.owner)} refused {calls} {word}today (UTC); `cost_tracker.py budget log` lists them"
+        )
+        for word in ("", "so far ")
+    )
+    return Alert((f"refused:{day}:{refusals.owner.kind}:{refusals.owner.name}:{refusals.scope}",), text, False, still)
+
+
+def _of(owner: Owner) -> str:
+    return f" of {owner.kind} {named(owner.name)}" if owner.name else ""
 
 
 def _percent(step: int, limit: Decimal) -> Decimal:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -11,15 +13,18 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from openrouter_usage.budgets import EVERY, KINDS, Budget, Owner
 from openrouter_usage.called import as_called
 from openrouter_usage.errors import InvalidValue, OpenRouterUsageError, SettingsError, Unreachable
-from openrouter_usage.figures.alerts import Alert, Rules, Spending, Told, judge
+from openrouter_usage.figures.alerts import Alert, Refusals, Rules, Spending, Told, judge
 from openrouter_usage.figures.forecast import PACE_DAYS, forecast, said_of_pace
+from openrouter_usage.figures.limits import Scope, standings
 from openrouter_usage.figures.summary import Outlook, build_summary
 from openrouter_usage.files import Distrusted, how_to_own, locked, make_private_folder, read_own, replace_file
 from openrouter_usage.home.settings import BaseUrl, Settings, cap, is_metadata, ledger_file, parse_webhook
 from openrouter_usage.jobs.snapshot import latest
 from openrouter_usage.ledger.ledger import Ledger
+from openrouter_usage.ledger.refused import remembered
 from openrouter_usage.money import ZERO, Json, add, dumps, loads
 from openrouter_usage.openrouter.answers.account import ActivityRow, Gap
 from openrouter_usage.openrouter.answers.fields import left_out_of
@@ -163,6 +168,26 @@ def spending(settings: Settings, now: datetime, *, timeout_s: float) -> Spending
         if found:
             return found._replace(troubles=tuple(troubles))
     return partial or _from_ledger(settings, now, troubles)
+
+
+def of_budgets(standing: Spending, budgets: Iterable[Budget]) -> Spending:
+    """Return how things stand with this machine's budgets added: each cap, and what was refused on this UTC day."""
+    path, now = ledger_file(), standing.taken_at
+    wanted = [budget for budget in budgets if budget.owner.name != EVERY]
+    found: list[Scope] = []
+    ledger = Ledger(path)
+    try:
+        ledger.committed(lambda books: found.extend(standings(wanted, books, now)))
+    finally:
+        ledger.close()
+    counts: Counter[tuple[Owner, str]] = Counter()
+    with contextlib.suppress(OSError):
+        for row in remembered(path):
+            scope, kind, name = (str(row.get(part) or "") for part in ("scope", "kind", "name"))
+            if scope and kind in KINDS and str(row.get("ts"))[:10] == now.date().isoformat():
+                counts[Owner(kind, name), scope] += 1
+    refusals = tuple(Refusals(owner, safe(scope), number) for (owner, scope), number in counts.items())
+    return standing._replace(scopes=tuple(found), refusals=refusals)
 
 
 def _asked(

@@ -16,18 +16,20 @@ from openrouter_usage.called import as_called
 from openrouter_usage.cli.program import Parser, checked, complain, whole_number, write
 from openrouter_usage.errors import InvalidValue, OpenRouterUsageError, Refused, SettingsError, Unreachable
 from openrouter_usage.figures.alerts import Alert, Rules, Spending
+from openrouter_usage.gateway.keys import load_keys
 from openrouter_usage.home.settings import (
     BaseUrl,
     Settings,
     cap,
     change_preference,
+    load_budgets,
     load_preference,
     load_settings,
     parse_webhook,
     save_preference,
     settings_file,
 )
-from openrouter_usage.jobs.alert import SCREEN, Outcome, check, deliver, forget, read_rules, spending
+from openrouter_usage.jobs.alert import SCREEN, Outcome, check, deliver, forget, of_budgets, read_rules, spending
 from openrouter_usage.money import Json, format_usd, plain, usd
 from openrouter_usage.period import iso, spoken
 from openrouter_usage.redaction import ROUTING_KEY, holds, protect
@@ -38,6 +40,7 @@ EXAMPLES = """examples:
   cost_tracker.py alert --daily-limit 10 --balance-below 5      saves both limits and checks now
   cost_tracker.py alert --quiet                                 checks the saved limits; for cron
   cost_tracker.py alert --daily-limit 10 --webhook https://hooks.slack.com/services/...
+  cost_tracker.py alert --budgets                               each budget, and what one refused
   cost_tracker.py alert --list
 
 a limit alerts at 50, 80 and 100 %, once in each UTC window; exit code 3 when an alert was sent
@@ -70,6 +73,14 @@ def describe(parser: Parser) -> None:
         "--runway-days", type=checked(_amount), metavar="N", help="alert when the balance lasts for fewer days"
     )
     parser.add_argument("--spike", type=checked(_times), metavar="3x", help="alert when today is that many usual days")
+    parser.add_argument(
+        "--budgets",
+        nargs="?",
+        const=Decimal(50),
+        type=checked(_share),
+        metavar="PERCENT",
+        help="alert when a budget reaches 50 (or PERCENT), 80 and 100 %%, and when one refuses calls",
+    )
     target = parser.add_mutually_exclusive_group()
     target.add_argument(
         "--webhook", metavar="URL", help="where to post (OPENROUTER_ALERT_WEBHOOK); works with Slack and Discord"
@@ -85,6 +96,13 @@ def describe(parser: Parser) -> None:
 
 def _amount(text: str) -> Decimal:
     return cap(text, "the amount")
+
+
+def _share(text: str) -> Decimal:
+    share = usd(text.strip().removesuffix("%"))
+    if not 0 < share <= 100:
+        raise InvalidValue("a share of a budget must be above 0 and at most 100 percent")
+    return share
 
 
 def _times(text: str) -> Decimal:
@@ -117,7 +135,12 @@ def run(options: Namespace, *, now: datetime) -> int:
     if not rules.number:
         raise SettingsError("no alert is set", hint="set one with: alert --daily-limit 10", code="usage")
     routing_key = _routing_key() if target.kind == "pagerduty" else ""
-    standing = spending(settings, now, timeout_s=options.timeout)
+    if rules.asks_openrouter:
+        standing = spending(settings, now, timeout_s=options.timeout)
+    else:
+        standing = Spending(now, None, None, None, None, None, (), source="this machine's budgets, from its ledger")
+    if rules.budgets is not None:
+        standing = of_budgets(standing, (*load_budgets(), *(key.budget for key in load_keys())))
     outcome = check(
         settings_file().parent,
         rules,
