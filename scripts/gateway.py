@@ -2,7 +2,7 @@
 # requires-python = ">=3.10"
 # dependencies = ["aiohttp>=3.11", "requests>=2.31", "python-dotenv>=1.0", 'tzdata; sys_platform == "win32"']
 # ///
-"""Serve a local proxy that books every OpenRouter call that goes through it; see --help."""
+"""Serve a local proxy that records every OpenRouter call that goes through it; see --help."""
 
 import os
 import sys

@@ -16,7 +16,7 @@ from openrouter_usage.period import UTC
 from openrouter_usage.render.envelope import envelope
 
 PROGRAM = as_called("gateway.py")
-_DESCRIPTION = """A local proxy through which any program calls OpenRouter: every call is booked in the ledger with
+_DESCRIPTION = """A local proxy through which any program calls OpenRouter: every call is recorded in the ledger with
 OpenRouter's own cost, and held to the budget. Point a client's base URL at http://127.0.0.1:8788/api/v1; for the
 settings of each client: cost_tracker.py gateway setup CLIENT"""
 _EXAMPLES = """examples:
@@ -44,7 +44,7 @@ def parser() -> Parser:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Serve until SIGTERM or ^C; 0 when everything is booked."""
+    """Serve until SIGTERM or ^C; 0 when everything is recorded."""
     options = parser().parse_args(list(argv))
     from openrouter_usage.gateway.log import Log
     from openrouter_usage.gateway.server import Options, Server, raise_file_limit

@@ -1,1 +1,1 @@
-"""The gateway: a local proxy that books every call with the cost that OpenRouter tells."""
+"""The gateway: a local proxy that records every call with the cost that OpenRouter names."""

@@ -1,4 +1,4 @@
-"""A call's page in the books, written by the writer's thread: held, named, and ended once."""
+"""A call's page in the ledger, written by the writer's thread: held, named, and ended once."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Room:
 
 
 class Page:
-    """One call in the books; every method waits for the writer, and none for the disk in the event loop."""
+    """One call in the ledger; every method waits for the writer, and none for the disk in the event loop."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class Page:
             self._room.end()
 
     async def remember(self, error: OpenRouterUsageError) -> None:
-        """Write down that this call was refused before anything was asked of the books."""
+        """Write down that this call was refused before the ledger was asked."""
         await asyncio.to_thread(self._booking.remember, error)
 
     @property

@@ -1,4 +1,4 @@
-"""One call on its way through: read, bounded, held, sent, forwarded as it comes, and booked whatever happens."""
+"""One call on its way through: read, bounded, held, sent, forwarded as it comes, and recorded whatever happens."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Secrets(NamedTuple):
 
 
 class ProxiedCall:
-    """One request and its answer; it goes on when the client leaves, until the call is booked."""
+    """One request and its answer; it goes on when the client leaves, until the call is recorded."""
 
     def __init__(self, server: Gateway, request: web.BaseRequest, route: Route, query: str) -> None:
         """Begin with nothing read."""
@@ -213,7 +213,7 @@ class ProxiedCall:
         return b"".join(parts)
 
     async def _booked(self, secrets: Secrets, text: bytes) -> bytes:
-        """Open the call's page in the books, and return the request as it is sent."""
+        """Open the call's page in the ledger, and return the request as it is sent."""
         body = self._parsed(text)
         client = secrets.client
         key_tags = dict(client.tags) if client else {}
@@ -400,7 +400,7 @@ class ProxiedCall:
     # -- at its end ----------------------------------------------------------------------------------------------------
 
     async def _end(self, upstream: aiohttp.ClientResponse, meter: Meter, key: ApiKey, *, is_whole: bool) -> None:
-        """Book the call by what its answer said, or leave it open and ask."""
+        """Record the call by what its answer said, or leave it open and ask."""
         if is_whole and meter.waits_for_reading:
             await asyncio.to_thread(meter.finish)
         elif is_whole:
@@ -435,7 +435,7 @@ class ProxiedCall:
             await self._page.release()
 
     def _leave_open(self, usage: CallUsage, key: ApiKey, *, streamed: bool, why: str) -> None:
-        """Leave the hold in the books, for the call may have been billed, and find out by its id."""
+        """Leave the hold in the ledger, for the call may have been billed, and find out by its id."""
         page = self._page
         if page is None:
             return

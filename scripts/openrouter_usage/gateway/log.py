@@ -31,7 +31,7 @@ class Log(logging.Handler):
         self._thread.start()
 
     def call(self, entry: Entry, client: str, left: Decimal | None) -> None:
-        """Tell of a call that is booked: time, client, model, tokens, cost, and what is left of the budget."""
+        """Write the line of a recorded call: time, client, model, tokens, cost, and what is left of the budget."""
         if not self.is_quiet:
             cost = "unknown" if entry.cost is None else format_usd(entry.cost)
             budget = "" if left is None else f" · {format_usd(left)} left"
@@ -39,19 +39,19 @@ class Log(logging.Handler):
             self.say(f"{safe(client or '-', 40)} · {safe(entry.model, 60)} · {tokens} · {cost}{budget}")
 
     def call_unsettled(self, client: str, model: str, why: str) -> None:
-        """Tell of a call whose cost is not known yet."""
+        """Write the line of a call whose cost is not known yet."""
         if not self.is_quiet:
             self.say(
                 f"{safe(client or '-', 40)} · {safe(model or '-', 60)} · cost not known yet ({why}), looking it up"
             )
 
     def refused(self, client: str, model: str, message: str) -> None:
-        """Tell of a call that was not sent."""
+        """Write the line of a call that was not sent."""
         if not self.is_quiet:
             self.say(f"{safe(client or '-', 40)} · {safe(model or '-', 60)} · refused: {safe(message, 300)}")
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Tell of a warning of the library."""
+        """Write a warning of the library."""
         self.say(f"⚠ {safe(record.getMessage(), 600)}")
 
     def say(self, text: str) -> None:

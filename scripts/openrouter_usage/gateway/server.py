@@ -241,7 +241,7 @@ class Server:
             self._repeats.check(wanted, sha256(text).digest(), now())
 
     def count(self, entry: Entry) -> None:
-        """Count a call that was booked."""
+        """Count a recorded call."""
         self._calls += 1
         self._spent = add(self._spent, entry.cost or ZERO)
         self._has_news = True

@@ -80,7 +80,7 @@ def systemd_unit(command: Sequence[str]) -> str:
     return f"""# ~/.config/systemd/user/openrouter-gateway.service
 # then: systemctl --user enable --now openrouter-gateway
 [Unit]
-Description=OpenRouter gateway that books every call
+Description=OpenRouter gateway that records every call
 
 [Service]
 ExecStart={" ".join(f'"{_escaped(word)}"' for word in command)}
