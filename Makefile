@@ -29,7 +29,7 @@ LOCKED := --constraint constraints.txt
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check storm mutants page validate lint types bench docs sandbox lock clean
+.PHONY: help demo test check storm mutants page validate lint types bench docs sandbox lock clean skill package
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -59,8 +59,8 @@ validate: $(VENV)/.dev ## public validators and real installs, minutes and 2 GB 
 
 lint: $(VENV)/.dev ## ruff, and the plan of the code
 	@"$(PY)" -m tests.plan
-	@"$(PY)" -m ruff check scripts tests benchmarks
-	@"$(PY)" -m ruff format --check scripts benchmarks
+	@"$(PY)" -m ruff check scripts tests benchmarks release
+	@"$(PY)" -m ruff format --check scripts benchmarks release
 
 types: $(VENV)/.dev ## mypy, strict, on scripts/
 	@"$(PY)" -m mypy
@@ -73,6 +73,13 @@ bench: $(VENV)/.dev ## time both programs beside what else one would run; ROUNDS
 
 docs: $(VENV)/.run ## write the programs' help into references/stats.md and references/cost_tracker.md
 	@"$(PY)" -m tests.write_docs
+
+skill: $(VENV)/.made ## write the skill alone, its zip and its plugin into dist/
+	@"$(PY)" -m release.skill $(ARGS)
+
+package: $(VENV)/.made ## build the wheel and the sdist into dist/
+	@test -x .tools/lock/bin/uv || { $(PIP) --target .tools/lock uv; }
+	@.tools/lock/bin/uv build --quiet --out-dir dist
 
 sandbox: $(VENV)/.run ## serve the invented account, with a home to throw away, until ^C
 	@"$(PY)" -m tests.sandbox

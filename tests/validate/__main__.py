@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from release.skill import write_plugin, write_skill
 from tests.sandbox import Sandbox, demo_account
 from tests.staging import stage
 from tests.validate.bench import Bench, FailedError
@@ -27,7 +28,9 @@ def main(argv: list[str]) -> int:
         parser.error(f"no check has {' or '.join(words)} in its name; there are: {', '.join(CHECKS)}")
     wrong = 0
     with Sandbox(demo_account()) as sandbox, tempfile.TemporaryDirectory(prefix="openrouter-validate-") as scratch:
-        bench = Bench(stage(Path(scratch) / "staged"), Path(scratch), sandbox.url)
+        made = Path(scratch) / "made"
+        skill, plugin = write_skill(made / "skills"), write_plugin(made / "plugin")
+        bench = Bench(stage(Path(scratch) / "staged"), skill, plugin, Path(scratch), sandbox.url)
         for name, check in chosen.items():
             try:
                 said = check(bench).strip().splitlines()

@@ -24,11 +24,19 @@ class FailedError(Exception):
 
 @dataclass(frozen=True)
 class Bench:
-    """A staged copy, a folder for what comes and goes, and the address of the invented account."""
+    """A staged copy of the repository, the skill alone and as a plugin, a folder for what comes and goes, and the address
+    of the invented account."""
 
     staged: Path
+    skill: Path
+    plugin: Path
     scratch: Path
     url: str
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """The variables that lead to the invented account."""
+        return {"OPENROUTER_BASE_URL": self.url, "OPENROUTER_API_KEY": DEMO_KEY, "OPENROUTER_MGMT_KEY": DEMO_MGMT_KEY}
 
     def home(self, name: str) -> Path:
         """A new home with an unrelated folder in it, from which everything is run."""
@@ -66,10 +74,13 @@ class Bench:
 
     def shows_the_account(self, start: Sequence[str], skill: Path, home: Path) -> str:
         """Run the stats.py of an installed skill on the invented account; gives its first line of figures."""
-        keys = {"OPENROUTER_BASE_URL": self.url, "OPENROUTER_API_KEY": DEMO_KEY, "OPENROUTER_MGMT_KEY": DEMO_MGMT_KEY}
         if not (skill / "SKILL.md").is_file() or skill.name not in (NAME, VERSION):
             raise FailedError(f"there is no skill at {skill}")
-        shown = self.run([*start, str(skill / "scripts" / "stats.py")], home, keys)
+        return self.shows_figures([*start, str(skill / "scripts" / "stats.py")], home)
+
+    def shows_figures(self, command: Sequence[str], home: Path) -> str:
+        """Run a command that should show the invented account; gives its first line of figures."""
+        shown = self.run(command, home, self.keys)
         figures = next((line for line in shown.splitlines() if line.startswith("Today: $4.55*")), "")
         if not figures or "• anthropic/claude-sonnet-4.5: $21.70 (840)" not in shown:
             raise FailedError(f"these are not the figures of the account:\n{shown}")

@@ -23,6 +23,7 @@ PYTHON = {
     "agentskills": ("python", "skills-ref"),
     "agnix": ("python", "agnix"),
     "uv": ("python", "uv"),
+    "pipx": ("python", "pipx"),
     "skill-scanner": ("scanner", "cisco-ai-skill-scanner"),
 }
 

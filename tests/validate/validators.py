@@ -19,12 +19,12 @@ POLICY = Path(__file__).with_name("scanner-policy.yaml")
 
 def agentskills(bench: Bench) -> str:
     """The reference validator of the specification."""
-    return bench.run([*tool("agentskills"), "validate", str(bench.staged)], bench.home("agentskills"))
+    return bench.run([*tool("agentskills"), "validate", str(bench.skill)], bench.home("agentskills"))
 
 
 def skills_list(bench: Bench) -> str:
     """`npx skills add FOLDER --list` finds the one skill."""
-    shown = bench.run([*tool("skills"), "add", str(bench.staged), "--list"], bench.home("skills-list"))
+    shown = bench.run([*tool("skills"), "add", str(bench.skill), "--list"], bench.home("skills-list"))
     if "Found 1 skill" not in shown or NAME not in shown:
         raise FailedError(shown)
     return "Found 1 skill"
@@ -35,6 +35,12 @@ def claude_plugin(bench: Bench) -> str:
     return bench.run(
         [*tool("claude"), "plugin", "validate", "--strict", str(bench.staged)], bench.home("claude-validate")
     )
+
+
+def plugin_validate(bench: Bench) -> str:
+    """The same of the plugin layout, which is the branch of every release."""
+    home = bench.home("plugin-validate")
+    return bench.run([*tool("claude"), "plugin", "validate", "--strict", str(bench.plugin)], home)
 
 
 def clawhub_dry_run(bench: Bench) -> str:
@@ -51,15 +57,14 @@ def clawhub_dry_run(bench: Bench) -> str:
 
 
 def agnix(bench: Bench) -> str:
-    """The linter agnix, warnings being errors, on what ClawHub gets, with metadata as flat as the linter wants it.
+    """The linter agnix, warnings being errors, on the skill alone, with metadata as flat as the linter wants it.
 
     AS-016: the specification has metadata map strings to strings; OpenClaw takes its requirements from a map
-    named `openclaw` inside it and from nowhere else, so that map is what the copy leaves out. The tests are left
-    out because their tables of invented home folders are taken for somebody's own.
+    named `openclaw` inside it and from nowhere else, so that map is what the copy leaves out.
     """
     home = bench.home("agnix")
     copy = home / NAME
-    shutil.copytree(bench.staged, copy, ignore=shutil.ignore_patterns("tests"))
+    shutil.copytree(bench.skill, copy)
     told = bench.run([*tool("agnix"), "--format", "json", str(copy)], home, accept=(1,))
     rules = [found["rule"] for found in json.loads(told)["diagnostics"] if found["level"] != "info"]
     if rules != ["AS-016"]:
@@ -80,7 +85,7 @@ def skill_scanner(bench: Bench) -> str:
     home = bench.home("scanner")
     options = ["--use-behavioral", "--policy", str(POLICY), "--format", "json", "--fail-on-severity", "info"]
     report = home / "report.json"
-    command = [*tool("skill-scanner"), "scan", str(bench.staged), *options, "--output", str(report)]
+    command = [*tool("skill-scanner"), "scan", str(bench.skill), *options, "--output", str(report)]
     try:
         bench.run(command, home)
     except FailedError as failed:
@@ -103,6 +108,7 @@ VALIDATORS: dict[str, Callable[[Bench], str]] = {
     "agentskills validate": agentskills,
     "skills add --list": skills_list,
     "claude plugin validate --strict": claude_plugin,
+    "claude plugin validate --strict, the plugin layout": plugin_validate,
     "clawhub skill publish --dry-run": clawhub_dry_run,
     "agnix --strict": agnix,
     "skill-scanner scan": skill_scanner,

@@ -434,9 +434,10 @@ def _missing_package(package: str) -> SettingsError:
     folder = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     requirements = os.path.join(folder, "requirements-gateway.txt" if is_gateways else "requirements.txt")
     script = os.path.abspath(sys.argv[0])
+    run = "uv run" if script.endswith(".py") else "uv run --script"
     return SettingsError(
         f"the Python package {package.partition('.')[0]} is missing",
-        hint=f'run: {sys.executable or "python3"} -m pip install -r "{requirements}"   or: uv run "{script}"',
+        hint=f'run: {sys.executable or "python3"} -m pip install -r "{requirements}"   or: {run} "{script}"',
         code="missing_package",
     )
 
