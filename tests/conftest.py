@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -148,3 +148,22 @@ def golden() -> Callable[[str, str], None]:
         assert text == path.read_text(encoding="utf-8")
 
     return compare
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Any]:
+    """A PostgreSQL server for all tests of this process; started by the first one that asks for it."""
+    from tests import postgres as servers
+
+    servers.require()
+    with servers.running() as server:
+        yield server
+
+
+@pytest.fixture
+def team(postgres: Any, tmp_path: Path) -> Iterator[Any]:
+    """A shared ledger with nothing in it."""
+    from tests.team import made
+
+    with made(postgres, tmp_path) as ledger:
+        yield ledger

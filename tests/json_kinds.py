@@ -18,6 +18,7 @@ from unittest import mock
 from openrouter_usage.cli import cost_tracker as tracker
 from openrouter_usage.cli import summary
 from openrouter_usage.cli.program import run
+from tests import postgres
 from tests.gatewaying import running
 from tests.made_logs import Made, claude, codex, pi, some
 from tests.sandbox import (
@@ -378,6 +379,19 @@ def gateways(ask: Asking, sandbox: Sandbox) -> None:
         ask("gateway status")
 
 
+def teams(ask: Asking, sandbox: Sandbox) -> None:
+    """team with a server of its own, where PostgreSQL is installed."""
+    if postgres.BIN is None:
+        return
+    with postgres.running() as server:
+        server.run("CREATE DATABASE team")
+        for command in ("team init", "team", "budget set --team --daily 5", "budget set --team --member me --total 5", "team"):
+            ask(command, OPENROUTER_LEDGER=server.url())
+        for words in (("invite", "me", "--output", "me.env"), ("push",), ("pull", "--output", "all.jsonl")):
+            named = [str(ask.home / word) if "." in word else word for word in words]
+            ask("team", *named, OPENROUTER_LEDGER=server.url())
+
+
 SCENES: list[tuple[Callable[[], Account], Callable[[Asking, Sandbox], None]]] = [
     (demo_account, summaries),
     (odd_account, odd_summaries),
@@ -392,4 +406,5 @@ SCENES: list[tuple[Callable[[], Account], Callable[[Asking, Sandbox], None]]] = 
     (Account.simple, logs),
     (demo_account, archive),
     (Account.simple, gateways),
+    (Account.simple, teams),
 ]

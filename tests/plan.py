@@ -36,7 +36,7 @@ SAME_NAME = {
     "line", "management",
     "models", "reconcile",
     "seen_in_logs",
-    "report", "summary", "sync",
+    "report", "summary", "sync", "team",
 }  # fmt: skip
 
 

@@ -108,7 +108,7 @@ def test_a_hold_that_nobody_could_read_again_is_none(held: Decimal, ledger: Ledg
 class Interrupted(Ledger):
     """Somebody presses ^C when the hold is written."""
 
-    def hold(self, hold: Hold, check: Any) -> None:
+    def hold(self, hold: Hold, check: Any, budgets: Any = ()) -> None:
         super().hold(hold, check)
         raise KeyboardInterrupt
 

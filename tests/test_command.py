@@ -106,4 +106,5 @@ def test_the_package_needs_what_the_skill_needs_and_takes_its_version_from_one_p
         return {word.strip('"') for word in re.findall(r'"[^"]+"', found[1])}
 
     assert listed("dependencies") == needed((ROOT / "requirements.txt").read_text(encoding="utf-8"))
+    assert '"psycopg[binary,pool]>=3.2"' in told and "psycopg[binary,pool]>=3.2" in (ROOT / "requirements-team.txt").read_text()
     assert listed("gateway") == needed((ROOT / "requirements-gateway.txt").read_text(encoding="utf-8"))

@@ -16,8 +16,8 @@ from openrouter_usage.period import DAY, Period, Stretch, days, parse_day, today
 TIMES = ("day", "week", "month", "weekday", "hour")
 # Those whose groups follow one another; the others stand dearest first.
 IN_ORDER = ("day", "week", "month")
-# Tags by which the gateway says who made a call; each is a grouping of its own.
-TAG_GROUPINGS = ("client", "agent", "project", "app")
+# Tags by which the gateway, or a shared ledger, says who made a call; each is a grouping of its own.
+TAG_GROUPINGS = ("client", "agent", "project", "app", "member", "machine")
 LEDGER_NAMES = ("model", "provider", "session", "tag", *TAG_GROUPINGS)
 # What only the analytics API can tell, with a management key.
 KEY_GROUPINGS = ("key", "workspace")

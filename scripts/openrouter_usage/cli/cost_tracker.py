@@ -24,6 +24,7 @@ VERBS = {
     "call": "make a chat call and record what it cost",
     "collect": "record the bills of calls that Claude Code, OpenClaw and others logged",
     "budget": "set, show or clear what calls may cost at most",
+    "team": "share one ledger and one budget among machines, on PostgreSQL",
     "gateway": "tokens, settings and state of the gateway that records all calls",
     "settle": "look up what unsettled calls cost",
     "reconcile": "compare the ledger with the account's bill",
@@ -43,7 +44,7 @@ EXAMPLES = """examples:
   python3 scripts/cost_tracker.py export --format csv --output report.csv
   python3 scripts/cost_tracker.py query --id gen-... --record
 
-ledger: OPENROUTER_USAGE_FILE, or ~/.openrouter/usage.jsonl
+ledger: OPENROUTER_USAGE_FILE, or ~/.openrouter/usage.jsonl; of a team: OPENROUTER_LEDGER
 
 """
 

@@ -17,6 +17,7 @@ from openrouter_usage.figures.report import Report
 from openrouter_usage.files import archive_beside
 from openrouter_usage.home.settings import ledger_file
 from openrouter_usage.jobs.archive import Archive
+from openrouter_usage.ledger import engines
 from openrouter_usage.ledger.ledger import Ahead, Health, Ledger
 from openrouter_usage.money import format_usd
 from openrouter_usage.period import UTC, Period, spoken
@@ -33,7 +34,7 @@ _opened: list[Ledger] = []
 
 def open_ledger(program: str) -> Ledger:
     """Open the ledger that the environment names; `close_ledgers` has to follow."""
-    ledger = Ledger(ledger_file(), notice=lambda text: complain(program, text), progress=_show_progress)
+    ledger = engines.open_ledger(notice=lambda text: complain(program, text), progress=_show_progress)
     _opened.append(ledger)
     return ledger
 

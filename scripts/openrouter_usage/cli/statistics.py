@@ -12,7 +12,7 @@ from openrouter_usage.cli.opening import ahead_notes, open_ledger, unread_notes,
 from openrouter_usage.cli.program import terminal_width, write
 from openrouter_usage.entry import NOTHING, Hold, Usage
 from openrouter_usage.errors import SettingsError
-from openrouter_usage.figures.breakdown import LOCAL, break_down, with_names
+from openrouter_usage.figures.breakdown import LOCAL, SHARED, break_down, with_names
 from openrouter_usage.figures.limits import dated_ahead_from
 from openrouter_usage.figures.options import REPORT_TOP
 from openrouter_usage.figures.report import Beside, Report, every_day
@@ -50,15 +50,16 @@ def make_report(ledger: Ledger, options: Namespace, now: datetime) -> Report:
     totals, by_day = _sums(ledger, period, options, zone)
     groups = with_names(totals.groups, options.by)
     health, ahead = ledger.health(), ledger.ahead(dated_ahead_from(now))
+    source = SHARED if ledger.is_shared else LOCAL
     return Report(
         title=", ".join(each for each in (title_of(options, now), said_of(where)) if each),
         zone=zone,
-        breakdown=break_down(groups, options.by, most=REPORT_TOP, top=options.top, period=period, source=LOCAL),
+        breakdown=break_down(groups, options.by, most=REPORT_TOP, top=options.top, period=period, source=source),
         trend=every_day(by_day) if options.trend else None,
         beside=_beside(ledger, options, now) if options.period and zone is not UTC else None,
         open_holds=len(health.holds),
         held=held(health.holds),
-        file=str(ledger.path),
+        file=ledger.source,
         unsettled=health.unsettled,
         ahead_calls=ahead.usage.requests if ahead else 0,
         ahead=ahead.usage.cost if ahead else ZERO,

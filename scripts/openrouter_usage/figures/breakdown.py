@@ -12,7 +12,7 @@ from openrouter_usage.openrouter.answers.account import ActivityRow
 from openrouter_usage.period import UTC, Period, days
 from openrouter_usage.vocabulary import IN_ORDER, days_named, joined, names_of, parts_of
 
-LOCAL = "local ledger"
+LOCAL, SHARED = "local ledger", "shared ledger"
 _NAMELESS = {
     "session": "(no session)",
     "provider": "(unknown provider)",
@@ -22,6 +22,8 @@ _NAMELESS = {
     "project": "(no project)",
     "app": "(no app)",
     "workspace": "(no workspace)",
+    "member": "(no member)",
+    "machine": "(no machine)",
 }
 
 
@@ -111,7 +113,7 @@ class Breakdown(NamedTuple):
     @property
     def is_local(self) -> bool:
         """Check whether the local ledger stands in for OpenRouter's own breakdown."""
-        return self.source == LOCAL
+        return self.source in (LOCAL, SHARED)
 
     @property
     def is_completed(self) -> bool:

@@ -230,6 +230,9 @@ class ProxiedCall:
         received = text
         try:
             budgets = self._server.budgets.read()
+            if self._server.ledger.is_shared:
+                # Asked for here, because the page is made in the event loop, which must not wait for a server.
+                await asyncio.to_thread(self._server.ledger.refresh)
             page = self._page = Page(
                 self._server.writer,
                 self._server.ledger,

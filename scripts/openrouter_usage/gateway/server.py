@@ -37,8 +37,8 @@ from openrouter_usage.gateway.memory import Memory, learned_beside
 from openrouter_usage.gateway.paths import SPENDING, find_route
 from openrouter_usage.gateway.writer import Writer
 from openrouter_usage.home.credentials import ApiKey
-from openrouter_usage.home.settings import Settings, ledger_file, load_settings
-from openrouter_usage.ledger.ledger import Ledger
+from openrouter_usage.home.settings import Settings, load_settings
+from openrouter_usage.ledger.engines import open_ledger
 from openrouter_usage.money import ZERO, Json, add, dumps
 from openrouter_usage.openrouter.network import SharedContext, proxies_for
 from openrouter_usage.period import iso
@@ -82,7 +82,7 @@ class Server:
         self.key = self._own_key() if options.has_keys else None
         self.base_url = self.settings.base_url.url
         self.max_cost = options.max_cost
-        self.ledger = Ledger(ledger or ledger_file(), lock_timeout_s=waits.LOCK_S, notice=log.say)
+        self.ledger = open_ledger(ledger, lock_timeout_s=waits.LOCK_S, notice=log.say)
         self.keys, self.budgets = keys or KeyRing(), caps.BudgetsNow()
         self._repeats, self.room = Repeats(), Room()
         self.memory = Memory(learned_beside(self.ledger.path))

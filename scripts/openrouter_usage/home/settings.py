@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from openrouter_usage.called import as_called
 from openrouter_usage.errors import InvalidValue, MissingKey, SettingsError
@@ -24,7 +24,7 @@ from openrouter_usage.files import (
 )
 from openrouter_usage.home.credentials import NAMES, ApiKey, Credentials, find_credentials
 from openrouter_usage.money import Json, dumps, loads, usd
-from openrouter_usage.redaction import WEBHOOK, protect
+from openrouter_usage.redaction import PASSWORD, WEBHOOK, protect
 from openrouter_usage.text import safe
 
 if TYPE_CHECKING:
@@ -164,6 +164,67 @@ def ledger_file(environ: Mapping[str, str] | None = None) -> Path:
     if home is None:
         raise SettingsError("there is no home folder to keep the ledger in", hint="set OPENROUTER_USAGE_FILE")
     return home / ".openrouter" / "usage.jsonl"
+
+
+class SharedAddress(NamedTuple):
+    """Where a shared ledger is: `url` is a secret; `shown` names the ledger in messages."""
+
+    url: str
+    shown: str
+    options: str
+    security: dict[str, str]
+
+    def __repr__(self) -> str:
+        """Return nothing secret."""
+        return f"SharedAddress({self.shown!r})"
+
+
+def shared_ledger(environ: Mapping[str, str] | None = None) -> SharedAddress | None:
+    """Return the address of the team's ledger, OPENROUTER_LEDGER; None where the ledger is a file.
+
+    SettingsError, which does not show the value, for anything but the URL of a PostgreSQL database.
+    """
+    text = (os.environ if environ is None else environ).get("OPENROUTER_LEDGER", "").strip()
+    if not text:
+        return None
+    protect(text, "[OPENROUTER_LEDGER]")
+    try:
+        parts = urlsplit(text)
+        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        hosts = [host for host in (query.get("host") or unquote(parts.netloc.rpartition("@")[2])).split(",") if host]
+        # What is quoted in a URL is told apart from what it stands for: both are the secret.
+        for secret in (parts.password or "", unquote(parts.password or ""), query.get("password", "")):
+            protect(secret, PASSWORD)
+    except ValueError:
+        parts, query, hosts = urlsplit(""), {}, []
+    # Where a password has a sign that a URL uses for itself, parts of it would be taken for a host or a database.
+    if parts.fragment or "@" in parts.path + parts.query:
+        raise SettingsError(
+            "OPENROUTER_LEDGER is not used: its password has a sign that a URL uses for itself",
+            hint="write @ as %40, / as %2F, # as %23, ? as %3F and : as %3A",
+        )
+    if parts.scheme not in ("postgresql", "postgres"):
+        raise SettingsError(
+            "OPENROUTER_LEDGER is not used: it is not the URL of a PostgreSQL database",
+            hint="write it like postgresql://user@host/database or postgresql:///?service=NAME, or unset it",
+        )
+    names = [_shared_host(host) for host in hosts]
+    is_near = all(_is_loopback(name) or not name or name.startswith("/") for name in names)
+    security = {}
+    if not is_near and "sslmode" not in query and "service" not in query:
+        # libpq would else talk to whoever answers, and without encryption if that one wants none.
+        security = {"sslmode": "verify-full"} | ({} if "sslrootcert" in query else {"sslrootcert": "system"})
+    database = parts.path.strip("/") or query.get("dbname", "")
+    where = f" on {safe(names[0])}" if names and not names[0].startswith("/") else ""
+    service = f" (service {safe(query['service'])})" if "service" in query else ""
+    shown = f"the shared ledger{f' {safe(database)}' if database else ''}{where}{service}"
+    return SharedAddress(text, shown, query.get("options", ""), security)
+
+
+def _shared_host(text: str) -> str:
+    if text.startswith(("/", "[")):
+        return text.partition("]")[0].removeprefix("[")
+    return text.partition(":")[0] if text.count(":") < 2 else text
 
 
 def find_home() -> Path | None:

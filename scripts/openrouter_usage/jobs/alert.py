@@ -21,9 +21,9 @@ from openrouter_usage.figures.forecast import PACE_DAYS, forecast, said_of_pace
 from openrouter_usage.figures.limits import Scope, standings
 from openrouter_usage.figures.summary import Outlook, build_summary
 from openrouter_usage.files import Distrusted, how_to_own, locked, make_private_folder, read_own, replace_file
-from openrouter_usage.home.settings import BaseUrl, Settings, cap, is_metadata, ledger_file, parse_webhook
+from openrouter_usage.home.settings import BaseUrl, Settings, cap, is_metadata, parse_webhook
 from openrouter_usage.jobs.snapshot import latest
-from openrouter_usage.ledger.ledger import Ledger
+from openrouter_usage.ledger.engines import open_ledger
 from openrouter_usage.ledger.refused import remembered
 from openrouter_usage.money import ZERO, Json, add, dumps, loads
 from openrouter_usage.openrouter.answers.account import ActivityRow, Gap
@@ -172,17 +172,17 @@ def spending(settings: Settings, now: datetime, *, timeout_s: float) -> Spending
 
 def of_budgets(standing: Spending, budgets: Iterable[Budget]) -> Spending:
     """Return how things stand with this machine's budgets added: each cap, and what was refused on this UTC day."""
-    path, now = ledger_file(), standing.taken_at
+    now = standing.taken_at
     wanted = [budget for budget in budgets if budget.owner.name != EVERY]
     found: list[Scope] = []
-    ledger = Ledger(path)
+    ledger = open_ledger()
     try:
         ledger.committed(lambda books: found.extend(standings(wanted, books, now)))
     finally:
         ledger.close()
     counts: Counter[tuple[Owner, str]] = Counter()
     with contextlib.suppress(OSError):
-        for row in remembered(path):
+        for row in remembered(ledger.path):
             scope, kind, name = (str(row.get(part) or "") for part in ("scope", "kind", "name"))
             if scope and kind in KINDS and str(row.get("ts"))[:10] == now.date().isoformat():
                 counts[Owner(kind, name), scope] += 1
@@ -254,8 +254,8 @@ def _empty_days(period: Period) -> dict[str, Decimal]:
 
 
 def _from_ledger(settings: Settings, now: datetime, troubles: list[OpenRouterUsageError]) -> Spending:
-    ledger = Ledger(ledger_file())
-    if not ledger.path.exists():
+    ledger = open_ledger()
+    if ledger.is_missing:
         settings.require_key()
         raise troubles[-1]
     past = completed_days(now, PACE_DAYS)

@@ -13,7 +13,7 @@ from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.figures.breakdown import LOCAL, Breakdown, added, break_down, with_names
 from openrouter_usage.figures.options import ACCOUNT_GROUPINGS, DEFAULT_TOP
 from openrouter_usage.home.credentials import ApiKey
-from openrouter_usage.home.settings import Settings, ledger_file, load_settings
+from openrouter_usage.home.settings import Settings, ledger_file, load_settings, shared_ledger
 from openrouter_usage.jobs.summary import at_once, connect
 from openrouter_usage.period import UTC, Period, completed_days, today
 from openrouter_usage.vocabulary import Filter, Where
@@ -97,12 +97,11 @@ def local_breakdown(
     With `by` day, the `days` are rows also where the ledger has no call of them.
     """
     try:
-        path = ledger_file()
-        if _is_missing(path):
+        if shared_ledger() is None and _is_missing(ledger_file()):
             return None, ""
-        from openrouter_usage.ledger.ledger import Ledger
+        from openrouter_usage.ledger.engines import open_ledger
 
-        ledger = Ledger(path, lock_timeout_s=2.0)
+        ledger = open_ledger(lock_timeout_s=2.0)
         totals = named_totals(ledger, period, by, where=where)
         ledger.close()
     except OpenRouterUsageError as error:

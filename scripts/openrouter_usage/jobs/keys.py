@@ -208,7 +208,11 @@ class SecretFile:
 
     def keep(self, secret: str) -> None:
         """Write the secret, to stay; SettingsError for one that no key can be, or that cannot be written."""
-        line = f"OPENROUTER_API_KEY={ApiKey.checked(secret, 'the new key', 'OpenRouter').secret}\n".encode()
+        self.keep_line(f"OPENROUTER_API_KEY={ApiKey.checked(secret, 'the new key', 'OpenRouter').secret}")
+
+    def keep_line(self, text: str) -> None:
+        """Write one line with a secret, to stay; SettingsError when it cannot be written."""
+        line = f"{text}\n".encode()
         try:
             self._write(line)
             os.ftruncate(self._handle, len(line))

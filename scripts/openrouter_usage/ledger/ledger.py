@@ -12,7 +12,7 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from openrouter_usage.budgets import MACHINE, Owner
+from openrouter_usage.budgets import MACHINE, Budget, Owner
 from openrouter_usage.entry import Entry, Hold, Release, Unread, UnreadLine, Usage, read_line, write_line
 from openrouter_usage.errors import InvalidValue
 from openrouter_usage.ledger import sums
@@ -23,6 +23,7 @@ from openrouter_usage.ledger.merge import completing, merged
 from openrouter_usage.ledger.recent import Recent
 from openrouter_usage.ledger.scan import DAY_SLOTS, is_usual, quarter_of, usual_hold
 from openrouter_usage.period import FOREVER, UTC, Period
+from openrouter_usage.text import safe
 from openrouter_usage.vocabulary import Where
 
 T = TypeVar("T")
@@ -200,10 +201,21 @@ class Ledger:
         `notice` gets what the user should know, `progress` how many bytes of how many were read.
         """
         self.path = path
+        # What a report names as the place where its figures come from.
+        self.source = str(path)
+        self.shown = f"the ledger {safe(str(path), 300)}"
         self.engine = Engine(path, lock_timeout_s=lock_timeout_s, notice=notice, progress=progress)
         self._recent = Recent(self.engine)
         self._shared: _Shared | None = None
         self._kept: _Shared | None = None
+
+    # Whether other machines write to it as well.
+    is_shared = False
+
+    @property
+    def is_missing(self) -> bool:
+        """Check whether there is no ledger yet."""
+        return not self.path.exists()
 
     def close(self) -> None:
         """Close the files; the next verb opens them again."""
@@ -361,8 +373,30 @@ class Ledger:
     def _find_open(self, index: sqlite3.Connection, hold: str) -> Hold | None:
         return self._shared.open.get(hold) if self._shared else sums.open_hold(index, hold)
 
-    def hold(self, hold: Hold, check: Callable[[Committed], None]) -> None:
-        """Write a hold if `check` does not raise; check and hold are one step for all other programs."""
+    def names(self) -> dict[str, str]:
+        """Return under which further names the ledger books what is made here; a file has none."""
+        return {}
+
+    def refresh(self) -> None:
+        """Ask a shared ledger for what `names` and `budgets` return, if that is due, so that they do not have to."""
+
+    def caps(self) -> list[Budget]:
+        """Return all budgets that are set in the ledger itself, whoever they are for."""
+        return []
+
+    def budgets(self) -> tuple[Budget, ...]:
+        """Return the budgets that are set in the ledger itself, by its administrator; a file has none."""
+        return ()
+
+    def holds_to_settle(self) -> tuple[Hold, ...]:
+        """Return the open holds that this machine may look up: of a file, all."""
+        return self.health().holds
+
+    def hold(self, hold: Hold, check: Callable[[Committed], None], budgets: Iterable[Budget] = ()) -> None:
+        """Write a hold if `check` does not raise; check and hold are one step for all other programs.
+
+        `budgets` are those that `check` looks at, for an engine that checks them itself.
+        """
 
         def work(index: sqlite3.Connection) -> None:
             check(self._shared or Committed(index, self.engine.entry_at, self._recent))

@@ -65,8 +65,9 @@ def boundaries(content: Content) -> str:
 
 def provenance(content: Content) -> str:
     """Write where the figures come from, and when."""
-    source = safe(content.report.file, 90)
-    return f"Source: local ledger {source}, tracked calls only, in USD; made {content.now:%Y-%m-%d %H:%M} UTC."
+    report = content.report
+    source = f"{report.breakdown.source} {safe(report.file, 90)}"
+    return f"Source: {source}, tracked calls only, in USD; made {content.now:%Y-%m-%d %H:%M} UTC."
 
 
 def others_name(timeline: Timeline) -> str:

@@ -73,7 +73,7 @@ class Booking:
         self._model = model[:LONGEST_NAME]
         self._session = session[:LONGEST_NAME]
         self._tags = tuple(sorted(tags.items()))
-        self.budgets = tuple(applying(budgets, self._session, self._tags))
+        self.budgets, self._is_bounded = falling_under(ledger, budgets, self._session, self._tags)
         self._sessions = open_sessions()
         for call in calls_under_way():
             call.is_accounted_for()
@@ -88,7 +88,7 @@ class Booking:
     @property
     def is_bounded(self) -> bool:
         """Check whether a budget has to know what the call can cost."""
-        return bounding(self.budgets)
+        return self._is_bounded
 
     def open(self, max_cost: Decimal | None, *, measured: Decimal | None = None, remembers: bool = True) -> None:
         """Set `max_cost` USD aside; BudgetExceeded when it does not fit, LedgerError when it cannot be written.
@@ -111,7 +111,7 @@ class Booking:
         try:
             # A hold that nobody can read again would hold nothing.
             hold = checked_hold(record_values(hold))
-            self._ledger.hold(hold, fits)
+            self._ledger.hold(hold, fits, self.budgets)
         except (LedgerError, InvalidValue) as error:
             if self.is_bounded:
                 raise
@@ -274,6 +274,22 @@ class Booking:
             self.release()
 
 
+def falling_under(
+    ledger: Ledger | None, budgets: Iterable[Budget], session: str, tags: Iterable[tuple[str, str]]
+) -> tuple[tuple[Budget, ...], bool]:
+    """Return which of some budgets a call falls under, and whether one has to know what the call can cost.
+
+    Those that are set in a shared ledger are enforced by it: here they only count for the second answer. LedgerError
+    where such a ledger cannot be asked, for then nobody knows what may be spent.
+    """
+    if ledger is None:
+        own = tuple(applying(budgets, session, tags))
+        return own, bounding(own)
+    names = tuple({**dict(tags), **ledger.names()}.items())
+    own = tuple(applying(budgets, session, names))
+    return own, bounding((*own, *applying(ledger.budgets(), session, names)))
+
+
 def looked_up(look_up: LookUp, generation: str) -> Generation | None:
     """Ask for a generation; None when OpenRouter does not know it yet, or cannot be asked.
 
@@ -318,7 +334,7 @@ def settle_all(ledger: Ledger, now: datetime, *, timeout_s: float = 30.0) -> Set
     Safe to repeat, and beside running calls. Raises LedgerError; trouble with OpenRouter leaves the call, with the
     reason. A call with an implausible bill is left to a person: see `settle_one`.
     """
-    holds = ledger.health().holds
+    holds = ledger.holds_to_settle()
     booked = {entry.id: entry for entry in (*ledger.unsettled(), *_dated_ahead(ledger, now))}
     if not holds and not booked:
         return Settled((), ())

@@ -12,7 +12,7 @@ from decimal import Decimal
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from openrouter_usage.budgets import Budget, applying, bounding
+from openrouter_usage.budgets import Budget
 from openrouter_usage.entry import LARGEST_COST, LONGEST_NAME, MOST_TAGS, Caps, safe_tag
 from openrouter_usage.errors import (
     BadAnswer,
@@ -47,7 +47,7 @@ from openrouter_usage.openrouter.refusals import complaint_in
 from openrouter_usage.openrouter.retry import LOOK_UPS_AFTER_A_CALL
 from openrouter_usage.openrouter.transport import Answer, Transport
 from openrouter_usage.text import quoted
-from openrouter_usage.tracker.booking import Booking
+from openrouter_usage.tracker.booking import Booking, falling_under
 from openrouter_usage.tracker.chat_stream import ChunkStream
 from openrouter_usage.tracker.lookup import patiently
 from openrouter_usage.tracker.session import current_session
@@ -82,12 +82,12 @@ def prepare(
     settings = load_settings()
     key = settings.require_key(api_key)
     session = current_session() if session is None else session
-    under = tuple(applying(in_force, session, checked_tags.items()))
+    under, is_bounded = falling_under(ledger, in_force, session, checked_tags.items())
     tls = SharedContext()
     asking = OpenRouter(Transport(settings.base_url, tls=tls), key)
     inference = Inference(Transport(settings.base_url, timeout_s=timeout_s, tls=tls), key)
     booking = Booking(
-        ledger if tracked or bounding(under) else None,
+        ledger if tracked or is_bounded else None,
         model=model,
         budgets=under,
         clock=clock,
@@ -96,7 +96,7 @@ def prepare(
     )
     plan = Plan(body, None, None, None)
     try:
-        if bounding(under) or most is not None:
+        if is_bounded or most is not None:
             plan = bounded(body, most, _prices(settings, asking, clock(), may_be_missing=most is not None))
         _refuse_repeated(booking.budgets, body, clock())
     except Refused as error:

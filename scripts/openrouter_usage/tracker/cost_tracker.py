@@ -19,9 +19,9 @@ from openrouter_usage.figures.exchange import json_pieces
 from openrouter_usage.figures.model_names import grouped
 from openrouter_usage.figures.options import REPORT_TOP
 from openrouter_usage.files import save_output
-from openrouter_usage.home.settings import ledger_file
 from openrouter_usage.jobs.loading import load_client
 from openrouter_usage.jobs.own_files import is_own
+from openrouter_usage.ledger.engines import open_ledger
 from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.money import Json, dumps, format_usd
 from openrouter_usage.text import named, plural
@@ -166,7 +166,7 @@ class CostHistory(Sequence[CostRecord]):
 
     def __repr__(self) -> str:
         """Return how many calls there are, and in which file."""
-        return f"<{len(self):,} calls in {self._ledger.path}>"
+        return f"<{len(self):,} calls in {self._ledger.source}>"
 
 
 DEFAULT_MODEL = "anthropic/claude-sonnet-4.5"
@@ -193,7 +193,7 @@ class CostTracker:
         self._api_key = api_key
         self._caps = caps
         self._clock = clock
-        self.ledger = Ledger(ledger_file({"OPENROUTER_USAGE_FILE": str(usage_file)} if usage_file else None))
+        self.ledger = open_ledger(usage_file)
 
     def close(self) -> None:
         """Close the ledger's files; the next use opens them again. Streams that are open go on."""

@@ -10,9 +10,8 @@ from pathlib import Path
 from openrouter_usage.budgets import Budget
 from openrouter_usage.entry import Caps
 from openrouter_usage.figures.limits import check
-from openrouter_usage.home.settings import ledger_file
 from openrouter_usage.jobs.loading import load_client
-from openrouter_usage.ledger.ledger import Ledger
+from openrouter_usage.ledger.engines import open_ledger
 from openrouter_usage.money import usd
 from openrouter_usage.openrouter.answers.generation import Generation
 from openrouter_usage.openrouter.retry import LOOK_UPS_AFTER_A_CALL, may_be_billed
@@ -43,7 +42,7 @@ class BudgetEnforcer:
         """Set the limits; InvalidValue when one is no amount."""
         limits = (per_request_limit, daily_limit, monthly_limit)
         self.caps = Caps(*map(_limit, limits))
-        self.ledger = Ledger(ledger_file({"OPENROUTER_USAGE_FILE": str(usage_file)} if usage_file else None))
+        self.ledger = open_ledger(usage_file)
         self._api_key = api_key
         self._clock = clock
 

@@ -59,14 +59,13 @@ def utc_now() -> datetime:
 def shared_ledger() -> Ledger:
     """Return this process's ledger as the settings name it now, opened at its first use; SettingsError without one."""
     load_books()
-    from openrouter_usage.home.settings import ledger_file
-    from openrouter_usage.ledger.ledger import Ledger
+    from openrouter_usage.ledger.engines import open_ledger
 
-    path = ledger_file()
+    found = open_ledger(lock_timeout_s=LOCK_TIMEOUT_S)
     # By process, because a lock of the parent may have been held when this process was forked off; without a
     # lock of its own for the same reason: of two ledgers made at once one is kept, and none was opened.
-    owner = (os.getpid(), path)
-    return _shared.get(owner) or _shared.setdefault(owner, Ledger(path, lock_timeout_s=LOCK_TIMEOUT_S))
+    owner = (os.getpid(), found.path)
+    return _shared.get(owner) or _shared.setdefault(owner, found)
 
 
 def write(entry: Entry, ledger: Ledger | None) -> bool:
@@ -76,7 +75,7 @@ def write(entry: Entry, ledger: Ledger | None) -> bool:
     except OpenRouterUsageError as error:
         complain("no ledger", f"{error.message}; calls are not recorded")
         return True
-    place = safe(str(ledger.path), 300)
+    place = safe(ledger.source, 300)
     try:
         is_new = ledger.append(entry)
     except Exception as error:

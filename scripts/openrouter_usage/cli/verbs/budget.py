@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from openrouter_usage.budgets import EVERY, KINDS, MEASURED, STRICT, TAG_KINDS, Budget, Burst, Owner, bounding
+from openrouter_usage.budgets import EVERY, KINDS, MACHINE, MEASURED, STRICT, TAG_KINDS, Budget, Burst, Owner, bounding
 from openrouter_usage.called import as_called
 from openrouter_usage.cli.budget_options import add_budget_options, budget_given
 from openrouter_usage.cli.opening import ahead_notes, open_ledger, unsettled_notes
@@ -18,10 +18,10 @@ from openrouter_usage.entry import LONGEST_NAME, Hold
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.figures.limits import Scope, braked, dated_ahead_from, own_books, standings
 from openrouter_usage.gateway.keys import load_keys
-from openrouter_usage.home.settings import VARIABLES, clear_budget, ledger_file, load_budgets, save_budget
+from openrouter_usage.home.settings import CAPS, VARIABLES, clear_budget, load_budgets, save_budget
 from openrouter_usage.ledger.ledger import Committed, Ledger
 from openrouter_usage.ledger.refused import remembered
-from openrouter_usage.money import Json, add, format_usd, multiply, ratio, rounded, share
+from openrouter_usage.money import Json, add, format_usd, multiply, ratio, rounded, share, usd
 from openrouter_usage.period import iso, spoken
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import named, plural, safe
@@ -51,6 +51,10 @@ def describe(parser: Parser) -> None:
         owner.add_argument(
             f"--{kind}", metavar="NAME", help=f"the budget of one {kind}, not of the machine; '*' is each other one"
         )
+    owner.add_argument("--machine", metavar="NAME", help="with --team: the budget of one machine of the team")
+    parser.add_argument(
+        "--team", action="store_true", help="in the shared ledger, for all its members (administrators)"
+    )
     add_budget_options(parser)
     parser.add_argument("--last", type=whole_number(1, 10_000), default=20, metavar="N", help="log: so many (20)")
 
@@ -79,22 +83,29 @@ def run(options: Namespace, *, now: datetime) -> int:
     if options.action == "set":
         if not given:
             raise SettingsError("no amount was given", hint="run: budget set --daily 10 --monthly 200", code="usage")
-        save_budget(owner, given)
+        if options.team:
+            _set_in_team(open_ledger(PROGRAM), owner, given)
+        else:
+            save_budget(owner, given)
+    elif options.action == "clear" and options.team:
+        _set_in_team(open_ledger(PROGRAM), owner, {})
     elif options.action == "clear" and not clear_budget(owner) and owner is not None:
         raise SettingsError(f"no budget is set for {owner.kind} {named(owner.name)}", hint="`budget` shows all")
-    kept = [each for each in _kept() if options.action != "show" or owner in (None, each.budget.owner)]
     ledger = open_ledger(PROGRAM)
+    kept = [each for each in _kept(ledger) if options.action != "show" or owner in (None, each.budget.owner)]
     found, holds = _standing(ledger, kept, now)
     overriding = [variable for variable in VARIABLES.values() if os.environ.get(variable, "").strip()]
     notes = [f"{variable} in the environment overrides what is set here" for variable in overriding]
     notes += [*unsettled_notes(ledger.health()), *ahead_notes(ledger.ahead(dated_ahead_from(now)))]
-    write(_as_json(kept, found, holds, notes, now) if options.json else _as_text(kept, found, holds, notes))
+    write(_as_json(kept, found, holds, notes, now) if options.json else _as_text(ledger, kept, found, holds, notes))
     return 0
 
 
 def _owner(options: Namespace) -> Owner | None:
     """Return whose budget is meant, None for the machine's; SettingsError for a name that no call can have."""
-    for kind in KINDS[1:]:
+    if options.machine is not None and not options.team:
+        raise SettingsError("--machine needs --team", hint="the budget of this machine needs no name", code="usage")
+    for kind in KINDS:
         name = getattr(options, kind)
         if name is not None:
             if not name.strip() or len(name) > LONGEST_NAME or (" " in name and kind != "session"):
@@ -103,7 +114,25 @@ def _owner(options: Namespace) -> Owner | None:
     return None
 
 
-def _kept() -> Iterator[_Kept]:
+def _set_in_team(ledger: Ledger, owner: Owner | None, given: dict[str, Json]) -> None:
+    """Set caps in the shared ledger, or remove all of an owner where none is given."""
+    from openrouter_usage.jobs.team import require_shared
+
+    shared = require_shared(ledger)
+    odd = next((name for name in ("burst", "repeats") if name in given), "")
+    if odd:
+        raise SettingsError(
+            f"--{odd} is kept on a machine, not in a shared ledger", hint="leave out --team for it", code="usage"
+        )
+    amounts = {name: usd(given[name]) for name in CAPS if name in given}
+    if given and not amounts:
+        raise SettingsError("no amount was given", hint="run: budget set --team --daily 10", code="usage")
+    caps = amounts or dict.fromkeys(CAPS)
+    shared.set_caps(owner or MACHINE, caps, str(given.get("policy", STRICT)))
+
+
+def _kept(ledger: Ledger) -> Iterator[_Kept]:
+    yield from (_Kept(budget, "shared ledger") for budget in ledger.caps())
     yield from (_Kept(budget, "settings") for budget in load_budgets())
     yield from (_Kept(key.budget, "gateway key") for key in load_keys())
 
@@ -126,8 +155,9 @@ def _standing(ledger: Ledger, kept: list[_Kept], now: datetime) -> tuple[list[_S
     return found, holds
 
 
-def _as_text(kept: list[_Kept], found: list[_Standing], holds: list[Hold], notes: list[str]) -> str:
-    lines = ["💵 Budget (tracked calls of this machine, from the local ledger)"]
+def _as_text(ledger: Ledger, kept: list[_Kept], found: list[_Standing], holds: list[Hold], notes: list[str]) -> str:
+    whose = "of all who share" if ledger.is_shared else "of this machine, from the local ledger"
+    lines = [f"💵 Budget (tracked calls {whose}{f' {ledger.shown}' if ledger.is_shared else ''})"]
     if not any(each.budget.is_bounding or each.budget.repeats for each in kept):
         lines = [
             as_called("No budget is set: calls are not limited. To set one: cost_tracker.py budget set --daily 10")
@@ -285,7 +315,7 @@ _USD = ("asked_usd", "spent_usd", "held_usd", "cap_usd")
 def _log(options: Namespace, owner: Owner | None, now: datetime) -> int:
     """Print the newest refusals, of all or of one owner's calls."""
     try:
-        found = [_read(each) for each in remembered(ledger_file())]
+        found = [_read(each) for each in remembered(open_ledger(PROGRAM).path)]
     except OSError as error:
         raise SettingsError(
             f"the list of refusals cannot be read: {error.strerror or error}",

@@ -155,7 +155,8 @@ def run(options: Namespace, *, now: datetime) -> int:
         chosen = route(options.task)
         options.model = chosen.model
         complain(PROGRAM, f"{options.task}: {named(chosen.model)}, for {chosen.why}")
-    if not options.track and any(budget.is_bounding for budget in load_budgets()):
+    ledger = open_ledger(PROGRAM)
+    if not options.track and any(budget.is_bounding for budget in (*load_budgets(), *ledger.budgets())):
         raise SettingsError(
             "--no-track cannot be used under a budget", hint="leave --no-track out, or clear the budget"
         )
@@ -163,7 +164,7 @@ def run(options: Namespace, *, now: datetime) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     moment = now.replace(microsecond=0)  # whole seconds, as the file format has them
     call = prepare(
-        open_ledger(PROGRAM),
+        ledger,
         _messages(options),
         options.model,
         _params(options),

@@ -42,6 +42,11 @@ def run(options: Namespace, *, now: datetime) -> int:
     """Print what is removed, or would be."""
     dry = options.dry_run or not options.yes
     ledger = open_ledger(PROGRAM)
+    if ledger.is_shared:
+        raise SettingsError(
+            "`clean` works on a ledger file, and OPENROUTER_LEDGER names a shared ledger",
+            hint="unset OPENROUTER_LEDGER to clean this machine's file",
+        )
     if options.ahead:
         start = dated_ahead_from(now)
         done = take_out(ledger.engine, lambda entry: entry.ts >= start, dry_run=dry)

@@ -15,7 +15,7 @@ from openrouter_usage.cli.opening import open_ledger
 from openrouter_usage.cli.program import Parser, whole_number, write
 from openrouter_usage.cli.statistics import health_notes, held, refuse_account_words
 from openrouter_usage.errors import SettingsError
-from openrouter_usage.figures.breakdown import LOCAL, added, break_down
+from openrouter_usage.figures.breakdown import LOCAL, SHARED, added, break_down
 from openrouter_usage.figures.limits import Scope, standings
 from openrouter_usage.figures.model_names import grouped
 from openrouter_usage.figures.options import REPORT_TOP
@@ -112,13 +112,14 @@ def _content(ledger: Ledger, options: Namespace, now: datetime) -> Content:
     by_model = added(group for found in groups for group in found.items())
     health = ledger.health()
     is_usual = not (options.period or options.since or options.until)
+    source = SHARED if ledger.is_shared else LOCAL
     report = Report(
         title=", ".join(filter(None, (_days_of(period, zone) if is_usual else title_of(options, now), said_of(where)))),
         zone=zone,
-        breakdown=break_down(by_model, "model", most=REPORT_TOP, top=options.top, period=period, source=LOCAL),
+        breakdown=break_down(by_model, "model", most=REPORT_TOP, top=options.top, period=period, source=source),
         open_holds=len(health.holds),
         held=held(health.holds),
-        file=_without_home(ledger.path),
+        file=ledger.source if ledger.is_shared else _without_home(ledger.path),
         notes=health_notes(health),
     )
     compared, why_not = compared_with_kept(lambda each: ledger.totals(each).total, now)

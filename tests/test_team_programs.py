@@ -1,0 +1,164 @@
+"""The programs with a shared ledger: two machines under one cap, what is said without the server, and no secret."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from openrouter_usage import redaction
+from openrouter_usage.errors import SettingsError
+from openrouter_usage.home.settings import shared_ledger
+from openrouter_usage.jobs.team import address_for
+from openrouter_usage.ledger.ledger import Ledger
+from openrouter_usage.ledger.team_schema import script
+from tests.booking import Tracker, TrackerAt, call, hold, sample
+from tests.calling import HELLO
+from tests.running import ROOT
+from tests.sandbox import Sandbox
+from tests.team import Team, TeamTracker
+
+PASSWORD = "a-secret/of the%20server"
+LIMIT = ("--max-tokens", "2000")
+
+
+@pytest.fixture
+def machines(tmp_path: Path, sandbox: Sandbox) -> list[Tracker]:
+    """Two machines, each with a home of its own."""
+    found = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        found.append(Tracker(tmp_path / name, sandbox.url))
+    return found
+
+
+def in_readme() -> list[list[str]]:
+    """The commands of the README's part on teams, without their program."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"## One budget for a team\n.*?```\w*\n(.*?)```", text, re.DOTALL)
+    commands = [line for line in block.splitlines() if "cost_tracker.py" in line]
+    return [shlex.split(line, comments=True)[2:] for line in commands]
+
+
+def test_the_three_commands_of_the_readme_bring_two_machines_under_one_cap(
+    postgres: Any, machines: list[Tracker], sandbox: Sandbox
+) -> None:
+    postgres.run("CREATE DATABASE from_nothing")
+    boss = {"OPENROUTER_LEDGER": postgres.url(database="from_nothing", password=PASSWORD)}
+    one, two = machines
+    begin, invite, limit = in_readme()
+    assert one(*begin, env=boss, secrets=[PASSWORD]).code == 0
+    assert one(*invite, env=boss, secrets=[PASSWORD], cwd=one.home).code == 0
+    invitation = one.home / invite[-1]
+    line = invitation.read_text()
+    assert invitation.stat().st_mode & 0o777 == 0o600 and re.fullmatch(r"OPENROUTER_LEDGER='postgresql://\S+'\n", line)
+    assert one(*limit[:-1], "0.02825", env=boss, secrets=[PASSWORD]).code == 0
+    address = line.split("'")[1]
+    env = {"OPENROUTER_LEDGER": address}
+    secret = address.split("@")[0].rpartition(":")[2]
+    first = one("call", *HELLO, *LIMIT, env=env, secrets=[secret])
+    assert first.code == 0, first.err
+    second = two("call", *HELLO, *LIMIT, "--json", env=env, secrets=[secret])
+    billed = sandbox.account.bill
+    assert second.code == 3 and second.json["error"]["code"] == "over_budget", second.out
+    # 2,000 tokens at $14 a million are held: they fit into the cap, but not beside what the first call has cost.
+    assert 0 < billed < Decimal("0.02825") < billed + Decimal("0.02820475")
+    shown = two("stats", "--by", "member", "--json", env=env, secrets=[secret]).data
+    assert [(row["name"], row["cost_usd"]) for row in shown["groups"]] == [("laptop", billed)]
+    raised = two("budget", "set", "--team", "--daily", "9", env=env, secrets=[secret])
+    assert raised.code == 6 and "permission denied" in raised.err
+    again = one(*invite, env=boss, cwd=two.home, secrets=[PASSWORD])
+    assert again.code == 6 and "has a user laptop already" in again.err and not (two.home / invite[-1]).exists()
+
+
+def test_without_the_server_or_its_package_a_call_is_refused_and_nothing_is_sent(
+    machines: list[Tracker], postgres: Any, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    one, _ = machines
+    (tmp_path / "psycopg.py").write_text("raise ImportError('no such package')")
+    missing = one("call", *HELLO, env={"OPENROUTER_LEDGER": "postgresql://me@/db", "PYTHONPATH": str(tmp_path)})
+    assert missing.code == 2 and "pip install 'psycopg[binary,pool]'" in missing.error_line
+    away = {"OPENROUTER_LEDGER": f"postgresql://me:{PASSWORD.replace('/', '%2F').replace(' ', '%20')}@/db?host={tmp_path}"}
+    for argv in (("call", *HELLO), ("stats",), ("team",), ("budget", "--json")):
+        ran = one(*argv, env=away, secrets=[PASSWORD])
+        assert ran.code == 6 and "the shared ledger db cannot be used" in ran.err + ran.out, argv
+    unknown = one("stats", env={"OPENROUTER_LEDGER": postgres.url(database="nowhere")})
+    assert unknown.code == 6 and "does not exist" in unknown.error_line
+    bare = one("stats", env={"OPENROUTER_LEDGER": postgres.url(database="postgres")})
+    assert bare.code == 6 and "team init" in bare.error_line
+    assert sandbox.received("POST /chat/completions") == [] and not one.ledger.exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "shown", "security"),
+    [
+        ("postgresql:///db", "db", {}),
+        ("postgres://me:secret-1@localhost:5433/db", "db on localhost", {}),
+        ("postgresql://me:secret-1@%2Ftmp%2Fpg/db", "db", {}),
+        ("postgresql://me@db.example/db", "db on db.example", {"sslmode": "verify-full", "sslrootcert": "system"}),
+        ("postgresql://me@a.example:1,b.example:2/db?password=secret-1", "db on a.example", {"sslmode": "verify-full", "sslrootcert": "system"}),
+        ("postgresql://me@db.example/db?sslrootcert=/ca.pem", "db on db.example", {"sslmode": "verify-full"}),
+        ("postgresql://me@db.example/db?sslmode=require", "db on db.example", {}),
+        ("postgresql://me@[::1]/db", "db on ::1", {}),
+        ("postgresql:///?service=team", "(service team)", {}),
+    ],
+)  # fmt: skip
+def test_an_address_is_a_secret_and_trusts_nobody_over_a_network(url: str, shown: str, security: dict[str, str]) -> None:
+    address = shared_ledger({"OPENROUTER_LEDGER": f" {url} "})
+    assert address is not None
+    assert (address.shown, address.security) == (f"the shared ledger {shown}", security)
+    assert "secret" not in repr(address) and redaction.scrubbed(f"a {url} b") == "a [OPENROUTER_LEDGER] b"
+    if "secret-1" in url:
+        assert "secret-1" not in redaction.scrubbed("the password secret-1 is wrong")
+
+
+def test_what_is_no_address_of_postgresql_is_not_used_and_not_shown() -> None:
+    assert shared_ledger({}) is None and shared_ledger({"OPENROUTER_LEDGER": " "}) is None
+    for url in ("mysql://me:secret-1@db/x", "host=db password=secret-1", "/var/lib/secret-1", "postgresql://[secret-1",
+                "postgresql://me:secret-1/x@db/y", "postgresql://me:sec?secret-1@db/y", "postgresql://me:a#secret-1@db/y"):  # fmt: skip
+        with pytest.raises(SettingsError) as refused:
+            shared_ledger({"OPENROUTER_LEDGER": url})
+        assert "secret-1" not in f"{refused.value.message} {refused.value.hint}"
+    url = "postgresql://boss:old@db.example:6432/db?password=old&sslmode=require&user=boss"
+    assert address_for(url, "me", "n/w") == "postgresql://me:n%2Fw@db.example:6432/db?sslmode=require"
+
+
+def test_a_file_moves_in_and_out_with_the_same_totals_however_often_it_is_tried(
+    team: Team, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    tracker = TeamTracker(home, sandbox.url, {"OPENROUTER_LEDGER": team.url()}, team)
+    Tracker(home).write(sample(), call(cost="0.5"), call(cost="0.5"), hold("open"))
+    at = TrackerAt(tracker, monkeypatch, capsys)
+    before = Ledger(tracker.ledger)
+    assert at(None, "team", "push", "--json").data["added"] == 11
+    team.ledger("bob").append(next(iter(before.entries())))
+    assert at(None, "team", "push").out.startswith("0 calls added")
+    pulled = tmp_path / "pulled.jsonl"
+    assert at(None, "team", "pull", "--output", str(pulled)).out.startswith("11 calls")
+    assert at(None, "team", "pull", "--output", str(pulled)).code == 2
+    after, shared = Ledger(pulled), team.ledger()
+    for by in ("model", "day", "session", "provider", "project"):
+        assert before.totals(by=by) == shared.totals(by=by) == after.totals(by=by), by
+    assert after.totals(by="member").groups == shared.totals(by="member").groups
+    assert after.totals(by="machine").groups.keys() == {shared.machine}
+    assert shared.health().holds == ()
+    for ledger in (before, after):
+        ledger.close()
+
+
+def test_the_sql_is_shown_without_a_server_and_a_wrong_use_is_named(tmp_path: Path, monkeypatch, capsys) -> None:
+    at = TrackerAt(Tracker(tmp_path), monkeypatch, capsys)
+    assert at(None, "team", "init", "--dry-run").out == script()
+    for argv in ((), ("init",), ("push",)):
+        assert "OPENROUTER_LEDGER" in at(None, "team", *argv).error_line
+    for argv in (("invite", "bob"), ("invite", "--output", "x"), ("pull",), ("push", "bob"), ("init", "--force"),
+                 ("pull", "--output", "x", "--dry-run")):  # fmt: skip
+        assert at(None, "team", *argv).code == 2
+    assert "--machine needs --team" in at(None, "budget", "set", "--machine", "x", "--daily", "1").error_line
+    assert "a file of this machine" in at(None, "budget", "set", "--team", "--daily", "1").error_line
