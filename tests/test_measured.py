@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from benchmarks.holds import replayed
 from benchmarks.sessions import day
 from openrouter_usage.figures.learning import COLD, FEWEST, HEAD, WARM, Histogram, Learned, learned_from
-from openrouter_usage.figures.pricing import price_list
+from openrouter_usage.figures.pricing import Unbounded, price_list
 from openrouter_usage.gateway import paths
 from openrouter_usage.gateway.bound import bounded, measured
 from openrouter_usage.gateway.memory import Memory, learned_beside
@@ -33,12 +33,15 @@ PRICES = price_list(read_models({"data": [model.as_json() for model in MODELS.va
 TALKERS = ["anthropic/claude-sonnet-4.5", "anthropic/claude-opus-4.5", "openai/gpt-5.2", "google/gemini-3-flash", "qwen/qwen3-coder"]
 # What is one byte in a request, and what is many; what JSON writes longer than it is; what tokenizers fall apart on.
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=40) | st.sampled_from(["\x00" * 30, "\"\\\n\t" * 9, "🦙" * 9, "a" * 300, ""])
+SOUND: dict[str, Any] = {"type": "input_audio", "input_audio": {"data": "AA", "format": "wav"}}
+LASTING: dict[str, Any] = {"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
 IMAGE: dict[str, Any] = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
 
 
 def requests(shape: str) -> st.SearchStrategy[dict[str, Any]]:
     part = st.builds(lambda text: {"type": "text", "text": text}, TEXTS)
-    said = TEXTS | st.lists(part | st.just(IMAGE), max_size=3) if shape == paths.CHAT else TEXTS | st.lists(part, max_size=3)
+    parts = part | st.sampled_from([IMAGE, SOUND, LASTING]) if shape == paths.CHAT else part | st.just(LASTING)
+    said = TEXTS | st.lists(parts, max_size=3)
     message = st.builds(lambda role, content: {"role": role, "content": content}, st.sampled_from(["user", "assistant"]), said)
     tool = st.builds(lambda text: {"type": "function", "function": {"name": "f", "description": text}}, TEXTS)
     limit = {paths.CHAT: "max_completion_tokens", paths.MESSAGES: "max_tokens", paths.RESPONSES: "max_output_tokens"}[shape]
@@ -56,16 +59,23 @@ def test_no_tokenizer_can_make_a_bill_pass_the_strict_bound(shape: str, data: st
     """Up to a token for each byte, all written to the dearest cache, at the dearest hour, and the longest answer."""
     body = data.draw(requests(shape))
     text = json.dumps(body, ensure_ascii=data.draw(st.booleans())).encode("utf-8", "surrogatepass")
+    sounds = text.count(b'"input_audio"') // 2
+    if sounds and "gemini" not in body["model"]:
+        with pytest.raises(Unbounded, match="sound"):
+            bounded(shape, body, text, PRICES)
+        return
     found = bounded(shape, body, text, PRICES)
     model, sent = MODELS[body["model"]], json.loads(found.text)
     bytes_said = len(json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass"))
     images = text.count(b'"image_url"') // 2
     most = model.context_length or 0
-    prompt = data.draw(st.just(most) if images else st.integers(0, min(most, bytes_said)) | st.just(min(most, bytes_said)))
+    prompt = data.draw(st.just(most) if images or sounds else st.integers(0, min(most, bytes_said)) | st.just(min(most, bytes_said)))
     limits = [sent[name] for name in ("max_completion_tokens", "max_tokens", "max_output_tokens") if name in sent]
     answer = data.draw(st.integers(0, max(limits)) | st.just(max(limits)))
     hour = NOON + timedelta(hours=data.draw(st.integers(0, 23)))
-    kinds = ("prompt", "input_cache_write", "input_cache_write_1h", "input_cache_read")
+    kinds = ["prompt", "input_cache_write", "input_cache_read"]
+    kinds += ["input_cache_write_1h"] if '"1h"' in json.dumps(body) else []
+    kinds += ["audio"] if sounds else []
     dearest = max(model.price(kind, prompt, hour) for kind in kinds)
     bill = dearest * prompt + max(model.price(kind, prompt, hour) for kind in ("completion", "internal_reasoning")) * answer
     bill += model.price("request") + model.price("image") * images

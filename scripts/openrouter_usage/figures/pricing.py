@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import ROUND_UP, Context, Decimal, Inexact
 from typing import NamedTuple
@@ -308,15 +308,27 @@ def worst_case(body: Mapping[str, Json], prices: PriceList) -> WorstCase:
 
 def _bound(body: Mapping[str, Json], prices: PriceList) -> _Bound:
     refuse_unbounded(body)
-    return _bound_of(body, prices, most_prompt_tokens(body))
+    tokens = most_prompt_tokens(body)
+    window = largest_context(map(prices.find, models_asked(body)))
+    return _bound_of(body, prices, tokens if window is None else min(tokens, window))
 
 
-def bound(body: Mapping[str, Json], prices: PriceList, *, prompt_tokens: int, max_tokens: int) -> WorstCase:
+def bound(
+    body: Mapping[str, Json], prices: PriceList, *, prompt_tokens: int, max_tokens: int, is_brief: bool = False
+) -> WorstCase:
     """Bound a request of any shape, whose tokens the caller has counted, and which costs nothing but tokens.
 
-    `body` names the models, and may have `provider` and `n`. Raises Unbounded as `worst_case` does.
+    `body` names the models, and may have `provider` and `n`; it `is_brief` where it surely asks for no cache of an
+    hour. Raises Unbounded as `worst_case` does.
     """
-    return _bound_of(body, prices, prompt_tokens).with_answer(max_tokens)
+    return _bound_of(body, prices, prompt_tokens, is_brief=is_brief).with_answer(max_tokens)
+
+
+def largest_context(models: Iterable[Model | None]) -> int | None:
+    """Return the largest context of some models in tokens, which no prompt can pass; None where one is not known."""
+    known = [model.context_length if model else None for model in models]
+    sizes = [size for size in known if size]
+    return max(sizes) if sizes and len(sizes) == len(known) else None
 
 
 def likely_cost(
@@ -351,14 +363,14 @@ def likely_cost(
     return _WIDE.multiply(answers, cost).quantize(_FINEST_AMOUNT, context=_UP)
 
 
-def _bound_of(body: Mapping[str, Json], prices: PriceList, tokens: int) -> _Bound:
+def _bound_of(body: Mapping[str, Json], prices: PriceList, tokens: int, *, is_brief: bool = False) -> _Bound:
     answers, own = Decimal(number_of_answers(body)), own_max_price(body)
     highest: dict[str, Decimal] = {}
     for name in models_asked(body):
         model = prices.find(name)
         if model is None and not {"prompt", "completion"} <= own.keys():
             raise no_such_model(name, prices)
-        for part, price in _listed(model, name, tokens, own).items():
+        for part, price in _listed(model, name, tokens, own, is_brief=is_brief).items():
             highest[part] = max(price, highest.get(part, ZERO))
     fixed = _WIDE.add(_WIDE.multiply(highest["prompt"], Decimal(tokens)), highest["request"])
     cap: dict[str, Json] = {part: per_million(highest[f"plain_{part}"]) for part in ("prompt", "completion")}
@@ -367,9 +379,13 @@ def _bound_of(body: Mapping[str, Json], prices: PriceList, tokens: int) -> _Boun
     return _Bound(fixed, per_token, tokens, cap | {"request": highest["request"]})
 
 
-def _listed(model: Model | None, name: str, tokens: int, own: Mapping[str, Decimal]) -> dict[str, Decimal]:
+def _listed(
+    model: Model | None, name: str, tokens: int, own: Mapping[str, Decimal], *, is_brief: bool = False
+) -> dict[str, Decimal]:
     """Return each highest price, and the plain ones that providers are held to: the caller's, else the list's."""
     listed = model.prices.highest(tokens)._asdict() if model else {}
+    if is_brief and model:
+        listed["prompt"] = listed["brief_prompt"]
     found: dict[str, Decimal | None] = {}
     for part, usual in (("prompt", _CACHE_WRITE_TO_PROMPT), ("completion", 1)):
         plain_price, highest = listed.get(f"plain_{part}"), listed.get(part)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from functools import lru_cache
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from openrouter_usage.figures.pricing import PriceList, bound, no_such_model, un
 from openrouter_usage.gateway import paths
 from openrouter_usage.gateway.insert import put_first, set_member
 from openrouter_usage.gateway.memory import Recalled
-from openrouter_usage.money import EXACT, Json, add, dumps
+from openrouter_usage.money import EXACT, ZERO, Json, add, dumps
 from openrouter_usage.text import named
 
 # What a provider puts around a prompt and around tools, in tokens; what was measured stays below this.
@@ -55,20 +55,23 @@ def bounded(shape: str, body: Mapping[str, Json], text: bytes, prices: PriceList
     """Bound a request; Unbounded for what costs money beside tokens, InvalidValue for one that is malformed."""
     if shape not in (*_TEXT_SHAPES, paths.EMBEDDINGS):
         raise unbounded(f"nobody can say beforehand what {shape} costs")
-    images = _count_images(shape, body)
+    images, sounds = _count_media(shape, body)
     _refuse_extras(shape, body)
     window, longest, per_image = _capacity(body, prices)
+    per_sound = _more_for_sound(body, prices, window) if sounds else ZERO
     # No tokenizer makes more tokens than bytes, and what is written as JSON is never shorter than what it says.
     prompt = len(text) + _AROUND
-    if images:
+    if images or sounds:
         if window is None:
-            raise unbounded("images cost what only their provider knows, as the model's context is not known")
+            raise unbounded("images and sound cost what only their provider knows, as the model's context is not known")
         prompt = window
     elif window is not None and shape != paths.EMBEDDINGS:
         prompt = min(prompt, window)
     answer, limit = _answer(shape, body, len(text) + _AROUND, window, longest)
     counted = body if shape != paths.COMPLETIONS else {**body, "n": pricing.number_of_answers(body) * _prompts(body)}
-    worst = bound(counted, prices, prompt_tokens=prompt, max_tokens=answer)
+    # Caches of an hour are asked for by name, which may be written with escapes.
+    is_brief = b"1h" not in text and b"\\u" not in text
+    worst = bound(counted, prices, prompt_tokens=prompt, max_tokens=answer, is_brief=is_brief)
     missing: list[str] = []
     if limit is not None:
         name = _LIMIT_NAMES[shape][0] if shape != paths.CHAT else "max_tokens"
@@ -83,8 +86,9 @@ def bounded(shape: str, body: Mapping[str, Json], text: bytes, prices: PriceList
     else:
         missing.append(_max_price(*worst.max_price.items()))
     text = put_first(text, missing)
-    beside = EXACT.multiply(per_image, Decimal(images))
-    return Bounded(add(worst.cost, beside), text, images > 0, prompt, answer, beside)
+    beside = add(EXACT.multiply(per_image, Decimal(images)), EXACT.multiply(per_sound, Decimal(prompt)))
+    beside = EXACT.multiply(beside, Decimal(pricing.number_of_answers(counted)))
+    return Bounded(add(worst.cost, beside), text, images + sounds > 0, prompt, answer, beside)
 
 
 def measured(shape: str, body: Mapping[str, Json], prices: PriceList, worst: Bounded, recalled: Recalled) -> Decimal:
@@ -95,7 +99,7 @@ def measured(shape: str, body: Mapping[str, Json], prices: PriceList, worst: Bou
     """
     known = min(recalled.prefix_tokens or 0, worst.prompt_tokens)
     fresh = worst.prompt_tokens - known
-    if recalled.prefix_tokens is not None and not _images_in(_messages(shape, body)[recalled.common :]):
+    if recalled.prefix_tokens is not None and not any(_media_in(_messages(shape, body)[recalled.common :])):
         fresh = min(fresh, recalled.fresh_bytes + _AROUND)
     longest = recalled.learned.answer()
     likely = pricing.likely_cost(
@@ -154,6 +158,19 @@ def _capacity(body: Mapping[str, Json], prices: PriceList) -> tuple[int | None, 
     return _largest(windows), _largest(longest), per_image
 
 
+def _more_for_sound(body: Mapping[str, Json], prices: PriceList, window: int | None) -> Decimal:
+    """Return by how much a token of sound can cost more than any other of a prompt, in USD."""
+    most = ZERO
+    for name in pricing.models_asked(body):
+        model = prices.find(name)
+        price = model.audio_price if model else None
+        other = model.prices.highest(window or 0).plain_prompt if model else None
+        if price is None or other is None:
+            raise unbounded(f"what sound costs with {named(name)} is not listed")
+        most = max(most, add(price, -other))
+    return most
+
+
 def _largest(values: list[int | None]) -> int | None:
     known = [value for value in values if value]
     return max(known) if known and len(known) == len(values) else None
@@ -191,18 +208,20 @@ def _refuse_server_tools(shape: str, tools: Json) -> None:
             raise unbounded(f"the tool {named(str(kind))} runs on the server and costs extra")
 
 
-def _count_images(shape: str, body: Mapping[str, Json]) -> int:
-    """Count the images of a prompt; Unbounded for sound, video and files."""
+def _count_media(shape: str, body: Mapping[str, Json]) -> tuple[int, int]:
+    """Count the images and the sounds of a prompt; Unbounded for video and files."""
     if shape == paths.COMPLETIONS:
         _all_texts(body.get("prompt"))
-        return 0
+        return 0, 0
     if shape == paths.EMBEDDINGS:
         _all_texts(body.get("input"))
-        return 0
+        return 0, 0
     said = body.get("input") if shape == paths.RESPONSES else body.get("messages")
     if not (isinstance(said, str) and said) and not (isinstance(said, list) and said):
         raise InvalidValue("a request has messages")
-    return sum(_images_in(part) for part in (said, body.get("system"), body.get("instructions")))
+    parts: list[Json] = [said, body.get("system"), body.get("instructions")]
+    kinds = list(_media_in(parts))
+    return kinds.count("image"), kinds.count("sound")
 
 
 def _all_texts(value: Json) -> None:
@@ -213,18 +232,23 @@ def _all_texts(value: Json) -> None:
             raise unbounded("images, sound and files cost what only their provider knows")
 
 
-def _images_in(value: Json) -> int:
+def _media_in(value: Json) -> Iterator[str]:
+    """Return `image` or `sound` for each of them; Unbounded for what costs what nobody lists."""
     if isinstance(value, list):
-        return sum(map(_images_in, value))
+        for part in value:
+            yield from _media_in(part)
+        return
     if not isinstance(value, dict):
-        return 0
+        return
     for extra in ("audio", "images", "files"):
         if value.get(extra):
             raise unbounded("images, sound and files cost what only their provider knows")
     kind = value.get("type")
-    if kind in _IMAGES:
-        return 1
+    if kind in _IMAGES or kind == "input_audio":
+        yield "image" if kind in _IMAGES else "sound"
+        return
     if kind is not None and kind not in _TEXTS:
         raise unbounded(f"{named(str(kind))} in a prompt costs what only its provider knows")
     # What is within a message or a tool's result; a tool's arguments are text, whatever is in them.
-    return sum(_images_in(value.get(name)) for name in ("content", "output", "summary"))
+    for name in ("content", "output", "summary"):
+        yield from _media_in(value.get(name))

@@ -15,12 +15,14 @@ class Highest(NamedTuple):
     """The highest prices that can apply to a prompt of some length; None is unknown or varies.
 
     `prompt` and `completion` are for any token, cache writes and reasoning included; the plain ones are for others.
+    `brief_prompt` is for a prompt that asks for no cache of an hour, which costs more to write than one of minutes.
     """
 
     prompt: Decimal | None
     completion: Decimal | None
     plain_prompt: Decimal | None
     plain_completion: Decimal | None
+    brief_prompt: Decimal | None
 
 
 class Prices(NamedTuple):
@@ -58,11 +60,14 @@ class Model(NamedTuple):
     alias_of: str = ""
     # What an image in a prompt costs beside its tokens, in USD; None varies.
     image_price: Decimal | None = Decimal(0)
+    # What a token of sound in a prompt costs, in USD; None where none is listed, or it varies.
+    audio_price: Decimal | None = None
 
 
-_PROMPT_PRICES = ("prompt", "input_cache_write", "input_cache_write_1h")
+_BRIEF_PRICES = ("prompt", "input_cache_write")
+_PROMPT_PRICES = (*_BRIEF_PRICES, "input_cache_write_1h")
 _ANSWER_PRICES = ("completion", "internal_reasoning")
-_PRICED = (*_PROMPT_PRICES, *_ANSWER_PRICES, "request", "input_cache_read", "overrides", "discount", "image")
+_PRICED = (*_PROMPT_PRICES, *_ANSWER_PRICES, "request", "input_cache_read", "overrides", "discount", "image", "audio")
 
 
 def read_models(answer: Json) -> Rows[Model]:
@@ -98,6 +103,7 @@ def _model(data: Fields) -> Model:
         writes_text=_writes_text(data),
         supports=tuple(str(name) for name in supports) if isinstance(supports, list) else (),
         image_price=_price(data.within("pricing").get("image")) if "image" in data.within("pricing") else Decimal(0),
+        audio_price=_price(data.within("pricing").get("audio")) if "audio" in data.within("pricing") else None,
         alias_of=data.within("alias_target").text("slug") if isinstance(data.get("alias_target"), dict) else "",
     )
 
@@ -157,10 +163,10 @@ def _highest(cases: Sequence[tuple[int, Mapping[str, Json]]], above: int) -> Hig
         known = [price for price in found if price is not None]
         return max(known) if known and len(known) == len(found) else None
 
-    highest = of(*_PROMPT_PRICES), of(*_ANSWER_PRICES), of("prompt"), of("completion")
+    highest = of(*_PROMPT_PRICES), of(*_ANSWER_PRICES), of("prompt"), of("completion"), of(*_BRIEF_PRICES)
     # A price that is missing altogether is unknown, whatever a condition says.
     base = cases[0][1]
-    known = [base.get(name) is not None for name in ("prompt", "completion", "prompt", "completion")]
+    known = [base.get(name) is not None for name in ("prompt", "completion", "prompt", "completion", "prompt")]
     return Highest(*(price if is_known else None for price, is_known in zip(highest, known, strict=True)))
 
 
