@@ -25,7 +25,7 @@ FILES = (
 )  # fmt: skip
 FOLDERS = ("scripts/", "references/")
 # For an installed package only.
-NOT_NEEDED = ("scripts/openrouter_usage/__main__.py", "scripts/openrouter_usage/py.typed")
+NOT_NEEDED = re.compile(r"scripts/openrouter_usage/(?:__main__\.py|py\.typed)")
 # The earliest that a zip can say: the same files make the same bytes.
 _MOMENT = (1980, 1, 1, 0, 0, 0)
 
@@ -43,7 +43,8 @@ def names() -> list[str]:
     """Return the files of the skill: those that git knows, and new ones that are not ignored."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *FILES, *FOLDERS]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode("utf-8")
-    return sorted({name for name in listed.split("\0") if name and (ROOT / name).is_file()} - {*NOT_NEEDED})
+    found = {name for name in listed.split("\0") if name and (ROOT / name).is_file()}
+    return sorted(name for name in found if not NOT_NEEDED.fullmatch(name))
 
 
 def write_skill(folder: Path) -> Path:

@@ -62,8 +62,9 @@ def test_the_command_is_the_summary_the_tracker_and_the_gateway(tmp_path: Path) 
 
 
 def test_help_hints_and_errors_name_the_command_and_no_script(tmp_path: Path) -> None:
-    words = [["--help"], ["help"], ["-h"], ["help", "gateway"], ["gateway", "status", "--help"], *(["help", verb] for verb in VERBS)]
+    words = [["--help"], ["help"], ["-h"], ["help", "gateway"], ["help", "completion"], ["gateway", "status", "--help"], *(["help", verb] for verb in VERBS)]
     wrong = [["stast"], ["--trend"], ["stats", "--by", "key"], ["sync", "--dayly"], ["--versoin"], ["gateway", "set"],
+             ["completion", "csh"], ["completion", "bash"],
              ["stats", "--source", "account"], ["clean", "--befor", "2026-01-01"]]  # fmt: skip
     told = run_all(tmp_path, "http://127.0.0.1:9", *words, *wrong, key="")
     for argv, (code, out, err) in zip([*words, *wrong], told, strict=True):
@@ -77,7 +78,9 @@ def test_help_hints_and_errors_name_the_command_and_no_script(tmp_path: Path) ->
     errors = [err for code, _, err in told if code]
     assert errors[0].endswith("unknown command: stast -- did you mean stats?\n")
     assert "--trend is an option of openrouter-usage stats" in errors[1]
-    assert "run: openrouter-usage sync" in errors[6]
+    assert "invalid choice: 'csh'" in errors[6]
+    assert "comes with the Python package only -- pip install openrouter-usage" in errors[7]
+    assert "run: openrouter-usage sync" in errors[8]
 
 
 def test_the_package_has_the_names_of_the_library_and_loads_them_late() -> None:

@@ -116,6 +116,9 @@ def pip_install(bench: Bench) -> str:
     names = "import openrouter_usage as o; print(o.__version__, [getattr(o, name) for name in o.__all__] and len(o.__all__))"
     told = bench.run([str(folder / "python"), "-c", names], home)
     missing = bench.run([str(folder / NAME), "gateway"], home, accept=(2,))
+    for shell, option in (("bash", "--daily"), ("zsh", "--daily"), ("fish", "-l daily")):
+        if option not in bench.run([str(folder / NAME), "completion", shell], home):
+            raise FailedError(f"no completion for {shell}")
     if not told.startswith(VERSION) or "openrouter-usage[gateway]" not in missing:
         raise FailedError(told + missing)
     command, update = [str(folder / NAME)], [*pip, "install", "--force-reinstall", "--no-deps", str(wheel)]

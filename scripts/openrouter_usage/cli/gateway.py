@@ -38,7 +38,7 @@ def parser() -> Parser:
         metavar="USD",
         help="what is held under a budget for a call that nobody can bound, such as speech",
     )
-    found.add_argument("--quiet", action="store_true", help="no line for each call")
+    found.add_argument("-q", "--quiet", action="store_true", help="no line for each call")
     found.add_argument("--json", action="store_true", help="tell the address as a JSON envelope")
     return found
 

@@ -88,7 +88,7 @@ def describe(parser: Parser) -> None:
     target.add_argument(
         "--pagerduty", nargs="?", const=PAGERDUTY, metavar="URL", help="alert PagerDuty, with OPENROUTER_PAGERDUTY_KEY"
     )
-    parser.add_argument("--quiet", action="store_true", help="print nothing when nothing is new")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print nothing when nothing is new")
     parser.add_argument("--list", action="store_true", help="show the saved limits")
     parser.add_argument("--clear", action="store_true", help="delete the saved limits, and forget sent alerts")
     parser.add_argument("--timeout", type=whole_number(1, 600), default=30, metavar="S", help="seconds to wait (30)")

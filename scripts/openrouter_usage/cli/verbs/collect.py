@@ -50,7 +50,7 @@ def describe(parser: Parser) -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="read the logs, and ask and record nothing")
     parser.add_argument("--retry", action="store_true", help="ask again about calls that OpenRouter did not know")
-    parser.add_argument("--quiet", action="store_true", help="print nothing when nothing is new")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print nothing when nothing is new")
     parser.add_argument(
         "--timeout", type=whole_number(1, 600), default=30, metavar="S", help="seconds for each question (30)"
     )

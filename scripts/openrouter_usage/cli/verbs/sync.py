@@ -138,7 +138,7 @@ def describe(parser: Parser) -> None:
         metavar="DAYS",
         help=f"also ask for missing days this far back (at most {MOST_DAYS}), without providers",
     )
-    parser.add_argument("--quiet", action="store_true", help="print nothing when nothing is new")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print nothing when nothing is new")
     parser.add_argument("--account", type=account_name, metavar="ID", help="the account that the key must belong to")
     parser.add_argument("--timeout", type=whole_number(1, 600), default=30, metavar="S", help="seconds to wait (30)")
 
