@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from benchmarks.collect import write_transcripts
 from benchmarks.made_ledger import DAYS, MODELS, SESSIONS, UNITS, Made
 from benchmarks.timing import Goal, goals_table, interleaved, shown
+from openrouter_usage.jobs.collect import read_logs
+from openrouter_usage.jobs.log_book import LogBook
+from openrouter_usage.jobs.log_stores import find_stores
 from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.ledger.scan import is_usual
 from openrouter_usage.period import month
@@ -52,3 +57,13 @@ def test_a_goal_is_judged_by_the_median_of_the_rounds(took: list[float], verdict
 @pytest.mark.parametrize(("seconds", "text"), [(0.000123, "123 µs"), (0.00999, "9990 µs"), (0.25, "250 ms")])
 def test_times_have_a_unit_of_their_size(seconds: float, text: str) -> None:
     assert shown(seconds) == text
+
+
+def test_the_made_transcripts_hold_what_is_said_of_them(tmp_path: Path) -> None:
+    calls, output = write_transcripts(tmp_path / "claude", 3, 50)
+    assert (calls, sum(1 for _ in (tmp_path / "claude").rglob("*.jsonl"))) == (12, 3)
+    with closing(LogBook(tmp_path / "book" / "logs")) as book:
+        read_logs(book, find_stores(("claude-code",), tmp_path, {"CLAUDE_CONFIG_DIR": str(tmp_path / "claude")}))
+        found = list(book.waiting())
+        assert (len(found), sum(each.call.completion_tokens for each in found)) == (calls, output)
+        assert book.skipped() == {}

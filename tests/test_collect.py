@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,12 @@ from openrouter_usage.jobs import log_reading
 from openrouter_usage.jobs.log_book import LogBook
 from openrouter_usage.jobs.log_stores import find_stores
 from openrouter_usage.ledger.ledger import Ledger
+from openrouter_usage.period import week
 from tests import made_logs as made
 from tests.booking import Tracker, TrackerAt, call, hold
 from tests.made_logs import SAID, Made
-from tests.sandbox import Account, Fault, Reply, Sandbox
+from tests.running import StatsAt
+from tests.sandbox import MANAGEMENT_KEY, Account, Fault, Reply, Sandbox
 from tests.sandbox_client import post
 
 UTC = timezone.utc
@@ -413,6 +415,83 @@ def test_litellms_export_is_read_in_each_face_and_a_gen_id_in_it_is_looked_up(tr
         assert (ran.code, client(ran, "litellm")["with_id"], client(ran, "litellm")["without_id"]) == (0, 1, 3)
     assert asked(sandbox) == [known.id]
     assert at(None, "stats", "--json").data["total"]["cost_usd"] == sandbox.account.bill
+
+
+def test_what_nothing_explains_is_split_by_client(
+    tracker: Tracker, at: TrackerAt, sandbox: Sandbox, account: Account, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = datetime.now(UTC)
+    began = max(int(week(now).start.timestamp()), int(now.timestamp()) - 600)
+    made.opencode(tracker.home, made.some(3, at_s=began))
+    made.codex(tracker.home, made.some(2, at_s=began))
+    made.opencode(tracker.home / "old", made.some(4))
+    seen = [{"client": "opencode", "calls": 3, "estimated_usd": Decimal("0.0675"), "unknown_cost_calls": 0},
+            {"client": "codex", "calls": 2, "estimated_usd": 0, "unknown_cost_calls": 2}]  # fmt: skip
+    words = "logs of other programs name, as estimates that are in no sum: opencode about $0.0675 (3 calls), codex (2 calls of unknown cost)"
+    both = {"OPENROUTER_MGMT_KEY": MANAGEMENT_KEY}
+    assert at(None, "reconcile", "--json", env=both).data["seen_in_logs"] == []
+    at(None, "collect")
+    assert at(None, "collect", "opencode", "--from", str(tracker.home / "old")).code == 0
+    ran = at(None, "reconcile", "--json", env=both)
+    # The account has spent nothing, so there is nothing to split.
+    assert ran.data["seen_in_logs"] == seen and "seen_in_logs" not in [each["code"] for each in ran.data["causes"]]
+    account.script(Reply(cost=Decimal("0.25")))
+    post(sandbox)
+    # What was called in this very second is not asked about yet.
+    next(iter(account.generations.values())).created_at -= timedelta(seconds=5)
+    ran = at(None, "reconcile", "--json", env=both)
+    (cause,) = [each for each in ran.data["causes"] if each["code"] == "seen_in_logs"]
+    assert (cause["usd"], cause["message"]) == (Decimal("0.0675"), f"of what is unexplained, {words}")
+    assert (ran.data["unexplained_usd"], ran.data["ledger"]["usage_usd"]) == (Decimal("0.25"), 0)
+    alone = at(None, "reconcile", "--json", env={"OPENROUTER_MGMT_KEY": None})
+    assert alone.data["seen_in_logs"] == seen and f"of what is unexplained, {words}" in alone.json["notes"]
+    stats_at = StatsAt(tracker.home, sandbox, monkeypatch, capsys)
+    for mgmt in (None, MANAGEMENT_KEY):
+        facts = stats_at(None, "--explain", "--json", mgmt=mgmt).data["explanation"]
+        assert f"Of what is not in the ledger, {words}" in [each["text"] for each in facts]
+    assert at(None, "stats", "--json").data["total"]["requests"] == 0
+    assert not tracker.ledger.exists()
+
+
+def test_litellms_own_table_is_read_by_named_columns_since_the_last_time(tracker: Tracker, at: TrackerAt) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    postgres = pytest.importorskip("tests.postgres", reason="no server of the tests")
+    postgres.require()
+    server = postgres.Server().start()
+    try:
+        url = server.url(user="boss", database="postgres")
+        with psycopg.connect(url, autocommit=True) as db:
+            db.execute(
+                'CREATE TABLE "LiteLLM_SpendLogs" (request_id text PRIMARY KEY, call_type text, api_key text, spend float8, '
+                'prompt_tokens int, completion_tokens int, "startTime" timestamp, model text, custom_llm_provider text, '
+                "api_base text, messages jsonb, session_id text, status text)"
+            )
+            insert = 'INSERT INTO "LiteLLM_SpendLogs" VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)'
+
+            def row(call: Made, provider: str = "openrouter") -> tuple[Any, ...]:
+                return (f"chatcmpl-{call.number}", "acompletion", "hash", float(call.cost), call.prompt, call.completion,
+                        datetime.fromtimestamp(call.at_s, UTC).replace(tzinfo=None), call.model, provider, "", json.dumps([SAID]), "l", "success")  # fmt: skip
+
+            calls = made.some(6)
+            for each in calls[:4]:
+                db.execute(insert, row(each))
+            db.execute(insert, row(replace(calls[0], number=99), "openai"))
+            for count in (4, 4, 6):
+                if count == 6:
+                    for each in calls[4:]:
+                        db.execute(insert, row(each))
+                ran = at(None, "collect", "litellm", "--database", "--json", env={"DATABASE_URL": url})
+                found = client(ran, "litellm")
+                assert (ran.code, found["without_id"]) == (0, count), ran.err
+                assert found["estimated_usd"] == sum(Decimal(each.cost) for each in calls[:count])
+            assert found["skipped"] == [{"why": "of another provider", "records": 1}]
+            db.execute('ALTER TABLE "LiteLLM_SpendLogs" RENAME TO other')
+            ran = at(None, "collect", "litellm", "--database", env={"DATABASE_URL": url})
+            assert ran.code == 2 and "has no table LiteLLM_SpendLogs" in ran.error_line
+        ran = at(None, "collect", "litellm", "--database", env={"DATABASE_URL": "postgresql://u:pass-of-another@127.0.0.1:9/x"})
+        assert ran.code == 5 and "pass-of-another" not in ran.err + ran.out
+    finally:
+        server.kill()
 
 
 # -- the program -----------------------------------------------------------------------------------------------------
