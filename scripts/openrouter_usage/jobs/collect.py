@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from openrouter_usage.entry import UNKNOWN_MODEL, Entry
 from openrouter_usage.errors import BadAnswer, Denied, NotFound, OpenRouterUsageError, Unbelievable
 from openrouter_usage.figures.logs.logged import Logged, moment
 from openrouter_usage.figures.model_names import without_prefix
+from openrouter_usage.files import state_of
 from openrouter_usage.jobs.log_book import BOOKED, REFUSED, UNKNOWN, LogBook, Waiting
 from openrouter_usage.jobs.log_reading import is_known, read_store
 from openrouter_usage.jobs.log_stores import Store
@@ -87,6 +89,18 @@ class Asked(NamedTuple):
     error: OpenRouterUsageError | None = None
 
 
+_COMPARED = "ledger that was compared"
+
+
+def is_compared(book: LogBook, ledger: Path) -> bool:
+    """Check whether the calls that wait, and the ledger, are those of the last comparison: then nothing comes of it."""
+    return not ledger.exists() or book.note(_COMPARED) == _state(book, ledger)
+
+
+def _state(book: LogBook, ledger: Path) -> str:
+    return f"{state_of(ledger)} {book.waiting_count()}" if ledger.exists() else ""
+
+
 def settle_known(book: LogBook, ledger: Ledger) -> int:
     """Let calls wait no longer that the ledger has with a certain cost, whoever booked them; return their number."""
     settled = 0
@@ -95,6 +109,7 @@ def settle_known(book: LogBook, ledger: Ledger) -> int:
         if known:
             book.settle(sorted(known), BOOKED)
             settled += len(known)
+    book.write_note(_COMPARED, _state(book, ledger.path))
     return settled
 
 

@@ -36,7 +36,8 @@ CREATE TABLE calls (id TEXT PRIMARY KEY, client TEXT NOT NULL, at_s INTEGER NOT 
     session TEXT NOT NULL, project TEXT NOT NULL, agent TEXT NOT NULL, prompt INTEGER NOT NULL,
     completion INTEGER NOT NULL, cached INTEGER NOT NULL, written INTEGER NOT NULL, cost TEXT,
     state INTEGER NOT NULL) WITHOUT ROWID;
-CREATE INDEX waiting ON calls (at_s, id) WHERE state = 0;
+CREATE INDEX waiting ON calls (at_s) WHERE state = 0;
+CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE estimates (client TEXT NOT NULL, key TEXT NOT NULL, at_s INTEGER NOT NULL, model TEXT NOT NULL,
     session TEXT NOT NULL, project TEXT NOT NULL, agent TEXT NOT NULL, prompt INTEGER NOT NULL,
     completion INTEGER NOT NULL, cached INTEGER NOT NULL, written INTEGER NOT NULL, cost TEXT,
@@ -185,6 +186,18 @@ class LogBook:
         """Check whether there is a call that OpenRouter was not asked about."""
         return any(True for _ in self._rows("SELECT 1 FROM calls WHERE state = 0 LIMIT 1"))
 
+    def waiting_count(self) -> int:
+        """Return how many calls OpenRouter was not asked about."""
+        return int(next(self._rows("SELECT count(*) FROM calls WHERE state = 0"))[0])
+
+    def note(self, name: str) -> str:
+        """Return what was noted under a name, "" for nothing."""
+        return next((str(value) for (value,) in self._rows("SELECT value FROM notes WHERE name = ?", (name,))), "")
+
+    def write_note(self, name: str, value: str) -> None:
+        """Note something under a name."""
+        self._run("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, value))
+
     def settle(self, identities: Iterable[str], state: int) -> None:
         """Write down what became of some calls: booked, unknown to OpenRouter, or another account's."""
         self.begin()
@@ -251,6 +264,9 @@ def _prepared(db: sqlite3.Connection) -> bool:
     """Make the tables of a new file; False when the file is something else, or of another version."""
     # After a power cut it may be older than the logs, never wrong: what it lacks is read again.
     db.execute("PRAGMA synchronous = NORMAL")
+    # A first reading writes tens of megabytes.
+    db.execute("PRAGMA cache_size = -16000")
+    db.execute("PRAGMA wal_autocheckpoint = 8000")
     version, owner = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "application_id"))
     if (version, owner) == (VERSION, _OURS):
         return True

@@ -16,7 +16,7 @@ from openrouter_usage.cli.program import Parser, complain, progress, whole_numbe
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.files import locked, make_private_folder
 from openrouter_usage.home.settings import find_home, ledger_file
-from openrouter_usage.jobs.collect import Asked, Asking, ReadFiles, read_logs, settle_known, total_booked
+from openrouter_usage.jobs.collect import Asked, Asking, ReadFiles, is_compared, read_logs, settle_known, total_booked
 from openrouter_usage.jobs.log_book import BOOKED, REFUSED, UNKNOWN, WAITING, LogBook, book_beside
 from openrouter_usage.jobs.log_stores import CLIENTS, Store, find_stores, given_stores
 from openrouter_usage.money import Json, format_usd
@@ -140,13 +140,17 @@ def _read_database(book: LogBook, options: Namespace) -> None:
 
 def _settle(book: LogBook, options: Namespace, now: datetime) -> Asked:
     """Let go of what the ledger knows, and ask about the rest."""
+    path = ledger_file()
+    if not is_compared(book, path):
+        from openrouter_usage.cli.opening import open_ledger
+
+        settle_known(book, open_ledger(PROGRAM))
+    left = book.waiting_count()
+    if not left or options.dry_run:
+        return Asked(left=left)
     from openrouter_usage.cli.opening import open_ledger
 
     ledger = open_ledger(PROGRAM)
-    settle_known(book, ledger)
-    left = sum(states.get(WAITING, 0) for states in book.states().values())
-    if not left or options.dry_run:
-        return Asked(left=left)
     from openrouter_usage.home.settings import load_settings
     from openrouter_usage.jobs.summary import connect
 

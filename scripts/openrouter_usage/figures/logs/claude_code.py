@@ -7,7 +7,6 @@ output grows, so the largest output counts. Copies of a line in resumed, forked 
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from typing import Any
 
@@ -28,8 +27,10 @@ from openrouter_usage.figures.logs.logged import (
 )
 
 # What a look at the bytes of a line tells: quotes in texts are escaped, so these are names of fields.
-_ID = re.compile(rb'"id": ?"(gen-[^"]+)"')
-_OUTPUT = re.compile(rb'"output_tokens": ?(\d+)')
+_ID, _USAGE, _OUTPUT = b'"id":"gen-', b'"usage":', b'"output_tokens":'
+_LONGEST_COUNT = 13
+# Not `json.loads`, which finds out the encoding of each line first.
+_decode = json.JSONDecoder().decode
 
 
 class Lines(LineReader):
@@ -50,20 +51,25 @@ class Lines(LineReader):
         return [line for line in reversed(ours) if self._has_grown(line)]
 
     def _has_grown(self, line: bytes) -> bool:
-        identity, output = _ID.search(line), _OUTPUT.search(line)
-        if identity is None or output is None or len(output[1]) > 15:
-            return True  # to be read in earnest
-        tokens = int(output[1])
-        if tokens <= self._largest.get(identity[1], -1):
+        start = line.find(_ID)
+        at = line.find(_OUTPUT, line.find(_USAGE))
+        if start < 0 or at < 0:
+            return True  # written in another way, and to be read in earnest
+        at += len(_OUTPUT)
+        digits = line[at : at + _LONGEST_COUNT].split(b",", 1)[0].split(b"}", 1)[0]
+        if not digits.isdigit():
+            return True
+        identity, tokens = line[start : line.find(b'"', start + len(_ID))], int(digits)
+        if tokens <= self._largest.get(identity, -1):
             return False
-        self._largest[identity[1]] = tokens
+        self._largest[identity] = tokens
         return True
 
     def read(self, line: bytes) -> Logged | None:
         """Return the call that a line tells of, None for any other line; Skipped for one that is not understood."""
         try:
             # No amounts are read here, so numbers need not be exact; this reads hundreds of thousands of lines.
-            values = json.loads(line)
+            values = _decode(line.decode())
         except (ValueError, RecursionError):
             raise Skipped(NOT_JSON) from None
         if not isinstance(values, dict) or values.get("type") != "assistant":
