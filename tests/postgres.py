@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -85,10 +86,12 @@ class Server:
         assert BIN is not None
         settings = {**self._settings, "unix_socket_directories": str(self.folder)}
         words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        # The signal comes at the end of the thread that starts the server, so another one cannot ask for it.
+        is_main = threading.current_thread() is threading.main_thread()
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [str(BIN / "postgres"), "-D", str(self.data), *words],
-                stdout=log, stderr=log, preexec_fn=_die_with_parent, **_options(),
+                stdout=log, stderr=log, preexec_fn=_die_with_parent if is_main else None, **_options(),
             )  # fmt: skip
         self.wait()
         return self

@@ -18,7 +18,7 @@ from tests.postgres import Server
 
 _NUMBERS = count(1)
 _TEMPLATE = "made"
-MEMBERS = ("alice", "bob")
+MEMBERS = ("alice", "bob", "carol")
 # What stands in the way of a test is the time of a day: the tables say what it is, if anything.
 _CLOCK = """
 CREATE TABLE openrouter_usage.test_clock (at timestamptz);

@@ -133,6 +133,42 @@ def test_a_cap_holds_for_those_it_names_by_the_servers_clock_and_says_all_that_i
     assert [hold.id for hold in alice.holds_to_settle()] == ["h13"]  # its lease is over: anybody may look it up
 
 
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read", "serializable"])
+def test_holds_that_meet_never_share_a_dollar_and_none_is_lost(isolation: str, team: Team) -> None:
+    """The two other levels are those of distributed engines, which make the losers of a race try again."""
+    team.server.run(f"ALTER DATABASE {team.database} SET default_transaction_isolation = '{isolation}'")
+    budgets = [Budget(MACHINE, Caps(daily=Decimal(3))), Budget(Owner("project", "x"), Caps(total=Decimal(2)))]
+    ledgers = [team.ledger(("alice", "bob")[number % 2], wait_s=30) for number in range(6)]
+    fits: list[str] = []
+
+    def spend(number: int) -> None:
+        for each in range(8):
+            tags = (("project", "x"),) if each % 2 else ()
+            asked = Hold(f"{number}-{each}", NOON, "a/model", Decimal("0.25"), tags=tags)
+            try:
+                ledgers[number].hold(asked, no_check, budgets)
+            except BudgetExceeded:
+                continue
+            fits.append(asked.id)
+            if each % 4 == 3:
+                ledgers[number].settle(Entry(NOON, "a/model", cost=Decimal("0.125"), id=f"gen-{asked.id}", hold=asked.id, tags=tags))
+
+    threads = [threading.Thread(target=spend, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (ledger, *_), spent = ledgers, ledgers[0].totals().total
+    held = {hold.id for hold in ledger.health().holds}
+    assert sorted([*held, *(entry.hold for entry in ledger.entries())]) == sorted(fits)
+    assert Decimal("2.75") < spent.cost + len(held) * Decimal("0.25") <= 3
+    for facet in ("", "project"):
+        (kept,) = team.sql(f"SELECT sum(cost), sum(held), sum(holds) FROM rollup WHERE facet = '{facet}'")
+        of = [hold for hold in ledger.health().holds if not facet or hold.tags]
+        assert kept[1:] == (sum((hold.max_cost for hold in of), Decimal(0)), len(of))
+        assert kept[0] + kept[1] <= (2 if facet else 3)
+
+
 # -- the same figures as a file --------------------------------------------------------------------------------------
 
 MODELS = st.sampled_from(["a/one", "b/two", "x" * 500, "é/\N{PILE OF POO}\0"])

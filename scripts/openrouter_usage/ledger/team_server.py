@@ -34,6 +34,7 @@ STATEMENT_MS = 2_000
 # A report may read more than a hold does.
 REPORT_MS = 60_000
 _LARGEST_POOL = 8
+_POOL_S = 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.5
 # What has surely not happened: a failed serialization, a deadlock, a statement that waited too long, a standby that
 # takes no writes, a server that starts or stops.
@@ -129,15 +130,17 @@ class Server:
 
     def _again(self, work: Callable[[], T], lost: Callable[[], None], also: Collection[str] = ()) -> T:
         psycopg, psycopg_pool = load_psycopg()
-        end, pause = time.monotonic() + self._wait_s, _FIRST_PAUSE_S
+        begun, pause = time.monotonic(), _FIRST_PAUSE_S
+        end = begun + self._wait_s
         while True:
             try:
                 done = work()
-                self._has_answered = True
+                self._has_answered, self._failure = True, ""
                 return done
             except psycopg_pool.PoolTimeout:
                 error: Exception = LedgerError(self._failure or "no connection became free")
-                may_wait = self._has_answered
+                is_slow = not self._failure and time.monotonic() < begun + CONNECT_S
+                may_wait = self._has_answered or is_slow
             except psycopg.Error as failure:
                 error, state = failure, failure.sqlstate or ""
                 is_lost = not state and isinstance(failure, (psycopg.OperationalError, psycopg.InterfaceError))
@@ -232,8 +235,11 @@ class Server:
                     configure=_keep_json,
                     min_size=0,
                     max_size=_LARGEST_POOL,
-                    timeout=CONNECT_S + 0.5,
-                    num_workers=1,
+                    # The pool waits longer and longer before it connects anew: a server that is back must be met
+                    # at once, so each try ends soon, and `_again` begins the next.
+                    timeout=_POOL_S,
+                    reconnect_timeout=_POOL_S / 2,
+                    num_workers=2,
                     open=True,
                 )
             return self._pool
