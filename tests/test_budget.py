@@ -332,7 +332,7 @@ def test_a_budget_says_how_each_window_stands(tracker, run_at):
     run_at(NOON, "budget", "set", "--daily", "1", "--monthly", "2", "--per-request", "0.5")
     assert run_at(NOON, "budget").out.splitlines() == [
         "💵 Budget (tracked calls of this machine, from the local ledger)",
-        "per-request: at most $0.50 a call",
+        "per-request: at most $0.50 a call (strict)",
         "daily: $0.70 spent + $0.20 held of $1.00 (90%), $0.10 left, resets 2026-11-23 UTC",
         "  ██████████████▒▒▒▒░░ strict",
         "  not counted: 1 call of unknown cost",

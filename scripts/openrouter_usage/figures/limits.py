@@ -90,8 +90,19 @@ class Scope(NamedTuple):
         return None if self.period is None or self.period.end == FOREVER else self.period.end
 
 
-def scopes(caps: Caps, books: Books, now: datetime, *, owner: Owner = MACHINE, policy: str = STRICT) -> Iterator[Scope]:
-    """Return each cap with what is settled and held against it, the narrowest first."""
+def scopes(
+    caps: Caps,
+    books: Books,
+    now: datetime,
+    *,
+    owner: Owner = MACHINE,
+    policy: str = STRICT,
+    ahead: Usage | None = None,
+) -> Iterator[Scope]:
+    """Return each cap with what is settled and held against it, the narrowest first.
+
+    `ahead` is what is dated in the future, for whoever knows it already.
+    """
     if caps.per_request is not None:
         yield Scope("per-request", caps.per_request, None, ZERO, ZERO, 0, 0, owner=owner, policy=policy)
     windows = (
@@ -102,7 +113,7 @@ def scopes(caps: Caps, books: Books, now: datetime, *, owner: Owner = MACHINE, p
     )
     if all(cap is None for _, cap, _ in windows):
         return
-    holds, ahead = books.holds(), books.spent(Period(dated_ahead_from(now), FOREVER, "ahead"))
+    holds, ahead = books.holds(), _ahead(books, now) if ahead is None else ahead
     for name, cap, period in windows:
         if cap is not None:
             counted = [hold for hold in holds if counts_in(hold, period)]
@@ -134,8 +145,18 @@ def counted_of(hold: Hold, policy: str) -> Decimal:
 
 def standings(budgets: Iterable[Budget], books: AllBooks, now: datetime) -> Iterator[Scope]:
     """Return each cap of some budgets with what is settled and held against it."""
+    ahead: Usage | None = None
     for budget in budgets:
-        yield from scopes(budget.caps, own_books(budget, books), now, owner=budget.owner, policy=budget.policy)
+        if ahead is None and budget.caps.any:
+            ahead = _ahead(books, now)
+        # Where nobody's calls are dated in the future, no owner's are.
+        known = ahead if ahead is not None and not ahead.requests else None
+        own = own_books(budget, books)
+        yield from scopes(budget.caps, own, now, owner=budget.owner, policy=budget.policy, ahead=known)
+
+
+def _ahead(books: Books, now: datetime) -> Usage:
+    return books.spent(Period(dated_ahead_from(now), FOREVER, "ahead"))
 
 
 def counts_in(hold: Hold, period: Period) -> bool:

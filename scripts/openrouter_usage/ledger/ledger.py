@@ -68,6 +68,7 @@ class Committed:
         self._index = index
         self._entry_at = entry_at
         self._recent = recent
+        self._holds_now: list[Hold] | None = None  # what holds at one moment does not change
 
     def spent(self, period: Period, owner: Owner = MACHINE) -> Usage:
         """Sum the settled calls of whole UTC days, all or those of one owner."""
@@ -75,7 +76,9 @@ class Committed:
 
     def holds(self) -> list[Hold]:
         """Return the holds that have not ended."""
-        return sums.open_holds(self._index)
+        if self._holds_now is None:
+            self._holds_now = sums.open_holds(self._index)
+        return self._holds_now
 
     def doubtful(self) -> list[Entry]:
         """Return the calls with an implausible bill that nobody has looked at."""

@@ -197,7 +197,7 @@ def _lines(scope: Scope, of: str) -> Iterator[str]:
 
 
 def _policy(scope: Scope) -> str:
-    return "" if scope.policy == STRICT else f" ({scope.policy})"
+    return f" ({scope.policy})"
 
 
 def _bar(scope: Scope) -> str:
