@@ -29,7 +29,7 @@ LOCKED := --constraint constraints.txt
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check storm mutants page validate lint types bench docs sandbox lock clean skill package
+.PHONY: help demo test check storm mutants page validate lint types bench docs sandbox lock clean skill package picture site
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -80,6 +80,21 @@ skill: $(VENV)/.made ## write the skill alone, its zip and its plugin into dist/
 package: $(VENV)/.made ## build the wheel and the sdist into dist/
 	@test -x .tools/lock/bin/uv || { $(PIP) --target .tools/lock uv; }
 	@.tools/lock/bin/uv build --quiet --out-dir dist
+
+# The documents alone: what they name of the code has to be there as well, for its links.
+SITE := README.md SKILL.md AGENTS.md ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE \
+  credentials.env.example references tests/plan.py
+
+site: .tools/site/.made ## the documents as a site in dist/site, every link checked
+	@rm -rf .tools/pages && mkdir -p .tools/pages && tar -cf - $(SITE) | tar -xf - -C .tools/pages
+	@.tools/site/bin/mkdocs build --quiet --strict --config-file release/mkdocs.yml && echo dist/site
+
+.tools/site/.made: requirements-site.txt $(VENV)/.made
+	@"$(PY)" -m venv .tools/site && .tools/site/bin/python -m pip install --quiet --no-input -r requirements-site.txt
+	@touch $@
+
+picture: $(VENV)/.run ## draw README's picture from real output
+	@PYTHONPATH=.:scripts "$(PY)" -m release.picture
 
 sandbox: $(VENV)/.run ## serve the invented account, with a home to throw away, until ^C
 	@"$(PY)" -m tests.sandbox

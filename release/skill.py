@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NAME = "openrouter-usage"
 FILES = (
     "SKILL.md", "README.md", "SECURITY.md", "LICENSE", "credentials.env.example", "requirements.txt",
-    "requirements-gateway.txt",
+    "requirements-gateway.txt", "requirements-team.txt",
 )  # fmt: skip
 FOLDERS = ("scripts/", "references/")
 # For an installed package only.

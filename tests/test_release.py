@@ -26,7 +26,7 @@ def test_the_skill_alone_has_what_the_programs_need_and_nothing_else(tmp_path: P
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert {name.partition("/")[0] for name in names} == {
         "SKILL.md", "README.md", "SECURITY.md", "LICENSE", "credentials.env.example", "requirements.txt",
-        "requirements-gateway.txt", "scripts", "references",
+        "requirements-gateway.txt", "requirements-team.txt", "scripts", "references",
     }  # fmt: skip
     programs = {path.relative_to(ROOT).as_posix() for path in (ROOT / "scripts").rglob("*.py")}
     assert programs - names == {"scripts/openrouter_usage/__main__.py"} and old not in folder.rglob("*")

@@ -26,8 +26,8 @@ SHIPPED = frozenset(
         ".ci", ".claude-plugin", ".clawhubignore", ".git", ".gitattributes", ".github", ".gitignore", ".tools", ".venv",
         "agents.md", "architecture.md", "benchmarks", "changelog.md", "constraints.txt", "contributing.md",
         "credentials.env", "credentials.env.example", "evals", "license", "makefile", "pyproject.toml", "readme.md",
-        "references", "release", "requirements-dev.txt", "requirements-gateway.txt", "requirements-team.txt",
-        "requirements.txt", "scripts", "security.md", "skill.md", "tests",
+        "references", "release", "requirements-dev.txt", "requirements-gateway.txt", "requirements-site.txt",
+        "requirements-team.txt", "requirements.txt", "scripts", "security.md", "skill.md", "tests",
     )
 )  # fmt: skip
 

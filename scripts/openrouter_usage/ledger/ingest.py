@@ -70,7 +70,7 @@ _IDS_KNOWN = (
     "SELECT mark FROM fresh_ids WHERE mark IN (SELECT value FROM json_each(?))",
 )
 _FORGET_ID = ("DELETE FROM ids WHERE mark = ? AND start = ?", "DELETE FROM fresh_ids WHERE mark = ? AND start = ?")
-_STARTS_OF_ID = "SELECT start FROM ids WHERE mark = ?1 UNION ALL SELECT start FROM fresh_ids WHERE mark = ?1"
+_STARTS_OF_ID = ("SELECT start FROM ids WHERE mark = ?", "SELECT start FROM fresh_ids WHERE mark = ?")
 _UNSETTLED = "INSERT OR REPLACE INTO unsettled VALUES (?, ?, ?)"
 Row = tuple[object, ...]
 
@@ -291,4 +291,4 @@ def with_known_marks(connection: sqlite3.Connection, identities: list[str]) -> l
 
 def _starts(connection: sqlite3.Connection, mark: int) -> list[int]:
     """Return the offsets of the lines whose ids have a mark."""
-    return [start for (start,) in connection.execute(_STARTS_OF_ID, (mark,))]
+    return [start for question in _STARTS_OF_ID for (start,) in connection.execute(question, (mark,))]
