@@ -351,6 +351,19 @@ def test_compressed_rows_and_files_are_read_or_named_as_what_could_not_be_read(
     ]  # fmt: skip
 
 
+def test_a_call_that_two_machines_of_a_team_have_logged_is_asked_about_once(
+    team: Any, tracker: Tracker, at: TrackerAt, sandbox: Sandbox, account: Account
+) -> None:
+    calls = billed(sandbox, 3)
+    made.claude(tracker.home, calls)
+    env = {"OPENROUTER_LEDGER": team.url()}
+    assert at(None, "collect", "--json", env=env).data["recorded"] == 3
+    (tracker.folder / "usage.jsonl.logs").unlink()  # as on the other machine
+    again = at(None, "collect", "--json", env=env)
+    assert (again.code, again.data["recorded"], again.data["left"], len(asked(sandbox))) == (0, 0, 0, 3)
+    assert team.ledger().totals().total.cost == account.bill and not tracker.ledger.exists()
+
+
 # -- programs whose logs have no id ----------------------------------------------------------------------------------
 
 WITHOUT: dict[str, Callable[[Path, list[Made]], Any]] = {
@@ -453,45 +466,41 @@ def test_what_nothing_explains_is_split_by_client(
     assert not tracker.ledger.exists()
 
 
-def test_litellms_own_table_is_read_by_named_columns_since_the_last_time(tracker: Tracker, at: TrackerAt) -> None:
-    psycopg = pytest.importorskip("psycopg")
-    postgres = pytest.importorskip("tests.postgres", reason="no server of the tests")
-    postgres.require()
-    server = postgres.Server().start()
-    try:
-        url = server.url(user="boss", database="postgres")
-        with psycopg.connect(url, autocommit=True) as db:
-            db.execute(
-                'CREATE TABLE "LiteLLM_SpendLogs" (request_id text PRIMARY KEY, call_type text, api_key text, spend float8, '
-                'prompt_tokens int, completion_tokens int, "startTime" timestamp, model text, custom_llm_provider text, '
-                "api_base text, messages jsonb, session_id text, status text)"
-            )
-            insert = 'INSERT INTO "LiteLLM_SpendLogs" VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)'
+def test_litellms_own_table_is_read_by_named_columns_since_the_last_time(postgres: Any, at: TrackerAt) -> None:
+    import psycopg
 
-            def row(call: Made, provider: str = "openrouter") -> tuple[Any, ...]:
-                return (f"chatcmpl-{call.number}", "acompletion", "hash", float(call.cost), call.prompt, call.completion,
-                        datetime.fromtimestamp(call.at_s, UTC).replace(tzinfo=None), call.model, provider, "", json.dumps([SAID]), "l", "success")  # fmt: skip
+    postgres.run("CREATE DATABASE litellm")
+    url = postgres.url(user="boss", database="litellm")
+    with psycopg.connect(url, autocommit=True) as db:
+        db.execute(
+            'CREATE TABLE "LiteLLM_SpendLogs" (request_id text PRIMARY KEY, call_type text, api_key text, spend float8, '
+            'prompt_tokens int, completion_tokens int, "startTime" timestamp, model text, custom_llm_provider text, '
+            "api_base text, messages jsonb, session_id text, status text)"
+        )
+        insert = 'INSERT INTO "LiteLLM_SpendLogs" VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)'
 
-            calls = made.some(6)
-            for each in calls[:4]:
-                db.execute(insert, row(each))
-            db.execute(insert, row(replace(calls[0], number=99), "openai"))
-            for count in (4, 4, 6):
-                if count == 6:
-                    for each in calls[4:]:
-                        db.execute(insert, row(each))
-                ran = at(None, "collect", "litellm", "--database", "--json", env={"DATABASE_URL": url})
-                found = client(ran, "litellm")
-                assert (ran.code, found["without_id"]) == (0, count), ran.err
-                assert found["estimated_usd"] == sum(Decimal(each.cost) for each in calls[:count])
-            assert found["skipped"] == [{"why": "of another provider", "records": 1}]
-            db.execute('ALTER TABLE "LiteLLM_SpendLogs" RENAME TO other')
-            ran = at(None, "collect", "litellm", "--database", env={"DATABASE_URL": url})
-            assert ran.code == 2 and "has no table LiteLLM_SpendLogs" in ran.error_line
-        ran = at(None, "collect", "litellm", "--database", env={"DATABASE_URL": "postgresql://u:pass-of-another@127.0.0.1:9/x"})
-        assert ran.code == 5 and "pass-of-another" not in ran.err + ran.out
-    finally:
-        server.kill()
+        def row(call: Made, provider: str = "openrouter") -> tuple[Any, ...]:
+            return (f"chatcmpl-{call.number}", "acompletion", "hash", float(call.cost), call.prompt, call.completion,
+                    datetime.fromtimestamp(call.at_s, UTC).replace(tzinfo=None), call.model, provider, "", json.dumps([SAID]), "l", "success")  # fmt: skip
+
+        calls = made.some(6)
+        for each in calls[:4]:
+            db.execute(insert, row(each))
+        db.execute(insert, row(replace(calls[0], number=99), "openai"))
+        for count in (4, 4, 6):
+            if count == 6:
+                for each in calls[4:]:
+                    db.execute(insert, row(each))
+            ran = at(None, "collect", "litellm", "--database", "--json", env={"DATABASE_URL": url})
+            found = client(ran, "litellm")
+            assert (ran.code, found["without_id"]) == (0, count), ran.err
+            assert found["estimated_usd"] == sum(Decimal(each.cost) for each in calls[:count])
+        assert found["skipped"] == [{"why": "of another provider", "records": 1}]
+        db.execute('ALTER TABLE "LiteLLM_SpendLogs" RENAME TO other')
+        ran = at(None, "collect", "litellm", "--database", env={"DATABASE_URL": url})
+        assert ran.code == 2 and "has no table LiteLLM_SpendLogs" in ran.error_line
+    ran = at(None, "collect", "litellm", "--database", env={"DATABASE_URL": "postgresql://u:pass-of-another@127.0.0.1:9/x"})
+    assert ran.code == 5 and "pass-of-another" not in ran.err + ran.out
 
 
 # -- the program -----------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from openrouter_usage.figures.reconcile import (
 from openrouter_usage.figures.reconcile_calls import Billed, Listed, match_calls
 from openrouter_usage.figures.seen_in_logs import Seen
 from openrouter_usage.home.credentials import ApiKey
+from openrouter_usage.home.settings import ledger_file
 from openrouter_usage.jobs.keys import Listing, list_keys
 from openrouter_usage.jobs.price_list import load_price_list
 from openrouter_usage.jobs.seen_in_logs import seen_in_logs
@@ -308,7 +309,7 @@ def reconcile(
     held = {hold.generation for hold in holds if hold.generation in listed.calls}
     billed = total(part.usage.cost for generation in held for part in listed.calls[generation])
     others = bill.own_name if bill.same_names == 1 else ""
-    seen = seen_in_logs(ledger.path, span)
+    seen = seen_in_logs(ledger_file(), span)
     known = Circumstances(today(now).first_day, holds, billed, by_call.unknown, others, bill.by_key, seen)
     told_by_ids = {name for name, _ in by_call.renamed}
     joined = {(name, line.model) for line in found.lines if line.is_proven for name in line.ledger_names}

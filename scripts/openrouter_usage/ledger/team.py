@@ -231,6 +231,11 @@ class TeamLedger(Ledger):
         rows, _ = self.server.ask("known(%s)", (identity,)) if identity else ([], False)
         return _entry(rows[0][0]) if rows else None
 
+    def certain(self, identities: Iterable[str]) -> set[str]:
+        """Return those of some ids under which a call with a certain cost is recorded; one question for each."""
+        found = ((identity, self.known(identity)) for identity in identities)
+        return {identity for identity, entry in found if entry is not None and entry.is_certain}
+
     def unsettled(self) -> list[Entry]:
         """Return the recorded calls that OpenRouter can still be asked about, or whose bill is implausible."""
         return self.server.read(_unsettled)

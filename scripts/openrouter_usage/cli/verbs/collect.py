@@ -15,7 +15,7 @@ from openrouter_usage.called import as_called
 from openrouter_usage.cli.program import Parser, complain, progress, whole_number, without_keys, write
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.files import locked, make_private_folder
-from openrouter_usage.home.settings import find_home, ledger_file
+from openrouter_usage.home.settings import find_home, ledger_file, shared_ledger
 from openrouter_usage.jobs.collect import Asked, Asking, ReadFiles, is_compared, read_logs, settle_known, total_booked
 from openrouter_usage.jobs.log_book import BOOKED, REFUSED, UNKNOWN, WAITING, LogBook, book_beside
 from openrouter_usage.jobs.log_stores import CLIENTS, Store, find_stores, given_stores
@@ -141,7 +141,7 @@ def _read_database(book: LogBook, options: Namespace) -> None:
 def _settle(book: LogBook, options: Namespace, now: datetime) -> Asked:
     """Let go of what the ledger knows, and ask about the rest."""
     path = ledger_file()
-    if not is_compared(book, path):
+    if shared_ledger() is not None or not is_compared(book, path):
         from openrouter_usage.cli.opening import open_ledger
 
         settle_known(book, open_ledger(PROGRAM))

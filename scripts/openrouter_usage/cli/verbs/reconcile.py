@@ -17,6 +17,7 @@ from openrouter_usage.errors import SettingsError
 from openrouter_usage.figures.reconcile import Cause, Comparison, Line
 from openrouter_usage.figures.reconcile_calls import Beside, Tolerance, judged, read_tolerance
 from openrouter_usage.figures.seen_in_logs import Seen, as_data, words_of
+from openrouter_usage.home.settings import ledger_file
 from openrouter_usage.jobs.seen_in_logs import seen_in_logs
 from openrouter_usage.jobs.snapshot import error_of
 from openrouter_usage.money import ZERO, Json, add, format_usd, plain, share, subtract
@@ -375,7 +376,7 @@ def _with_counters(options: Namespace, key: KeyInfo, now: datetime) -> int:
         raise error_of(Gap("key", "bad_answer", f"OpenRouter does not report this key's {chosen.period.label}", "", 5))
     tolerance: Tolerance = options.tolerance
     is_within = tolerance.allows(add(chosen.unexplained, chosen.surplus), chosen.key)
-    seen = seen_in_logs(ledger.path, chosen.period)
+    seen = seen_in_logs(ledger_file(), chosen.period)
     notes = (
         *_not_in_the_sums(chosen.ledger, len(ledger.health().holds)),
         "set OPENROUTER_MGMT_KEY to a management key to compare by model, by day and other keys",
