@@ -364,6 +364,25 @@ def test_a_call_that_two_machines_of_a_team_have_logged_is_asked_about_once(
     assert team.ledger().totals().total.cost == account.bill and not tracker.ledger.exists()
 
 
+def test_many_large_files_are_read_by_several_processes_with_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(30):
+        calls = [Made(n, f"gen-1790000000-{n:04d}", completion=n + number) for n in range(number, number + 3)]
+        made.claude(tmp_path, calls, name=f"s-{number}")
+    stores = list(find_stores(("claude-code",), tmp_path, {}))
+    used: list[int] = []
+    shared = collecting._shared
+    monkeypatch.setattr(collecting, "_shared", lambda stores, reads: used.append(len(stores)) or shared(stores, reads))
+    found = []
+    for size in (10**12, 0):
+        monkeypatch.setattr(collecting, "_WORTH_SHARING", size)
+        with closing(LogBook(tmp_path / f"book-{size}" / "logs")) as book:
+            collecting.read_logs(book, stores)
+            found.append((list(book.waiting()), book.skipped(), book.files()))
+            assert collecting.read_logs(book, stores).new == 0
+    assert found[0] == found[1] and len(found[0][0]) == 32
+    assert used == ([30] if sys.platform == "linux" and (os.cpu_count() or 1) > 1 else [])
+
+
 # -- programs whose logs have no id ----------------------------------------------------------------------------------
 
 WITHOUT: dict[str, Callable[[Path, list[Made]], Any]] = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -16,8 +18,8 @@ from openrouter_usage.errors import BadAnswer, Denied, NotFound, OpenRouterUsage
 from openrouter_usage.figures.logs.logged import Logged, moment
 from openrouter_usage.figures.model_names import without_prefix
 from openrouter_usage.files import state_of
-from openrouter_usage.jobs.log_book import BOOKED, REFUSED, UNKNOWN, LogBook, Waiting
-from openrouter_usage.jobs.log_reading import is_known, read_store
+from openrouter_usage.jobs.log_book import BOOKED, REFUSED, UNKNOWN, LogBook, Read, Waiting
+from openrouter_usage.jobs.log_reading import Found, is_known, read_store
 from openrouter_usage.jobs.log_stores import Store
 from openrouter_usage.money import total
 
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
 # -- Reading: what is new in each file, in transactions of some size.
 
 _ROOM = 64 * 1024 * 1024
+# Less is read before other processes have begun.
+_WORTH_SHARING = 64 * 1024 * 1024
+_MOST_WORKERS = 4
+_FILES_AT_ONCE = 8
 Progress = Callable[[int, int], None]
 
 
@@ -50,11 +56,14 @@ def read_logs(book: LogBook, stores: Iterable[Store], progress: Progress = lambd
             changed.append(store)
     size = sum(store.status.st_size for store in changed)
     done = room = 0
-    for number, store in enumerate(changed):
+    reads = [known.get(os.fsencode(store.path)) for store in changed]
+    is_much = size >= _WORTH_SHARING and len(changed) > 1 and (os.cpu_count() or 1) > 1
+    # Elsewhere a process begins by loading the program again, or may not be forked off one that uses the network.
+    is_much = is_much and sys.platform == "linux"
+    for number, (store, told) in enumerate(zip(changed, (_shared if is_much else _alone)(changed, reads), strict=True)):
         if not room:
             book.begin()
         path = os.fsencode(store.path)
-        told = read_store(store, known.get(path))
         (book.add_sums if told.are_sums else book.add)(store.client, told.calls)
         book.note_file(path, store.client, told.read, told.skipped, from_start=told.from_start)
         room += store.status.st_size + 1
@@ -64,6 +73,42 @@ def read_logs(book: LogBook, stores: Iterable[Store], progress: Progress = lambd
             room = 0
             progress(done, size)
     return ReadFiles(sum(found.values()), len(changed), found)
+
+
+def _alone(stores: list[Store], reads: list[Read | None]) -> Iterator[Found]:
+    return map(read_store, stores, reads)
+
+
+def _shared(stores: list[Store], reads: list[Read | None]) -> Iterator[Found]:
+    """Read files in as many processes as there are processors, a few at a time, and return what they told in order."""
+    from collections import deque
+    from concurrent.futures import Future, ProcessPoolExecutor
+    from itertools import islice
+    from multiprocessing import get_context
+
+    workers = min(os.cpu_count() or 1, _MOST_WORKERS)
+    starts = range(0, len(stores), _FILES_AT_ONCE)
+    parts = iter([(stores[at : at + _FILES_AT_ONCE], reads[at : at + _FILES_AT_ONCE]) for at in starts])
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("fork"), initializer=_ignore_interrupts)
+    try:
+        # Not all at once: what waits to be written takes memory.
+        first = islice(parts, 2 * workers)
+        running: deque[Future[list[Found]]] = deque(pool.submit(_read_some, *part) for part in first)
+        while running:
+            found = running.popleft().result()
+            running.extend(pool.submit(_read_some, *part) for part in islice(parts, 1))
+            yield from found
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _read_some(stores: list[Store], reads: list[Read | None]) -> list[Found]:
+    return [found._replace(calls=list(found.calls)) for found in map(read_store, stores, reads)]
+
+
+def _ignore_interrupts() -> None:
+    # ^C is for the process that writes; it ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 # -- Asking: what calls cost whose ids were logged, at most two a second, the oldest first.
