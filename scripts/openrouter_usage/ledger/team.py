@@ -512,10 +512,12 @@ def _sum(read: Read, period: Period | None, by: str, zone: tzinfo, where: Where)
 
 
 def _totals(read: Read, period: Period | None, by: str, zone: tzinfo) -> Totals:
-    first, last, calls = read("bounds()", ())[0]
-    if not calls:
-        return Totals(NOTHING, {})
-    start, end = _midnight(first.date()), _midnight(last.date() + timedelta(days=1))
+    start, end = _BEGINNING, FOREVER
+    if by == "day":  # every day is looked at, so it has to be known where the calls begin and end
+        first, last, calls = read("bounds()", ())[0]
+        if not calls:
+            return Totals(NOTHING, {})
+        start, end = _midnight(first.date()), _midnight(last.date() + timedelta(days=1))
     if period:
         start, end = max(start, period.start.astimezone(UTC)), min(end, period.end.astimezone(UTC))
     if start >= end:

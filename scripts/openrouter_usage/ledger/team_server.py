@@ -139,7 +139,9 @@ class Server:
                 return done
             except psycopg_pool.PoolTimeout:
                 error: Exception = LedgerError(self._failure or "no connection became free")
-                is_slow = not self._failure and time.monotonic() < begun + CONNECT_S
+                # A server that says no is not asked again at first contact; one that is slow is, for a while.
+                is_silent = not self._failure or "timeout" in self._failure
+                is_slow = is_silent and time.monotonic() < begun + 2 * CONNECT_S
                 may_wait = self._has_answered or is_slow
             except psycopg.Error as failure:
                 error, state = failure, failure.sqlstate or ""
