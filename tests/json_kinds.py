@@ -137,7 +137,7 @@ def summaries(ask: Asking, sandbox: Sandbox) -> None:
     """stats.py with each set of keys, with parts missing, and with the ledger's help."""
     ask("stats.py")
     ask("stats.py", "--today", "--tz", "Asia/Tokyo", "--explain")
-    ask("stats.py", "--month")
+    ask("stats.py", "--month", "--compare", "previous")
     ask("stats.py", "--yesterday")
     sandbox.misbehave("/analytics/query", Fault.status(404))
     ask("stats.py", "--month")
@@ -171,7 +171,9 @@ def ledger(ask: Asking, sandbox: Sandbox) -> None:
     file.write_text("".join(json.dumps({**ENTRY, "id": f"gen-{n}", "model": f"a/{n}"}) + "\n" for n in range(3)))
     ask("import", str(file))
     ask("import", str(file))
-    ask("stats", "--since", "2026-11-01", "--trend", "--top", "2")
+    cached = {**ENTRY, "id": "gen-cached", "cached_tokens": 1, "cache_discount": 0.25}
+    (ask.home / ".openrouter" / "usage.jsonl").open("a").write(json.dumps(cached) + "\n")
+    ask("stats", "--since", "2026-11-01", "--trend", "--top", "2", "--caching", "--compare", "2026-10")
     ask("stats", "--today", "--tz", "Asia/Tokyo")
     ask("stats", "--wek")
     ask("export", "--format", "csv", "--output", str(ask.home / "report.csv"))
@@ -293,6 +295,7 @@ def prices(ask: Asking, sandbox: Sandbox) -> None:
     ask("models", "auto")
     ask("models compare", "openai/gpt-5.2", "openrouter/auto")
     ask("what-if", "--model", "openai/gpt-5.2")
+    ask("what-if")
 
 
 def archive(ask: Asking, sandbox: Sandbox) -> None:

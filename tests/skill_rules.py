@@ -165,11 +165,11 @@ def body(files: Files) -> Iterator[str]:
 
 # What people ask for, and the words that answer it in one command.
 ASKED_FOR = {
-    "stats.py": [("--month",), ("--since", "--by"), ("--today", "--by"), ("--json",), ("--explain",)],
+    "stats.py": [("--month",), ("--since", "--by"), ("--month", "--by"), ("--json",), ("--explain",)],
     "cost_tracker.py": [
         ("stats", "--trend"), ("sync",), ("models", "--cheapest"), ("keys", "create", "--limit"), ("keys", "list"),
         ("alert", "--balance-below", "--webhook"), ("budget", "set", "--daily"), ("cap", "--daily"), ("doctor",),
-        ("what-if", "--model"), ("export", "--format"), ("reconcile",), ("settle",), ("credits",),
+        ("what-if",), ("export", "--format"), ("reconcile",), ("settle",), ("credits",),
     ],
 }  # fmt: skip
 

@@ -302,7 +302,7 @@ def test_there_is_one_pace_wherever_it_is_named(at: TrackerAt, account: Account,
     data = at(None, "credits", "--json").data
     found = [*data["outlook"], data["month_end"]]
     assert len(found) == 3 and {each["usd_per_day"] for each in found} == {4} and data["month_end"]["of"] == "account"
-    explained = stats("--explain", mgmt=MANAGEMENT_KEY)
+    explained = stats("--explain=full", mgmt=MANAGEMENT_KEY)
     assert paces(explained.out) == {pace}
     ran = at(None, "alert", "--runway-days", "1")
     assert (ran.code, paces(ran.out)) == (3, {pace})

@@ -167,6 +167,9 @@ class Oracle:
         how = getattr(self, f"_{fact['about']}", None)
         return how(fact) if how else None
 
+    def _verdict(self, fact: Any) -> list[Decimal]:
+        return [Decimal(amount) for amount in fact["usd"]]
+
     def _table(self, _: Any) -> list[Decimal]:
         return [self.account.truth.total(7)]
 
@@ -243,14 +246,20 @@ def test_every_sentence_is_true(
     with Sandbox(account) as sandbox:
         stats_at = StatsAt(home, sandbox, monkeypatch, capsys)
         told = stats_at(shape.now, "--explain", "--json", key=key, mgmt=mgmt).data["explanation"]
-        text = stats_at(shape.now, "--explain", key=key, mgmt=mgmt).out
+        text = stats_at(shape.now, "--explain=full", key=key, mgmt=mgmt).out
+        brief = stats_at(shape.now, "--explain", key=key, mgmt=mgmt).out
+    verdict = f"Why: {told[0]['text']}.\n"
+    assert told[0]["about"] == "verdict" and verdict in text
+    # A token is about four letters.
+    explained = [verdict, *(line for line in brief.splitlines() if line.startswith("- "))]
+    assert verdict in brief and 0 < sum(map(len, explained)) <= 800
     assert shape.codes <= {fact["about"] for fact in told}
     for fact in told:
         expected = oracle.amounts(fact)
         assert fact["usd"] == (expected or []), fact
         # An amount in the words is one of the figures, in the same order, and no other.
         assert re.findall(r"-?<?\$[\d,]+(?:\.\d+)?", fact["text"]) == [format_usd(Decimal(amount)) for amount in fact["usd"]]
-        assert f"- {fact['text']}.\n" in text
+        assert fact["about"] == "verdict" or f"- {fact['text']}.\n" in text
     said = {fact["about"]: fact["text"] for fact in told}
     days = re.findall(r"\d{4}-\d\d-\d\d", said["windows"])
     first = oracle.today.replace(day=1)
@@ -303,7 +312,7 @@ def test_a_day_of_any_size_beside_any_usual_one_is_told(stats_at: StatsAt, accou
     account.now = lambda: SUNDAY
     for ago in range(1, 31):
         account.add_activity(GPT, days_ago=ago, usage=Decimal("900000000" if ago == 1 else "1E-20"))
-    ran = stats_at(SUNDAY, "--explain", mgmt=MANAGEMENT_KEY)
+    ran = stats_at(SUNDAY, "--explain=full", mgmt=MANAGEMENT_KEY)
     assert (ran.code, ran.err) == (0, "")
     assert "On 2026-11-21 (UTC) the account spent $900,000,000.00, 90000000000000000000000000000.0 times" in ran.out
 

@@ -208,6 +208,8 @@ def spoken_word(word: str) -> str:
 def before(stretch: Stretch, word: str = "") -> Stretch:
     """Return the days of the same kind before some: the month before a month, else as many days."""
     is_month = word in ("month", "last-month") or (stretch.first.day == 1 and stretch == _month_of(stretch.first))
+    if (stretch.first.month, stretch.first.day, stretch.last.month, stretch.last.day) == (1, 1, 12, 31):
+        return Stretch(date(stretch.first.year - 1, 1, 1), date(stretch.last.year - 1, 12, 31))
     if is_month:
         return _month_of((stretch.first - DAY).replace(day=1))
     return Stretch(stretch.first - stretch.length * DAY, stretch.first - DAY)

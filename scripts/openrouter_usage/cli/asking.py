@@ -10,7 +10,7 @@ from typing import Any
 from openrouter_usage.cli.program import Parser, checked, is_day, read_day, whole_number
 from openrouter_usage.errors import InvalidValue, SettingsError
 from openrouter_usage.figures.options import USUAL_GROUPINGS
-from openrouter_usage.period import UTC, Period, days, find_zone, iso, parse_moment
+from openrouter_usage.period import UTC, Period, Stretch, days, find_zone, iso, parse_moment
 from openrouter_usage.vocabulary import (
     EXPECTED,
     FILTERS,
@@ -19,6 +19,7 @@ from openrouter_usage.vocabulary import (
     Choices,
     Filter,
     Where,
+    before,
     days_of_word,
 )
 
@@ -91,6 +92,12 @@ def add_grouping(parser: Parser) -> None:
     )
 
 
+def add_compare(parser: Parser) -> None:
+    """Add --compare."""
+    told = "set the period before beside it, up to the same hour while it is running, or another one: 2026-10"
+    parser.add_argument("--compare", type=checked(_compared_word), metavar="WHAT", help=f"previous: {told}")
+
+
 def add_source(parser: Parser, usual: str) -> None:
     """Add --source."""
     parser.add_argument(
@@ -104,6 +111,10 @@ def add_source(parser: Parser, usual: str) -> None:
 def _word(text: str) -> str:
     days_of_word(text, datetime.now(UTC).date())
     return text
+
+
+def _compared_word(text: str) -> str:
+    return text if text == "previous" else _word(text)
 
 
 def _so_many(most: int) -> Callable[[str], str]:
@@ -174,6 +185,23 @@ def _moments(text: str, now: datetime, zone: tzinfo) -> Period:
     return days(found.first, found.last, "", zone)
 
 
+def before_of(options: Namespace, now: datetime) -> Stretch:
+    """Return the days that --compare sets beside the period; SettingsError where there is no period to compare."""
+    running = now.astimezone(options.tz or UTC).date()
+    if options.compare != "previous":
+        return days_of_word(options.compare, running)
+    if options.period:
+        return before(days_of_word(options.period, running), options.period)
+    bounds = (options.since, options.until)
+    if not options.since or any(each and ("T" in each or " " in each) for each in bounds):
+        raise SettingsError(
+            "--compare needs a period of whole days", hint="add --month, --week, --days N or --since DAY", code="usage"
+        )
+    first = days_of_word(options.since, running).first
+    last = days_of_word(options.until, running).last if options.until else running
+    return before(Stretch(first, max(first, last)))
+
+
 def title_of(options: Namespace, now: datetime) -> str:
     """Return the period as its days, or as it was asked for; moments are in UTC."""
     if options.period:
@@ -192,10 +220,13 @@ def _bound_title(text: str | None) -> str:
 
 def has_period(options: Namespace) -> bool:
     """Check whether the days have to be searched for: of a period, or for what the usual answers do not tell apart."""
-    return bool(options.period or options.since or options.by not in USUAL_GROUPINGS or where_of(options))
+    is_named = bool(options.period or options.since or options.compare)
+    return is_named or options.by not in USUAL_GROUPINGS or bool(where_of(options))
 
 
 def is_searched(options: Namespace) -> bool:
     """Check whether the same is so, but for today's breakdown by one name, which takes one question."""
-    is_today = options.period == "today" and options.by in USUAL_GROUPINGS and not where_of(options)
+    is_today = (
+        options.period == "today" and options.by in USUAL_GROUPINGS and not (where_of(options) or options.compare)
+    )
     return has_period(options) and not is_today

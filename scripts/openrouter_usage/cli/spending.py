@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from openrouter_usage.called import as_called
-from openrouter_usage.cli.asking import is_searched, where_of
+from openrouter_usage.cli.asking import before_of, is_searched, where_of
 from openrouter_usage.cli.program import complain
 from openrouter_usage.errors import MissingKey, Unreachable
 from openrouter_usage.figures.breakdown import LOCAL, Breakdown
@@ -24,13 +24,12 @@ from openrouter_usage.openrouter.answers.analytics import Analytics
 from openrouter_usage.openrouter.answers.key import KeyInfo
 from openrouter_usage.period import Period, spoken
 from openrouter_usage.text import ago
-from openrouter_usage.vocabulary import account_dimensions, said_of
+from openrouter_usage.vocabulary import ChosenPeriod, account_dimensions, said_of
 
 if TYPE_CHECKING:
     from openrouter_usage.figures.account_days import DaysFound
     from openrouter_usage.home.credentials import ApiKey
     from openrouter_usage.jobs.account_days import AccountDays
-    from openrouter_usage.vocabulary import ChosenPeriod
 
 PROGRAM = as_called("stats.py")
 _NOTABLE_AGE_S = 60
@@ -46,6 +45,7 @@ class Spending:
         self._now = now
         self._chosen = _chosen(options, now)
         self._where = where_of(options)
+        self._before = before_of(options, now) if options.compare and self._chosen else None
         self._search = self._new_search()
         self._found: DaysFound | None = None
         self._managing: ApiKey | None = None
@@ -68,7 +68,13 @@ class Spending:
         from openrouter_usage.jobs.account_days import AccountDays
 
         by, where, timeout_s = self._options.by, self._where, self._options.timeout
-        return AccountDays(self._settings, self._chosen, by=by, timeout_s=timeout_s, where=where)
+        chosen = self._chosen
+        if self._before:
+            # One search for both periods, and what lies between them.
+            span = chosen.span(self._now)
+            first, last = min(self._before.first, span.first), max(self._before.last, span.last)
+            chosen = ChosenPeriod("", str(first), str(last))
+        return AccountDays(self._settings, chosen, by=by, timeout_s=timeout_s, where=where)
 
     def ask(self, key: ApiKey | None) -> None:
         """Ask OpenRouter, once, if there is a management key."""
@@ -163,12 +169,15 @@ class Spending:
         """Return the breakdown of a chosen period: the account's, or without a management key the ledger's."""
         by, top = self._options.by, self._options.top
         if self._found:
-            from openrouter_usage.figures.account_days import period_breakdown
+            from openrouter_usage.figures.account_days import compared_periods, period_breakdown
             from openrouter_usage.jobs.price_list import canonical_names
 
             name_of = canonical_names(self._found.slugs)
             title = " ".join(each for each in (chosen.words, said_of(self._where)) if each)
-            return period_breakdown(self._found, title=title, by=by, top=top, name_of=name_of, where=self._where)
+            how = {"title": title, "by": by, "name_of": name_of, "where": self._where}
+            if self._before is None:
+                return period_breakdown(self._found, top=top, **how)
+            return compared_periods(self._found, chosen.span(self._now), self._before, top=top, **how)
         asked = set(account_dimensions(by, self._where)) & set(ACCOUNT_GROUPINGS)
         if asked:
             raise _needs_mgmt_key(min(asked))
@@ -201,8 +210,6 @@ def _chosen(options: Namespace, now: datetime) -> ChosenPeriod | None:
     """Return the period whose days have to be found; SettingsError for an invalid one."""
     if not is_searched(options):
         return None
-    from openrouter_usage.vocabulary import ChosenPeriod
-
     is_named = options.period or not options.since
     word = options.period or f"{DEFAULT_DAYS}d" if is_named else ""
     chosen = ChosenPeriod(word, options.since or "", options.until or "")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Mapping
 from datetime import datetime, tzinfo
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from openrouter_usage.called import as_called
-from openrouter_usage.cli.asking import period_of, title_of, where_of
+from openrouter_usage.cli.asking import before_of, period_of, title_of, where_of
 from openrouter_usage.cli.opening import ahead_notes, open_ledger, unread_notes, unsettled_notes
 from openrouter_usage.cli.program import terminal_width, write
 from openrouter_usage.entry import NOTHING, Hold, Usage
 from openrouter_usage.errors import SettingsError
-from openrouter_usage.figures.breakdown import LOCAL, SHARED, break_down, with_names
+from openrouter_usage.figures.breakdown import LOCAL, SHARED, Comparison, break_down, compare, with_names
 from openrouter_usage.figures.limits import dated_ahead_from
 from openrouter_usage.figures.options import REPORT_TOP
 from openrouter_usage.figures.report import Beside, Report, every_day
@@ -24,6 +26,9 @@ from openrouter_usage.period import UTC, Period, days
 from openrouter_usage.text import plural
 from openrouter_usage.vocabulary import KEY_GROUPINGS, Where, days_of_word, parts_of, said_of
 
+if TYPE_CHECKING:
+    from openrouter_usage.figures.caching import CachingReport
+
 _MOST_TRIES = 20
 FORMATS = ("text", "table", "json", "csv", "markdown")
 
@@ -32,6 +37,9 @@ def run(options: Namespace, *, now: datetime) -> int:
     """Print the report of a period."""
     if options.account and options.source == "ledger":
         raise SettingsError("--account needs --source account", hint="add --source account", code="usage")
+    if options.source == "account" and (options.compare or options.caching):
+        hint = as_called("to compare what the account spent: stats.py --month --compare previous")
+        raise SettingsError("archived days have no --compare and no --caching", hint=hint, code="usage")
     if options.source == "account":
         from openrouter_usage.cli.opening import archived_report
 
@@ -49,13 +57,17 @@ def make_report(ledger: Ledger, options: Namespace, now: datetime) -> Report:
     refuse_account_words(options.by, where)
     totals, by_day = _sums(ledger, period, options, zone)
     groups = with_names(totals.groups, options.by)
-    health, ahead = ledger.health(), ledger.ahead(dated_ahead_from(now))
     source = SHARED if ledger.is_shared else LOCAL
+    found = break_down(groups, options.by, most=REPORT_TOP, top=options.top, period=period, source=source)
+    if options.compare:
+        found = found._replace(compared=_compared(ledger, options, now, period, groups))
+    health, ahead = ledger.health(), ledger.ahead(dated_ahead_from(now))
     return Report(
         title=", ".join(each for each in (title_of(options, now), said_of(where)) if each),
         zone=zone,
-        breakdown=break_down(groups, options.by, most=REPORT_TOP, top=options.top, period=period, source=source),
+        breakdown=found,
         trend=every_day(by_day) if options.trend else None,
+        caching=_caching(ledger, period, where) if options.caching else None,
         beside=_beside(ledger, options, now) if options.period and zone is not UTC else None,
         open_holds=len(health.holds),
         held=held(health.holds),
@@ -86,6 +98,29 @@ def refuse_account_words(by: str, where: Where) -> None:
             hint=f"OpenRouter's figures do: {as_called('stats.py')} --by {wrong}",
             code="usage",
         )
+
+
+def _compared(
+    ledger: Ledger, options: Namespace, now: datetime, period: Period | None, groups: Mapping[str, Usage]
+) -> Comparison:
+    """Sum the period before, up to the same hour while this one is running."""
+    zone, earlier = options.tz or UTC, before_of(options, now)
+    before = days(earlier.first, earlier.last, "before", zone)
+    if period and period.start <= now < period.end:
+        before = before._replace(end=min(before.end, before.start + (now - period.start)))
+    found = named_totals(ledger, before, options.by, zone, where_of(options)).groups
+    return compare(before, groups, with_names(found, options.by))
+
+
+def _caching(ledger: Ledger, period: Period | None, where: Where) -> CachingReport:
+    """Sum what caches did, call by call; prices are those of the kept list, because a report asks nobody."""
+    from openrouter_usage.figures.caching import caching_report
+    from openrouter_usage.figures.exchange import is_picked
+    from openrouter_usage.jobs.price_list import kept_prices, known_names
+
+    prices = kept_prices()
+    entries = (entry for entry in ledger.entries(period) if is_picked(entry, where))
+    return caching_report(entries, prices.find if prices else lambda name: None, known_names())
 
 
 def _beside(ledger: Ledger, options: Namespace, now: datetime) -> Beside:

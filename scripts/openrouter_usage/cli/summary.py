@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from openrouter_usage.called import as_called
 from openrouter_usage.cli.asking import (
+    add_compare,
     add_filters,
     add_grouping,
     add_period,
@@ -101,7 +102,14 @@ def parser() -> Parser:
     add_period(parser, most_days=MOST_DAYS, zone_help="also show today in a time zone: Europe/Amsterdam")
     add_filters(parser)
     add_source(parser, "account")
-    parser.add_argument("--explain", action="store_true", help="explain why the figures differ, and forecast")
+    add_compare(parser)
+    parser.add_argument(
+        "--explain",
+        nargs="?",
+        const="short",
+        choices=("short", "full"),
+        help="explain why the figures differ, in short or in full",
+    )
     seconds = whole_number(0, 86_400)
     parser.add_argument(
         "--max-age", type=seconds, metavar="S", help="answer from figures up to S seconds old, without network"
@@ -165,7 +173,7 @@ def _of_ledger(options: Namespace, now: datetime) -> int:
     from openrouter_usage.cli.statistics import run
 
     options.json, options.format = options.face == "json", options.face
-    options.account, options.trend = None, False
+    options.account, options.trend, options.caching = None, False, False
     try:
         return run(options, now=now)
     finally:
@@ -221,11 +229,13 @@ def _looking_ahead(options: Namespace, parts: Parts, summary: Summary) -> Summar
     ahead = forecast(parts, summary)
     if not options.explain:
         return summary._replace(ahead=ahead)
-    from openrouter_usage.figures.explain import explain
+    from openrouter_usage.figures.explain import explain, short
     from openrouter_usage.jobs.breakdown import local_breakdown
 
     ledger, _ = local_breakdown(week(parts.taken_at), top=0, by="model")
     facts = explain(summary, parts, ahead, ledger.total if ledger else None, _seen(week(parts.taken_at)))
+    if options.explain == "short" and options.face != "json":
+        facts = short(facts)
     return summary._replace(ahead=ahead, explanation=tuple(facts))
 
 

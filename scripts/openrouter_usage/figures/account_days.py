@@ -11,7 +11,7 @@ from openrouter_usage.called import as_called
 from openrouter_usage.entry import NOTHING, Usage
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.figures.archive import ACTIVITY, ANALYTICS, ArchivedDay, Days, missing, spoken_stretches
-from openrouter_usage.figures.breakdown import Breakdown, Coverage, added, break_down, with_names
+from openrouter_usage.figures.breakdown import Breakdown, Coverage, added, break_down, compare, with_names
 from openrouter_usage.figures.model_names import Canonical, canonical
 from openrouter_usage.figures.options import DEFAULT_TOP, REPORT_TOP
 from openrouter_usage.figures.report import MOST_BARS, Report
@@ -280,6 +280,33 @@ def period_breakdown(
     gaps = tuple(gap.period for gap in missing(span, known))
     coverage = Coverage(title, "UTC", places, gaps, live, found.live_until)
     return shared._replace(coverage=coverage)
+
+
+def compared_periods(
+    found: DaysFound, span: Stretch, earlier: Stretch, *, title: str, by: str, top: int | None, name_of: Canonical,
+    where: Where,
+) -> Breakdown | None:  # fmt: skip
+    """Sum the days of a span, with those of an earlier one beside them: as many days while the span is running."""
+    if found.live_until is not None and earlier.length > span.length:
+        earlier = Stretch(earlier.first, earlier.first + (span.length - 1) * DAY)
+    now, then = _within(found, span), _within(found, earlier)
+    shared = period_breakdown(now, title=title, by=by, top=top, name_of=name_of, where=where)
+    if shared is None:
+        return None
+    unknown = earlier.length - len(then.days)
+    after, before = (_sums(each, by, name_of, where) for each in (now, then))
+    return shared._replace(compared=compare(earlier.period, after, before, unknown_days=unknown))
+
+
+def _within(found: DaysFound, span: Stretch) -> DaysFound:
+    """Return what was found of some of the days."""
+    is_live = found.live_until is not None and span.last == found.span.last
+    return found._replace(
+        span=span,
+        days={day: known for day, known in found.days.items() if span.first <= day <= span.last},
+        reasons={day: gap for day, gap in found.reasons.items() if span.first <= day <= span.last},
+        live_until=found.live_until if is_live else None,
+    )
 
 
 def _sums(found: DaysFound, by: str, name_of: Canonical, where: Where) -> dict[str, Usage]:

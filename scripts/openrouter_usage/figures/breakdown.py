@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from openrouter_usage.entry import NOTHING, Usage
+from openrouter_usage.money import subtract
 from openrouter_usage.openrouter.answers.account import ActivityRow
 from openrouter_usage.period import UTC, Period, days
 from openrouter_usage.vocabulary import IN_ORDER, days_named, joined, names_of, parts_of
@@ -54,6 +55,39 @@ class Coverage(NamedTuple):
         return next(found, "")
 
 
+class Change(NamedTuple):
+    """What one group used in an earlier period, and in this one."""
+
+    name: str
+    before: Usage
+    after: Usage
+
+    @property
+    def difference(self) -> Decimal:
+        """What it costs more than before, in USD of credits; below zero for less."""
+        return subtract(self.after.cost, self.before.cost)
+
+
+class Comparison(NamedTuple):
+    """The same in the period before, `changes` with the largest one first; `unknown_days` of it are in no sum."""
+
+    period: Period
+    whole: Change
+    changes: tuple[Change, ...]
+    unknown_days: int = 0
+
+
+def compare(
+    period: Period, after: Mapping[str, Usage], before: Mapping[str, Usage], *, unknown_days: int = 0
+) -> Comparison:
+    """Set the groups of a period before beside the same groups of this one."""
+    names = dict.fromkeys((*after, *before))
+    changes = [Change(name, before.get(name, NOTHING), after.get(name, NOTHING)) for name in names]
+    changes.sort(key=lambda each: (-abs(each.difference), each.name))
+    whole = Change("", sum(before.values(), NOTHING), sum(after.values(), NOTHING))
+    return Comparison(period, whole, tuple(changes), unknown_days)
+
+
 class Breakdown(NamedTuple):
     """Who or what spent the money of a period; `rows` and `more` add up to `total`, in USD.
 
@@ -73,6 +107,7 @@ class Breakdown(NamedTuple):
     unattributed: Decimal | None = None
     truncated: bool = False
     coverage: Coverage | None = None
+    compared: Comparison | None = None
 
     @property
     def oldest_first(self) -> Breakdown:

@@ -8,7 +8,9 @@ import re
 from collections.abc import Iterable, Iterator
 
 from openrouter_usage.entry import Entry, record_values
+from openrouter_usage.figures.model_names import canonical
 from openrouter_usage.money import Json, dumps, loads, plain
+from openrouter_usage.vocabulary import Where
 
 # The name of a column outside, and of the field inside; total_tokens is for readers and is not read back.
 COLUMNS = {
@@ -95,3 +97,18 @@ def as_text(value: Json) -> str:
     if isinstance(value, (bool, dict)):
         return dumps(value)
     return plain(value) if hasattr(value, "as_tuple") else str(value)  # type: ignore[arg-type]  # a Decimal
+
+
+def is_picked(entry: Entry, where: Where) -> bool:
+    """Check whether all filters take a call; a model is picked by its canonical name as well."""
+    tags = dict(entry.tags)
+    names = {"model": entry.model, "provider": entry.provider, "session": entry.session}
+    for each in where:
+        if each.kind == "tag":
+            is_taken = each.takes_label(tags)
+        else:
+            name = names.get(each.kind, tags.get(each.kind, ""))
+            is_taken = each.takes(name) or (each.kind == "model" and each.takes(canonical(name)))
+        if not is_taken:
+            return False
+    return True

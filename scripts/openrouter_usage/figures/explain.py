@@ -26,6 +26,7 @@ def explain(
     """
     rows = parts.activity if parts.activity is not None and not isinstance(parts.activity, Gap) else None
     return [
+        _verdict(summary, parts, rows),
         *_whose(summary),
         *_windows(summary),
         *(_table(summary, parts, rows) if rows is not None else _no_table(parts)),
@@ -36,6 +37,43 @@ def explain(
         *_age(),
         *_ahead(summary, ahead),
     ]
+
+
+# What a short explanation leaves room for, in this order; a token is four letters.
+_SHORT = ("verdict", "days_before_week", "same_days", "byok", "spendable", "outlook", "no_activity", "ledger")
+_MOST_LETTERS = 760
+
+
+def short(facts: list[Fact]) -> list[Fact]:
+    """Return the verdict and as many of the other facts as 200 tokens hold, those that explain most first."""
+    chosen: list[Fact] = []
+    for code in _SHORT:
+        for fact in facts:
+            is_new = fact.code == code and (code != "outlook" or all(each.code != "outlook" for each in chosen))
+            if is_new and sum(len(each.text) + 4 for each in (*chosen, fact)) <= _MOST_LETTERS:
+                chosen.append(fact)
+    return chosen
+
+
+def _verdict(summary: Summary, parts: Parts, rows: tuple[ActivityRow, ...] | None) -> Fact:
+    """Return in one sentence why the live totals and the breakdown are not the same."""
+    whose = "all keys" if summary.scope == "account" else "one key"
+    if all(window.usage is None for window in summary.windows):
+        return Fact("verdict", "The totals are not known, because OpenRouter did not answer for this key")
+    if rows is None:
+        return Fact("verdict", f"The totals are what {whose} spent in running UTC windows; there is no account table")
+    is_asked = summary.breakdown is not None and summary.breakdown.coverage is not None
+    span = completed_days(parts.taken_at, 7)
+    table = "the days you asked for" if is_asked else f"the completed UTC days {span.first_day} to {span.last_day}"
+    today = summary.today.usage
+    amounts = () if today is None or is_asked else (today,)
+    running = f", so {format_usd(amounts[0])} of today is not in it" if amounts else ""
+    return Fact(
+        "verdict",
+        f"The totals are what {whose} spent in running UTC windows, and the table is the whole account's spend on"
+        f" {table}{running}",
+        amounts,
+    )
 
 
 def _whose(summary: Summary) -> Iterator[Fact]:

@@ -264,6 +264,35 @@ def repriced(model: Model, usage: Usage) -> Decimal | None:
     return cost
 
 
+# What programs depend on: the names of supported parameters, as OpenRouter lists them.
+ABILITIES = ("tools", "structured_outputs", "response_format", "reasoning")
+
+
+class Cheaper(NamedTuple):
+    """A model, and what some calls would have cost on it, in USD."""
+
+    model: Model
+    cost: Decimal
+
+
+def cheapest_for(prices: PriceList, like: Model, usage: Usage, *, longest: int, most: int = 5) -> list[Cheaper]:
+    """Return the models that can do what another one can, on which some calls would have cost least.
+
+    They answer in text, take the tools, formats and inputs that the other one takes, and have room for `longest`
+    tokens. Free variants are left out, because they are limited to a number of requests a day.
+    """
+    needed = {name for name in ABILITIES if name in like.supports}
+    found = []
+    for model in {each.id: each for each in prices.models.values()}.values():
+        is_able = needed <= set(model.supports) and set(like.reads) <= set(model.reads) and model.writes_text
+        has_room = model.context_length is not None and model.context_length >= longest
+        cost = repriced(model, usage) if is_able and has_room else None
+        if cost is not None and not model.alias_of and not model.id.endswith(":free"):
+            found.append(Cheaper(model, cost))
+    found.sort(key=lambda each: (each.cost, each.model.id))
+    return found[:most]
+
+
 def _known_prices(model: Model) -> tuple[Decimal, Decimal, Decimal] | None:
     """Return the prices of a prompt's token, an answer's, and a request; None when one is unknown or varies."""
     prompt, completion, request = model.prices[:3]

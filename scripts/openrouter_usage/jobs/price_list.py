@@ -58,13 +58,18 @@ def canonical_names(names: Iterable[str]) -> Canonical:
 
 def known_names() -> Canonical:
     """Return what gives models their one name, by the kept price list, whatever its age; by rule without one."""
-    try:
-        settings = load_settings()
-        prices = load_prices(price_file(settings), settings.base_url.url)
-    except OpenRouterUsageError:
-        return canonical
+    prices = kept_prices()
     known = prices.short_names if prices else None
     return lambda name: canonical(name, known)
+
+
+def kept_prices() -> PriceList | None:
+    """Return the kept price list, whatever its age; None without one."""
+    try:
+        settings = load_settings()
+        return load_prices(price_file(settings), settings.base_url.url)
+    except OpenRouterUsageError:
+        return None
 
 
 def save_prices(path: Path | None, answer: Json, now: datetime, source: str) -> None:

@@ -24,7 +24,7 @@ from openrouter_usage.ledger.recent import Recent
 from openrouter_usage.ledger.scan import DAY_SLOTS, is_usual, quarter_of, usual_hold
 from openrouter_usage.period import FOREVER, UTC, Period
 from openrouter_usage.text import safe
-from openrouter_usage.vocabulary import Where
+from openrouter_usage.vocabulary import TAG_GROUPINGS, Where
 
 T = TypeVar("T")
 _MOST_SUMS = 1_000
@@ -309,7 +309,7 @@ class Ledger:
     def _sum(
         self, index: sqlite3.Connection, period: Period | None, by: str, zone: tzinfo, where: Where
     ) -> sums.Totals:
-        if where or "," in by or by == "hour":
+        if where or "," in by or by == "hour" or by in TAG_GROUPINGS:
             from openrouter_usage.ledger.cross import crossed  # late: the usual reports do without
 
             return crossed(self.engine, index, period, by, zone=zone, where=where)

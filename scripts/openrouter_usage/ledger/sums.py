@@ -272,12 +272,6 @@ class Totals:
 
 def totals(engine: Engine, index: sqlite3.Connection, period: Period | None, by: str, zone: tzinfo) -> Totals:
     """Sum a period, None for all time, by one grouping; days are those of a time zone."""
-    if by in TAG_GROUPINGS:
-        found = totals(engine, index, period, "tag", zone)
-        named: Groups = {}
-        for label, usage in found.groups.items():
-            _add(named, {value_of_tag(label, by): usage})
-        return Totals(found.total, named)
     if by in ("week", "month", "weekday"):
         found, of_days = totals(engine, index, period, "day", zone), Groups()
         for day, usage in found.groups.items():
@@ -442,12 +436,6 @@ def spent(index: sqlite3.Connection, period: Period, owner: Owner = MACHINE) -> 
     grouping = "" if owner == MACHINE else owner.kind
     (row,) = index.execute(_ONE_NAME, (dumps(list(slots_of(*days))), GROUPS[grouping], owner.name))
     return usage_of(tuple(row), owner.name) if row[0] else NOTHING
-
-
-def value_of_tag(label: str, name: str) -> str:
-    """Return the value of one tag in the label of all tags of a call, "" without it; one with blanks is cut there."""
-    begin = f" {label}".find(f" {name}=")
-    return label[begin + len(name) + 1 :].partition(" ")[0] if begin >= 0 else ""
 
 
 def _known_days(index: sqlite3.Connection, period: Period) -> tuple[int, int] | None:

@@ -7,11 +7,11 @@ from datetime import tzinfo
 from decimal import Decimal
 
 from openrouter_usage.entry import Usage
-from openrouter_usage.figures.breakdown import Breakdown
+from openrouter_usage.figures.breakdown import Breakdown, Change, Comparison
 from openrouter_usage.figures.summary import Summary, Window
-from openrouter_usage.money import Json, format_usd
+from openrouter_usage.money import Json, format_usd, multiply, ratio, rounded
 from openrouter_usage.openrouter.answers.key import Limit
-from openrouter_usage.period import UTC, Period, Stretch, spoken
+from openrouter_usage.period import UTC, Period, Stretch, iso, spoken
 from openrouter_usage.text import named, plural, safe
 from openrouter_usage.vocabulary import names_of, spoken_name
 
@@ -98,7 +98,7 @@ def as_lines(breakdown: Breakdown, told: Told, *, mark: str, unknown: Iterable[P
     if breakdown.is_in_order:
         rows += [(day_names(span), "unknown") for span in unknown]
         rows.sort(key=lambda row: row[0], reverse=True)
-    return [f"{mark}{named(spoken_name(name))}: {words}" for name, words in rows]
+    return [f"{mark}{' · '.join(map(named, names_of(name)))}: {words}" for name, words in rows]
 
 
 def more_line(breakdown: Breakdown, told: Told) -> list[str]:
@@ -134,3 +134,60 @@ def as_cells(
         yield breakdown.by, spoken_name(name), breakdown.period_of(name, zone), usage
     if breakdown.more_count:
         yield "more", f"{breakdown.more_count} {more}", breakdown.period, breakdown.more
+
+
+# -- A period beside the one before it.
+
+_MOST_CHANGES = 2
+
+
+def compared_lines(found: Comparison) -> list[str]:
+    """Write what the period before cost, the change in USD and percent, and what rose and fell most."""
+    whole = found.whole
+    span = f"{spoken(found.period.start)} to {spoken(found.period.end)}"
+    unknown = f"; {plural(found.unknown_days, 'day')} of it unknown" if found.unknown_days else ""
+    lines = [f"Before ({span}): {spent(whole.before)} ({whole.before.requests:,}), now {changed(whole)}{unknown}"]
+    rose = [each for each in found.changes if each.difference > 0][:_MOST_CHANGES]
+    fell = [each for each in found.changes if each.difference < 0][:_MOST_CHANGES]
+    for words, some in (("Rose most", rose), ("Fell most", fell)):
+        if some:
+            told = (f"{' · '.join(map(named, names_of(each.name)))} {changed(each)}" for each in some)
+            lines.append(f"{words}: {', '.join(told)}")
+    return lines
+
+
+def changed(change: Change) -> str:
+    """Write by how much a cost has changed: +$1.20 (+12%), or "new" where there was nothing."""
+    difference = change.difference
+    if not difference:
+        return "the same"
+    sign = "+" if difference > 0 else "-"
+    amount = f"{sign}{format_usd(difference.copy_abs())}"
+    if not change.before.cost:
+        return f"{amount} (new)"
+    if not change.after.cost:
+        return f"{amount} (gone)"
+    percent = rounded(multiply(ratio(difference.copy_abs(), change.before.cost), 100), Decimal(1))
+    return f"{amount} ({sign}{percent:,}%)"
+
+
+def compared_data(found: Comparison | None, fields: Callable[[Usage], dict[str, Json]]) -> Json:
+    """Return the comparison with its changes, None for none."""
+    if found is None:
+        return None
+    return {
+        "start": iso(found.period.start),
+        "end": iso(found.period.end),
+        "unknown_days": found.unknown_days,
+        "before": fields(found.whole.before),
+        "difference_usd": found.whole.difference,
+        "changes": [
+            {
+                "name": spoken_name(each.name),
+                "before_usd": each.before.cost,
+                "after_usd": each.after.cost,
+                "difference_usd": each.difference,
+            }
+            for each in found.changes
+        ],
+    }

@@ -13,7 +13,7 @@ from openrouter_usage.figures.summary import Summary, Window
 from openrouter_usage.money import Json, dumps
 from openrouter_usage.openrouter.answers.key import Limit
 from openrouter_usage.period import Period, iso
-from openrouter_usage.render.amounts import as_data
+from openrouter_usage.render.amounts import as_data, compared_data
 
 if TYPE_CHECKING:
     from openrouter_usage.figures.summary import Forecast
@@ -138,6 +138,7 @@ def _breakdown(breakdown: Breakdown | None) -> Json:
         "unattributed_usd": breakdown.unattributed,
         "truncated": breakdown.truncated,
         "coverage": _coverage(breakdown.coverage),
+        "compared": compared_data(breakdown.compared, _usage),
         "rows": rows,
         "more": more,
         "total": _usage(breakdown.total),

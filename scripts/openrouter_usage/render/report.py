@@ -7,15 +7,24 @@ from datetime import datetime
 from decimal import Decimal
 
 from openrouter_usage.entry import Usage
-from openrouter_usage.figures.breakdown import Breakdown, break_down
+from openrouter_usage.figures.breakdown import Breakdown, break_down, dearest_first
+from openrouter_usage.figures.caching import Caching, CachingReport
 from openrouter_usage.figures.report import Report
-from openrouter_usage.money import Json, format_usd, multiply, plain, ratio, share
+from openrouter_usage.money import Json, format_usd, multiply, plain, ratio, rounded, share
 from openrouter_usage.period import Period, iso, spoken
 from openrouter_usage.render import table
-from openrouter_usage.render.amounts import as_cells, as_data, as_lines, earlier_line, more_line
+from openrouter_usage.render.amounts import (
+    as_cells,
+    as_data,
+    as_lines,
+    compared_data,
+    compared_lines,
+    earlier_line,
+    more_line,
+)
 from openrouter_usage.render.envelope import envelope
-from openrouter_usage.text import columns, plural, safe
-from openrouter_usage.vocabulary import parts_of
+from openrouter_usage.text import columns, named, plural, safe
+from openrouter_usage.vocabulary import names_of, parts_of
 
 # -- The ledger's report as JSON, CSV and Markdown, all with exact amounts.
 
@@ -63,6 +72,8 @@ def as_json(report: Report, now: datetime) -> str:
         "by": found.by,
         "groups": groups,
         "more": more,
+        "compared": compared_data(found.compared, _usage),
+        "caching": _caching_data(report.caching),
         "open_holds": report.open_holds,
         "held_usd": report.held,
         "unsettled_calls": report.unsettled,
@@ -74,6 +85,28 @@ def as_json(report: Report, now: datetime) -> str:
         else {"start": iso(beside.period.start), "end": iso(beside.period.end), **_usage(beside.total)},
     }
     return envelope("statistics", now, data, notes=report.notes)
+
+
+def _caching_data(found: CachingReport | None) -> Json:
+    if found is None:
+        return None
+    groups = {"by_model": found.by_model, "by_client": found.by_client}
+    named_groups: dict[str, Json] = {
+        name: [{"name": group, **_effect_data(each)} for group, each in rows] for name, rows in groups.items()
+    }
+    return {**_effect_data(found.total), **named_groups}
+
+
+def _effect_data(found: Caching) -> dict[str, Json]:
+    return {
+        "prompt_tokens": found.prompt_tokens,
+        "cached_tokens": found.cached_tokens,
+        "cache_write_tokens": found.cache_write_tokens,
+        "saved_usd": found.saved,
+        "surcharge_usd": found.surcharge,
+        "estimated_calls": found.estimated,
+        "unknown_calls": found.unknown,
+    }
 
 
 def _days(span: Period) -> int:
@@ -125,12 +158,16 @@ def as_markdown(report: Report, now: datetime) -> str:
 # -- The ledger's report as text: totals, groups with their shares, and a bar for each day.
 
 _MOST_BAR = 40
+_MOST_CACHING = 5
+_MICRO = Decimal("0.000001")
 
 
 def as_text(report: Report, width: int) -> str:
     """Write the report for a terminal of `width` columns; amounts in USD."""
     title = f"OpenRouter Cost Statistics ({report.title})"
-    lines = [title, _rule(title), *_totals(report.breakdown.total), *_beside(report)]
+    caching = _caching(report.caching) if report.caching else []
+    totals = [*_answer(report.breakdown), *_totals(report.breakdown.total)]
+    lines = [title, _rule(title), *caching, *totals, *_beside(report)]
     if report.breakdown.rows or report.breakdown.more_count:
         lines += ["", f"{heading_of(report.breakdown.by)}:", *_groups(report.breakdown)]
     if report.trend and report.trend.rows:
@@ -148,6 +185,61 @@ def _rule(title: str) -> str:
     return "=" * columns(title)
 
 
+def _answer(breakdown: Breakdown) -> list[str]:
+    """Write in one line what people ask for first: the cost, the calls, the tokens, and what cost most."""
+    usage = breakdown.total
+    if not usage.requests:
+        return ["Total $0.00: no calls"]
+    tokens = f"{usage.total_tokens:,} tokens ({usage.prompt_tokens:,} in, {usage.completion_tokens:,} out)"
+    dearest = min(breakdown.rows, key=dearest_first, default=None)
+    most = ""
+    if dearest and dearest.usage.cost:
+        name = " · ".join(map(named, names_of(dearest.name)))
+        most = f"; most: {name} {_cost(dearest.usage)} ({share(dearest.usage.cost, usage.cost)})"
+    lines = [f"Total {_cost(usage)} in {plural(usage.requests, 'call')}, {tokens}{most}"]
+    return lines + (compared_lines(breakdown.compared) if breakdown.compared else [])
+
+
+def _caching(found: CachingReport) -> list[str]:
+    """Write what caches saved and cost, in all and by model and client."""
+    lines = [f"Caching: {_effect(found.total)}"]
+    for kind, rows in (("model", found.by_model), ("client", found.by_client)):
+        lines += [f"  {kind} {named(name)}: {_effect(each)}" for name, each in rows[:_MOST_CACHING]]
+        if len(rows) > _MOST_CACHING:
+            lines.append(f"  ... and {plural(len(rows) - _MOST_CACHING, f'more {kind}')}")
+    return lines
+
+
+def _effect(found: Caching) -> str:
+    part = share(Decimal(found.cached_tokens), Decimal(found.prompt_tokens))
+    told = [f"saved {format_usd(found.saved)}"]
+    if found.surcharge:
+        told.append(f"writes cost {format_usd(found.surcharge)} more")
+    told.append(f"{part} of the input was cached")
+    if found.estimated:
+        told.append(f"{plural(found.estimated, 'call')} estimated from list prices")
+    if found.unknown:
+        told.append(f"the effect on {plural(found.unknown, 'call')} is unknown")
+    return ", ".join(told)
+
+
+def _share_of_input(name: str, count: int, usage: Usage) -> str:
+    is_input = name != "Reasoning" and usage.prompt_tokens
+    return f", {share(Decimal(count), Decimal(usage.prompt_tokens))} of the input" if is_input else ""
+
+
+def _averages(usage: Usage) -> list[str]:
+    """Write the cost of a call and of a thousand tokens, where every cost is known."""
+    known = usage.requests - usage.unknown
+    if not known or not usage.cost:
+        return []
+    line = f"  - Per Call: {format_usd(rounded(ratio(usage.cost, known), _MICRO))}"
+    if not usage.unknown and usage.total_tokens:
+        thousand = rounded(ratio(multiply(usage.cost, 1_000), usage.total_tokens), _MICRO)
+        line += f", per 1,000 tokens {format_usd(thousand)}"
+    return [line]
+
+
 def _totals(usage: Usage) -> list[str]:
     lines = [
         f"Total Calls: {usage.requests:,}",
@@ -160,8 +252,9 @@ def _totals(usage: Usage) -> list[str]:
         ("Cache Writes", usage.cache_write_tokens),
         ("Reasoning", usage.reasoning_tokens),
     )
-    lines += [f"  - {name}: {count:,} (part of these)" for name, count in parts if count]
-    lines.append(f"Total Cost: {format_usd(usage.cost)}")
+    told = ((name, f"{count:,} (part of these{_share_of_input(name, count, usage)})") for name, count in parts if count)
+    lines += [f"  - {name}: {words}" for name, words in told]
+    lines += [f"Total Cost: {format_usd(usage.cost)}", *_averages(usage)]
     if usage.byok_cost:
         lines.append(f"BYOK Cost: {format_usd(usage.byok_cost)} (paid to providers, not in the total)")
     if usage.estimated:

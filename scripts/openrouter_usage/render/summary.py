@@ -14,6 +14,7 @@ from openrouter_usage.openrouter.answers.account import Gap
 from openrouter_usage.period import spoken
 from openrouter_usage.render.amounts import (
     as_lines,
+    compared_lines,
     day_names,
     limit_left,
     more_line,
@@ -52,14 +53,17 @@ _PARTS = {
 
 def as_text(summary: Summary, now: datetime) -> str:
     """Write the summary as it was known at `summary.taken_at`, read at `now`."""
-    lines = [TITLE, *_age(summary, now), *_totals(summary), *_zone_day(summary), *_funds(summary), *_key_state(summary)]
-    if summary.breakdown:
-        lines += _breakdown(summary.breakdown)
+    totals = [*_totals(summary), *_zone_day(summary), *_funds(summary), *_key_state(summary)]
+    found = _breakdown(summary.breakdown) if summary.breakdown else []
+    verdict = [f"Why: {fact.text}." for fact in summary.explanation[:1]]
+    # What was asked for comes first.
+    is_asked = bool(summary.breakdown and summary.breakdown.coverage)
+    lines = [TITLE, *_age(summary, now), *verdict, *(found + totals if is_asked else totals + found)]
     lines += [f"⚠ {_gap(gap)}" for gap in summary.gaps]
     lines += [f"* {_footnote(summary)}"] if _marks_today(summary) else []
     lines += [f"ℹ {note}" for note in summary.notes]
-    lines += ["Why these figures differ:"] if summary.explanation else []
-    lines += [f"- {fact.text}." for fact in summary.explanation]
+    lines += ["Why these figures differ:"] if summary.explanation[1:] else []
+    lines += [f"- {fact.text}." for fact in summary.explanation[1:]]
     return "\n".join(lines) + "\n"
 
 
@@ -136,7 +140,8 @@ def _of_period(breakdown: Breakdown, coverage: Coverage) -> list[str]:
     lines = [f"Account by {' and '.join(parts_of(breakdown.by))}, {title}: {_whole(breakdown, coverage)}"]
     unknown = () if breakdown.more_count else coverage.missing
     lines += [*as_lines(breakdown, _with_calls, mark="• ", unknown=unknown), *more_line(breakdown, spent)]
-    return [*lines, f"Source: {'; '.join(_sources(breakdown, coverage))}"]
+    compared = compared_lines(breakdown.compared) if breakdown.compared else []
+    return [lines[0], *compared, *lines[1:], f"Source: {'; '.join(_sources(breakdown, coverage))}"]
 
 
 def _with_calls(usage: Usage) -> str:

@@ -49,7 +49,8 @@ def run(options: Namespace, *, now: datetime) -> int:
 
 
 def _as_text(key: KeyInfo | None, summary: Summary, ahead: Forecast) -> str:
-    lines = ["💳 OpenRouter Credits"]
+    # When it runs out is what people ask; the bound that ends first comes first.
+    lines = ["💳 OpenRouter Credits", *(said_of_outlook(each, summary.taken_at) for each in ahead.outlooks[:1])]
     # The figure that stops the next call comes before all others.
     left = f"Credits Remaining: {remaining(summary)}"
     if key and not key.is_management_key:
@@ -67,7 +68,7 @@ def _as_text(key: KeyInfo | None, summary: Summary, ahead: Forecast) -> str:
         balance = summary.balance
         used_up = f"{format_usd(balance.used)} of {format_usd(balance.purchased)} used"
         lines.append(f"Account: {used_up}, {format_usd(balance.balance)} left")
-    lines += [said_of_outlook(outlook, summary.taken_at) for outlook in ahead.outlooks]
+    lines += [said_of_outlook(outlook, summary.taken_at) for outlook in ahead.outlooks[1:]]
     if ahead.month_end:
         lines.append(said_of_month_end(ahead.month_end))
     lines += [f"⚠ {said_of_spike(spike, ahead.usual)}" for spike in ahead.spikes if ahead.usual is not None]

@@ -14,14 +14,12 @@ from openrouter_usage.cli.program import Parser, write
 from openrouter_usage.cli.statistics import refuse_account_words
 from openrouter_usage.entry import Entry
 from openrouter_usage.errors import SettingsError
-from openrouter_usage.figures.exchange import COLUMNS, as_text, csv_pieces, exported, json_pieces
-from openrouter_usage.figures.model_names import canonical
+from openrouter_usage.figures.exchange import COLUMNS, as_text, csv_pieces, exported, is_picked, json_pieces
 from openrouter_usage.files import save_output
 from openrouter_usage.jobs.own_files import is_own
 from openrouter_usage.render import table
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import plural, safe
-from openrouter_usage.vocabulary import Where
 
 EXAMPLES = """examples:
   cost_tracker.py export --format csv --output report.csv
@@ -64,21 +62,6 @@ def run(options: Namespace, *, now: datetime) -> int:
     else:
         write(f"{plural(counted.count, 'call')} written to {shown}\n")
     return 0
-
-
-def is_picked(entry: Entry, where: Where) -> bool:
-    """Check whether all filters take a call; a model is picked by its canonical name as well."""
-    tags = dict(entry.tags)
-    names = {"model": entry.model, "provider": entry.provider, "session": entry.session}
-    for each in where:
-        if each.kind == "tag":
-            is_taken = each.takes_label(tags)
-        else:
-            name = names.get(each.kind, tags.get(each.kind, ""))
-            is_taken = each.takes(name) or (each.kind == "model" and each.takes(canonical(name)))
-        if not is_taken:
-            return False
-    return True
 
 
 class _Counted:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from openrouter_usage.cli.asking import add_filters, add_grouping, add_period, add_source
+from openrouter_usage.cli.asking import add_compare, add_filters, add_grouping, add_period, add_source
 from openrouter_usage.cli.program import Parser, account_name, whole_number
 from openrouter_usage.cli.statistics import FORMATS, run
 from openrouter_usage.figures.options import REPORT_TOP
@@ -15,6 +15,8 @@ EXAMPLES = """examples:
   cost_tracker.py stats --month --trend
   cost_tracker.py stats --since 2026-11-01 --until 2026-11-15 --by day
   cost_tracker.py stats --today --tz Europe/Amsterdam
+  cost_tracker.py stats --month --compare previous
+  cost_tracker.py stats --by day,model --client laptop --days 7
   cost_tracker.py stats --source account --month     all of the account, as archived by sync
 """
 
@@ -27,7 +29,9 @@ def describe(parser: Parser) -> None:
     add_grouping(parser)
     parser.add_argument("--by-model", action="store_const", const="model", dest="by", help="the same as --by model")
     add_filters(parser)
+    add_compare(parser)
     parser.add_argument("--trend", action="store_true", help="one bar a day")
+    parser.add_argument("--caching", action="store_true", help="what prompt caching saved, by model and client")
     parser.add_argument(
         "--top", type=whole_number(0, 100_000), metavar="N", help=f"groups shown ({REPORT_TOP}; all days)"
     )

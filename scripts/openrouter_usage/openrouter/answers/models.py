@@ -62,6 +62,8 @@ class Model(NamedTuple):
     image_price: Decimal | None = Decimal(0)
     # What a token of sound in a prompt costs, in USD; None where none is listed, or it varies.
     audio_price: Decimal | None = None
+    # What a prompt may hold beside text, such as image or file.
+    reads: tuple[str, ...] = ()
 
 
 _BRIEF_PRICES = ("prompt", "input_cache_write")
@@ -104,8 +106,17 @@ def _model(data: Fields) -> Model:
         supports=tuple(str(name) for name in supports) if isinstance(supports, list) else (),
         image_price=_price(data.within("pricing").get("image")) if "image" in data.within("pricing") else Decimal(0),
         audio_price=_price(data.within("pricing").get("audio")) if "audio" in data.within("pricing") else None,
+        reads=_reads(data),
         alias_of=data.within("alias_target").text("slug") if isinstance(data.get("alias_target"), dict) else "",
     )
+
+
+def _reads(data: Fields) -> tuple[str, ...]:
+    """Return the kinds of input a model names beside text."""
+    if not isinstance(data.get("architecture"), dict):
+        return ()
+    inputs = data.within("architecture").get("input_modalities")
+    return tuple(str(kind) for kind in inputs if kind != "text") if isinstance(inputs, list) else ()
 
 
 def _writes_text(data: Fields) -> bool:
