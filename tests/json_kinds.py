@@ -172,7 +172,8 @@ def ledger(ask: Asking, sandbox: Sandbox) -> None:
     ask("import", str(file))
     ask("import", str(file))
     cached = {**ENTRY, "id": "gen-cached", "cached_tokens": 1, "cache_discount": 0.25}
-    (ask.home / ".openrouter" / "usage.jsonl").open("a").write(json.dumps(cached) + "\n")
+    with (ask.home / ".openrouter" / "usage.jsonl").open("a") as ledger_file:
+        ledger_file.write(json.dumps(cached) + "\n")
     ask("stats", "--since", "2026-11-01", "--trend", "--top", "2", "--caching", "--compare", "2026-10")
     ask("stats", "--today", "--tz", "Asia/Tokyo")
     ask("stats", "--wek")
@@ -295,6 +296,10 @@ def prices(ask: Asking, sandbox: Sandbox) -> None:
     ask("models", "auto")
     ask("models compare", "openai/gpt-5.2", "openrouter/auto")
     ask("what-if", "--model", "openai/gpt-5.2")
+    ask("what-if")
+    (ask.home / ".openrouter").mkdir(exist_ok=True)
+    with (ask.home / ".openrouter" / "usage.jsonl").open("a") as file:
+        file.write(json.dumps({**ENTRY, "ts": _now(), "model": "openai/gpt-5.2", "id": "gen-priced"}) + "\n")
     ask("what-if")
 
 

@@ -140,8 +140,8 @@ def test_a_line_is_there_only_where_there_is_something_to_say() -> None:
     told = Usage(9, 5, 4, 3, 2, Decimal(4), Decimal(1), 1, unknown=2, estimated=1)
     full = render(report(total=told, notes=("a note",), more_count=2, more=told), 80)
     for line in (
-        "  - Cached: 2 (part of these)",
-        "  - Cache Writes: 1 (part of these)",
+        "  - Cached: 2 (part of these, 40% of the input)",
+        "  - Cache Writes: 1 (part of these, 20% of the input)",
         "  - Reasoning: 3 (part of these)",
         "BYOK Cost: $1.00 (paid to providers, not in the total)",
         "Estimated Cost: 1 call (in the total, not billed figures)",

@@ -141,7 +141,7 @@ def test_prices_that_cannot_be_had_are_not_guessed(at: TrackerAt) -> None:
     assert (ran.code, ran.json["data"]) == (5, None)
 
 
-@pytest.mark.parametrize("words", ["", "--model", "--model a --days 0", "--model a --days 9999", "--model a b"])
+@pytest.mark.parametrize("words", ["--model", "--model a --days 0", "--model a --days 9999", "--model a b"])
 def test_what_is_wrong_is_told_before_anything_is_asked(words: str, at: TrackerAt, sandbox: Sandbox) -> None:
     ran = at(None, "what-if", *words.split(), "--json")
     assert (ran.code, ran.json["error"]["code"], sandbox.connections) == (2, "usage", 0)
