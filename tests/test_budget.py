@@ -27,6 +27,7 @@ from tests.running import ROOT
 ZERO = Decimal(0)
 CENT = Decimal("0.01")
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+DAYS_OF_PACE = "the last 7 completed UTC days, 2026-11-15 to 2026-11-21"
 CAPS = {"daily": Caps(daily=Decimal(1)), "monthly": Caps(monthly=Decimal(1))}
 
 
@@ -327,28 +328,66 @@ def test_a_budget_is_set_shown_and_cleared(tracker, run_at):
 
 
 def test_a_budget_says_how_each_window_stands(tracker, run_at):
-    tracker.write(call("2026-11-22T09:00:00Z", cost="0.7", id="gen-1"), call("2026-11-03T09:00:00Z", cost="1.25"),
+    tracker.write(call("2026-11-22T09:00:00Z", cost="0.7", id="gen-1"), call("2026-11-15T00:00:00Z", cost="1.25"), call("2026-11-21T23:59:59Z", cost="0.15"),
                   call("2026-11-22T09:00:00Z", cost=None), hold("h1", "2026-11-22T11:00:00Z", "0.2"))  # fmt: skip
     run_at(NOON, "budget", "set", "--daily", "1", "--monthly", "2", "--per-request", "0.5")
     assert run_at(NOON, "budget").out.splitlines() == [
         "💵 Budget (tracked calls of this machine, from the local ledger)",
         "per-request: at most $0.50 a call (strict)",
         "daily: $0.70 spent + $0.20 held of $1.00 (90%), $0.10 left, resets 2026-11-23 UTC",
+        "  at $0.20 a day it lasts past its reset, 2026-11-23 UTC",
         "  ██████████████▒▒▒▒░░ strict",
         "  not counted: 1 call of unknown cost",
-        "monthly: $1.95 spent + $0.20 held of $2.00 (108%), overrun by $0.15, resets 2026-12-01 UTC",
-        "  ███████████████████▒ strict",
+        "monthly: $2.10 spent + $0.20 held of $2.00 (115%), overrun by $0.30, resets 2026-12-01 UTC",
+        "  it is used up until it resets, 2026-12-01 UTC",
+        "  ████████████████████ strict",
         "  not counted: 1 call of unknown cost",
+        "Pace: tracked calls of the last 7 completed UTC days, 2026-11-15 to 2026-11-21",
         "1 call running or unsettled; `cost_tracker.py settle` looks up what they cost",
     ]
     shown = scopes_of(run_at(NOON, "budget", "--json"))["monthly"]
     assert shown == {
         "scope": "monthly", "kind": "machine", "name": None, "policy": "strict", "set_in": "settings",
-        "largest_overshoot_usd": Decimal("0.15"), "cap_usd": 2, "spent_usd": Decimal("1.95"), "held_usd": Decimal("0.2"),
-        "left_usd": Decimal("-0.15"), "used_percent": Decimal("107.5"), "unknown_cost_calls": 1,
+        "largest_overshoot_usd": Decimal("0.3"), "cap_usd": 2, "spent_usd": Decimal("2.1"), "held_usd": Decimal("0.2"),
+        "left_usd": Decimal("-0.3"), "used_percent": 115, "unknown_cost_calls": 1,
         "ahead_calls": 0, "ahead_usd": 0,
-        "start": "2026-11-01T00:00:00Z", "resets_at": "2026-12-01T00:00:00Z",
+        "start": "2026-11-01T00:00:00Z", "resets_at": "2026-12-01T00:00:00Z", "outlook": "used_up", "ends_at": None, "usd_per_day": Decimal("0.2"),
+        "pace": "tracked calls of the last 7 completed UTC days, 2026-11-15 to 2026-11-21",
     }  # fmt: skip
+
+
+WEEK_SPENT = tuple(call(f"2026-11-{day}T08:00:00Z", cost="1") for day in range(15, 22))
+
+
+@pytest.mark.parametrize(
+    ("lines", "caps", "outlook", "ends_at", "said"),
+    [
+        # $7 of this week is settled at noon of the 22nd; what is left of the month is spent at $1 a day.
+        (WEEK_SPENT, ("--monthly", "9.5"), "ends", "2026-11-25T00:00:00Z", "at $1.00 a day it ends on 2026-11-25, about 00:00 UTC"),
+        (WEEK_SPENT, ("--monthly", "7.02"), "ends", "2026-11-22T12:28:48Z", "at $1.00 a day it ends within the hour"),
+        (WEEK_SPENT, ("--monthly", "15.49"), "ends", "2026-11-30T23:45:36Z", "at $1.00 a day it ends on 2026-11-30, about 23:00 UTC"),
+        (WEEK_SPENT, ("--monthly", "15.5"), "lasts", None, "at $1.00 a day it lasts past its reset, 2026-12-01 UTC"),
+        (WEEK_SPENT, ("--monthly", "7"), "used_up", None, "it is used up until it resets, 2026-12-01 UTC"),
+        (WEEK_SPENT, ("--total", "7"), "used_up", None, "it is used up for good: a total never resets"),
+        (WEEK_SPENT, ("--total", "9999999"), "lasts", None, "at $1.00 a day it lasts for more than ten years"),
+        ((), ("--monthly", "7"), "unknown", None, "when it ends is unknown: no tracked call in the last 7 completed UTC days"),
+        # The running day and the eighth day back are not in the pace.
+        ((call("2026-11-22T08:00:00Z", cost="1"), call("2026-11-14T23:59:59Z", cost="1")), ("--monthly", "7"), "unknown", None,
+         "when it ends is unknown: no tracked call in the last 7 completed UTC days"),
+        ((*WEEK_SPENT, call("2026-11-20T08:00:00Z", cost=None)), ("--monthly", "9"), "unknown", None,
+         "when it ends is unknown: 1 call of unknown cost in the last 7 completed UTC days"),
+        ((call("2026-11-20T08:00:00Z", cost="0"),), ("--monthly", "9"), "lasts", None,
+         "at $0.00 a day it lasts past its reset, 2026-12-01 UTC"),
+    ],
+)  # fmt: skip
+def test_a_budget_says_when_it_ends_at_the_pace_of_its_calls(lines, caps, outlook, ends_at, said, tracker, run_at):
+    tracker.write(*lines)
+    text = run_at(NOON, "budget", "set", *caps).out.splitlines()
+    assert text[2] == f"  {said}"
+    row = next(iter(scopes_of(run_at(NOON, "budget", "--json")).values()))
+    assert (row["outlook"], row["ends_at"]) == (outlook, ends_at)
+    has_pace = outlook != "unknown"
+    assert (row["pace"] == f"tracked calls of {DAYS_OF_PACE}") == has_pace == (f"Pace: tracked calls of {DAYS_OF_PACE}" in text)
 
 
 def test_calls_that_run_are_told_without_a_budget_too(tracker, run_at):

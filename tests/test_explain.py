@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -355,3 +356,22 @@ def test_a_running_day_that_was_cut_short_is_no_spike(stats_at: StatsAt, account
 
     sandbox.misbehave("/analytics/query", Fault.mutate(cut))
     assert stats_at(SUNDAY, *words, mgmt=MANAGEMENT_KEY).data["forecast"]["spikes"] == []
+
+
+def test_the_explanation_says_when_the_budget_on_tracked_calls_ends(stats_at: StatsAt, account: Account, home: Path) -> None:
+    """In short, in full and in JSON; without a budget there is nothing of it."""
+    one_key(account)
+    tracker = Tracker(home)
+    tracker.write(*(call(f"2026-11-{day}T08:00:00Z", GPT, "1") for day in range(15, 22)))
+    about = [fact["about"] for fact in stats_at(SUNDAY, "--explain", "--json").data["explanation"]]
+    assert "budget_end" not in about
+    budget = {"monthly": "9.5", "per_request": "1"}
+    (tracker.folder / "settings.json").write_text(json.dumps({"budget": budget, "budgets": {"client": {"*": {"daily": "1"}}}}))
+    sentence = (
+        "Of the machine's monthly budget $2.50 is left; at $1.00 a day it ends on 2026-11-25, about 00:00 UTC "
+        "(tracked calls of the last 7 completed UTC days, 2026-11-15 to 2026-11-21)"
+    )
+    told = stats_at(SUNDAY, "--explain", "--json").data["explanation"]
+    assert [(fact["text"], fact["usd"]) for fact in told if fact["about"] == "budget_end"] == [(sentence, [Decimal("2.5"), 1])]
+    assert f"- {sentence}.\n" in stats_at(SUNDAY, "--explain").out
+    assert f"- {sentence}.\n" in stats_at(SUNDAY, "--explain=full").out

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from openrouter_usage.cli.spending import Spending
     from openrouter_usage.figures.breakdown import Breakdown
     from openrouter_usage.figures.seen_in_logs import Seen
-    from openrouter_usage.figures.summary import Summary
+    from openrouter_usage.figures.summary import Fact, Summary
     from openrouter_usage.openrouter.answers.account import Parts
 
 PROGRAM = as_called("stats.py")
@@ -233,7 +233,9 @@ def _looking_ahead(options: Namespace, parts: Parts, summary: Summary) -> Summar
     from openrouter_usage.jobs.breakdown import local_breakdown
 
     ledger, _ = local_breakdown(week(parts.taken_at), top=0, by="model")
-    facts = explain(summary, parts, ahead, ledger.total if ledger else None, _seen(week(parts.taken_at)))
+    week_spent = ledger.total if ledger else None
+    facts = explain(summary, parts, ahead, week_spent, _seen(week(parts.taken_at)))
+    facts += _budget_ends(parts.taken_at)
     if options.explain == "short" and options.face != "json":
         facts = short(facts)
     return summary._replace(ahead=ahead, explanation=tuple(facts))
@@ -251,6 +253,16 @@ def _seen(period: Period) -> tuple[Seen, ...]:
     from openrouter_usage.jobs.seen_in_logs import seen_in_logs
 
     return seen_in_logs(path, period)
+
+
+def _budget_ends(now: datetime) -> tuple[Fact, ...]:
+    """Return when each budget on tracked calls ends, where one is set."""
+    from openrouter_usage.jobs.budget_ends import budget_ends
+
+    found, problem = budget_ends(now)
+    if problem:
+        complain(PROGRAM, problem)
+    return found
 
 
 def _load(face: str) -> None:

@@ -40,7 +40,18 @@ def explain(
 
 
 # What a short explanation leaves room for, in this order; a token is four letters.
-_SHORT = ("verdict", "table", "days_before_week", "same_days", "byok", "spendable", "outlook", "no_activity", "ledger")
+_SHORT = (
+    "verdict",
+    "table",
+    "days_before_week",
+    "same_days",
+    "byok",
+    "budget_end",
+    "spendable",
+    "outlook",
+    "no_activity",
+    "ledger",
+)
 _MOST_LETTERS = 760
 
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import TYPE_CHECKING, NamedTuple
 
+from openrouter_usage.entry import Usage
 from openrouter_usage.figures.summary import Forecast, MonthEnd, Outlook, Pace, Spike, Summary
 from openrouter_usage.money import EXACT, ZERO, add, format_usd, multiply, ratio, rounded, total
 from openrouter_usage.openrouter.answers.account import ActivityRow, Gap, Parts, TodaySpend
 from openrouter_usage.openrouter.answers.key import KeyInfo
 from openrouter_usage.period import completed_days, midnight, spoken, week
+from openrouter_usage.text import named, plural
+
+if TYPE_CHECKING:
+    from openrouter_usage.figures.limits import Scope
 
 # -- How fast money is spent, and how long what is left will last; pure.
 
@@ -57,6 +63,98 @@ def is_said_to_last(days: Decimal, least: Decimal) -> bool:
     """Check whether rounding would write that something lasts for `least` days, although it does not quite."""
     hours = rounded(multiply(days, _HOURS), Decimal(1))
     return days < least <= (rounded(days, _TENTH) if days >= 1 else ratio(hours, _HOURS))
+
+
+# -- When a budget on tracked calls ends; pure.
+
+_LATEST = 3_660
+_DAY_S = 86_400
+_HOUR = timedelta(hours=1)
+
+
+class BudgetPace(NamedTuple):
+    """How fast an owner's tracked calls spend; without a pace, `unknown` says why there is none."""
+
+    pace: Pace | None
+    unknown: str = ""
+
+
+class BudgetEnd(NamedTuple):
+    """When a cap is reached at a pace.
+
+    `outlook` is "ends" (at `ends_at`), "lasts" (past its reset, or for years), "used_up" or "unknown".
+    """
+
+    outlook: str
+    pace: BudgetPace
+    ends_at: datetime | None = None
+
+
+def tracked_pace(spent: Usage, now: datetime) -> BudgetPace:
+    """Return the pace of tracked calls, given what they cost in the last seven completed UTC days.
+
+    It is unknown without a call in those days, and while the cost of one of them is unknown.
+    """
+    span = completed_days(now, PACE_DAYS)
+    days = f"the last {PACE_DAYS} completed UTC days"
+    if not spent.requests:
+        return BudgetPace(None, f"no tracked call in {days}")
+    if spent.unknown:
+        return BudgetPace(None, f"{plural(spent.unknown, 'call')} of unknown cost in {days}")
+    return BudgetPace(
+        Pace(ratio(spent.cost, PACE_DAYS), f"tracked calls of {days}, {span.first_day} to {span.last_day}")
+    )
+
+
+def budget_end(scope: Scope, pace: BudgetPace, now: datetime) -> BudgetEnd:
+    """Return when what a cap leaves is spent at a pace; the cap has to be one of a window or a total."""
+    if scope.left <= 0:
+        return BudgetEnd("used_up", pace)
+    if pace.pace is None or pace.pace.usd_per_day < 0:
+        return BudgetEnd("unknown", pace)
+    days = days_left(scope.left, pace.pace)
+    if days is None or days > _LATEST:
+        return BudgetEnd("lasts", pace)
+    ends_at = now + timedelta(seconds=int(multiply(days, _DAY_S)))
+    if scope.resets_at is not None and ends_at >= scope.resets_at:
+        return BudgetEnd("lasts", pace)
+    return BudgetEnd("ends", pace, ends_at)
+
+
+def said_of_budget_end(scope: Scope, end: BudgetEnd, now: datetime) -> str:
+    """Write when a budget ends as words that follow "it": at $1.20 a day it ends on 2026-11-29, about 14:00 UTC."""
+    until = f"until it resets, {spoken(scope.resets_at)}" if scope.resets_at else "for good: a total never resets"
+    if end.outlook == "used_up":
+        return f"it is used up {until}"
+    if end.pace.pace is None:
+        return f"when it ends is unknown: {end.pace.unknown}"
+    at = f"at {format_usd(end.pace.pace.shown)} a day it"
+    if end.outlook == "unknown":
+        return f"when it ends is unknown: more was given back than spent, {said_of_pace(end.pace.pace)}"
+    if end.ends_at is None:
+        how_long = f"past its reset, {spoken(scope.resets_at)}" if scope.resets_at else "for more than ten years"
+        return f"{at} lasts {how_long}"
+    if end.ends_at - now < _HOUR:
+        return f"{at} ends within the hour"
+    return f"{at} ends on {_about(end.ends_at, scope.resets_at)}"
+
+
+def said_of_budget(scope: Scope, end: BudgetEnd, now: datetime) -> str:
+    """Write the same as a sentence of its own that names the budget and how the pace was found."""
+    of = f"the {scope.owner.kind}'s" if not scope.owner.name else f"{scope.owner.kind} {named(scope.owner.name)}'s"
+    pace = end.pace.pace
+    has_pace = pace is not None and end.outlook in ("ends", "lasts")
+    how = f" ({pace.how})" if pace is not None and has_pace else ""
+    return f"Of {of} {scope.name} budget {format_usd(scope.left)} is left; {said_of_budget_end(scope, end, now)}{how}"
+
+
+def _about(moment: datetime, resets_at: datetime | None) -> str:
+    """Write a moment to the hour, and never as one at which the budget has reset already."""
+    hour = moment.replace(minute=0, second=0, microsecond=0)
+    nearest = hour + _HOUR if moment - hour >= _HOUR / 2 else hour
+    if resets_at is not None and nearest >= resets_at:
+        nearest = hour
+    return nearest.strftime("%Y-%m-%d, about %H:00 UTC")
 
 
 # -- What the figures lead to: the month's end, how long what is left will last, days out of the ordinary; pure.

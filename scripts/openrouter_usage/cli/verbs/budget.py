@@ -16,13 +16,21 @@ from openrouter_usage.cli.opening import ahead_notes, open_ledger, unsettled_not
 from openrouter_usage.cli.program import Parser, whole_number, write
 from openrouter_usage.entry import LONGEST_NAME, Hold
 from openrouter_usage.errors import SettingsError
+from openrouter_usage.figures.forecast import (
+    PACE_DAYS,
+    BudgetEnd,
+    BudgetPace,
+    budget_end,
+    said_of_budget_end,
+    tracked_pace,
+)
 from openrouter_usage.figures.limits import Scope, braked, dated_ahead_from, own_books, standings
 from openrouter_usage.gateway.keys import load_keys
 from openrouter_usage.home.settings import CAPS, VARIABLES, clear_budget, load_budgets, save_budget
 from openrouter_usage.ledger.ledger import Committed, Ledger
 from openrouter_usage.ledger.refused import remembered
 from openrouter_usage.money import Json, add, format_usd, multiply, ratio, rounded, share, usd
-from openrouter_usage.period import iso, spoken
+from openrouter_usage.period import completed_days, iso, spoken
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import named, plural, safe
 
@@ -60,10 +68,11 @@ def describe(parser: Parser) -> None:
 
 
 class _Standing(NamedTuple):
-    """How a budget stands: each of its caps, and what is spent and held against its brake, None without one."""
+    """How a budget stands: each of its caps, the pace of its calls, and what its brake counts, None without one."""
 
     scopes: list[Scope]
     brake: tuple[Decimal, Decimal] | None
+    pace: BudgetPace = BudgetPace(None)
 
 
 class _Kept(NamedTuple):
@@ -97,7 +106,10 @@ def run(options: Namespace, *, now: datetime) -> int:
     overriding = [variable for variable in VARIABLES.values() if os.environ.get(variable, "").strip()]
     notes = [f"{variable} in the environment overrides what is set here" for variable in overriding]
     notes += [*unsettled_notes(ledger.health()), *ahead_notes(ledger.ahead(dated_ahead_from(now)))]
-    write(_as_json(kept, found, holds, notes, now) if options.json else _as_text(ledger, kept, found, holds, notes))
+    if options.json:
+        write(_as_json(kept, found, holds, notes, now))
+    else:
+        write(_as_text(ledger, kept, found, holds, notes=notes, now=now))
     return 0
 
 
@@ -147,15 +159,19 @@ def _standing(ledger: Ledger, kept: list[_Kept], now: datetime) -> tuple[list[_S
             if budget.owner.name == EVERY:
                 found.append(_Standing([], None))
                 continue
-            brake = braked(budget, own_books(budget, books), now) if budget.burst else None
-            found.append(_Standing(list(standings([budget], books, now)), brake))
+            own = own_books(budget, books)
+            brake = braked(budget, own, now) if budget.burst else None
+            pace = tracked_pace(own.spent(completed_days(now, PACE_DAYS)), now)
+            found.append(_Standing(list(standings([budget], books, now)), brake, pace))
         holds.extend(books.holds())
 
     ledger.committed(look)
     return found, holds
 
 
-def _as_text(ledger: Ledger, kept: list[_Kept], found: list[_Standing], holds: list[Hold], notes: list[str]) -> str:
+def _as_text(
+    ledger: Ledger, kept: list[_Kept], found: list[_Standing], holds: list[Hold], *, notes: list[str], now: datetime
+) -> str:
     whose = "of all who share" if ledger.is_shared else "of this machine, from the local ledger"
     lines = [f"💵 Budget (tracked calls {whose}{f' {ledger.shown}' if ledger.is_shared else ''})"]
     if not any(each.budget.is_bounding or each.budget.repeats for each in kept):
@@ -168,17 +184,19 @@ def _as_text(ledger: Ledger, kept: list[_Kept], found: list[_Standing], holds: l
             of = f"each other {budget.owner.kind}, "
             caps = {name.replace("_", "-"): cap for name, cap in budget.caps._asdict().items() if cap is not None}
             lines += [f"{of}{name}: at most {format_usd(cap)} ({budget.policy})" for name, cap in caps.items()]
-        lines += [line for scope in standing.scopes for line in _lines(scope, of)]
+        lines += [line for scope in standing.scopes for line in _lines(scope, of, standing.pace, now)]
         if budget.burst is not None:
             lines.append(f"{of}brake: {_braked(standing)}{format_usd(budget.burst.amount)} in {_spoken(budget.burst)}")
         if budget.repeats is not None:
             lines.append(f"{of}brake: the same request at most {plural(budget.repeats, 'time')} a minute")
+    paces = {each.pace.pace.how for each in found if each.pace.pace and any(scope.period for scope in each.scopes)}
+    lines += [f"Pace: {how}" for how in paces]
     if holds:
         lines.append(f"{plural(len(holds), 'call')} running or unsettled{_open_ended(holds)}; {_REMEDY}")
     return "\n".join([*lines, *notes]) + "\n"
 
 
-def _lines(scope: Scope, of: str) -> Iterator[str]:
+def _lines(scope: Scope, of: str, pace: BudgetPace, now: datetime) -> Iterator[str]:
     if scope.period is None:
         yield f"{of}{scope.name}: at most {format_usd(scope.cap)} a call" + _policy(scope)
         return
@@ -188,6 +206,7 @@ def _lines(scope: Scope, of: str) -> Iterator[str]:
         f"{of}{scope.name}: {format_usd(scope.spent)} spent + {format_usd(scope.held)} held of {format_usd(scope.cap)} "
         f"({used}), {_left(scope)}{until}"
     )
+    yield f"  {said_of_budget_end(scope, budget_end(scope, pace, now), now)}"
     yield f"  {_bar(scope)} {scope.policy}{_overshoot(scope)}"
     if scope.unknown_calls:
         yield f"  not counted: {plural(scope.unknown_calls, 'call')} of unknown cost"
@@ -275,6 +294,7 @@ def _as_json(kept: list[_Kept], found: list[_Standing], holds: list[Hold], notes
             "ahead_usd": scope.ahead if scope.period else None,
             "start": iso(scope.period.start) if scope.period and scope.name != "total" else None,
             "resets_at": iso(scope.resets_at) if scope.resets_at else None,
+            **_end_data(scope, standing.pace, now),
         }
         for (_, source), standing in zip(kept, found, strict=True)
         for scope in standing.scopes
@@ -286,6 +306,18 @@ def _as_json(kept: list[_Kept], found: list[_Standing], holds: list[Hold], notes
     ]
     data: dict[str, Json] = {"is_set": bounding(each.budget for each in kept), "scopes": rows, "budgets": rules}
     return envelope("budget", now, {**data, "open_holds": len(holds)}, notes=notes)
+
+
+def _end_data(scope: Scope, pace: BudgetPace, now: datetime) -> dict[str, Json]:
+    """Return when a cap is reached at the pace of its calls; null per request."""
+    end: BudgetEnd | None = budget_end(scope, pace, now) if scope.period else None
+    found = end.pace.pace if end else None
+    return {
+        "outlook": end.outlook if end else None,
+        "ends_at": iso(end.ends_at) if end and end.ends_at else None,
+        "usd_per_day": found.shown if found else None,
+        "pace": found.how if found else None,
+    }
 
 
 def _rule(budget: Budget, source: str, standing: _Standing) -> dict[str, Json]:
