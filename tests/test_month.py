@@ -229,6 +229,33 @@ def test_older_days_name_no_provider_and_are_in_the_sum_all_the_same(stats_at: S
     assert groups_of(data)["Azure"] == truth(account, date(2026, 10, 23), NOON.date(), "provider")["Azure"]
 
 
+def test_a_filter_by_provider_names_the_days_that_have_none(stats_at: StatsAt, account: Account) -> None:
+    """They are in no sum, and no day without spend; other filters, and the groups by key, have nothing to name."""
+    live_at(account, NOON)
+    first, last = date(2026, 10, 23), NOON.date()
+    azure = truth(account, first, last, "provider")["Azure"]
+    # A day without spend has no provider to tell, so it is known.
+    old = sorted({row.date for row in account.rows() if date(2026, 9, 24) <= row.date <= date(2026, 10, 21)})
+    assert old
+    for by in ("provider", "day", "provider,key"):
+        data = asked(stats_at, NOON, "--days", "60", "--by", by, "--provider", "azure")
+        unnamed = [span.split("..") for span in gaps(data)]
+        days = [first + number * DAY for first, last in [map(date.fromisoformat, each) for each in unnamed]
+                for number in range((last - first).days + 1)]  # fmt: skip
+        assert days == old and data["partial"], by
+        assert [gap["code"] for gap in data["missing"]] == ["no_provider"]
+        total = data["breakdown"]["total"]["usage_usd"]
+        assert total >= azure["usage_usd"] and (by != "provider" or groups_of(data) == {"Azure": azure})
+        assert by != "day" or {day.isoformat() for day in old}.isdisjoint(groups_of(data))
+    text = stats_at(NOON, "--days", "60", "--provider", "azure", mgmt=MANAGEMENT_KEY).out
+    assert "in no sum: OpenRouter does not tell the providers of days older than 31" in text
+    for words in (("--provider", "*"), ("--model", "*"), ("--key", "*"), ("--days", "31", "--provider", "azure")):
+        assert gaps(asked(stats_at, NOON, *(() if "--days" in words else ("--days", "60")), *words)) == [], words
+    names = groups_of(asked(stats_at, NOON, "--days", "60", "--by", "provider,key"))
+    keys = set(truth(account, date(2026, 9, 24), last, "key"))
+    assert {name.split(" · ")[0] for name in names} & keys == set()
+
+
 def test_a_running_day_that_activity_has_already_is_not_counted_twice(stats_at: StatsAt, account: Account) -> None:
     live_at(account, NOON)
     account.activity_includes_today = True

@@ -10,7 +10,15 @@ from typing import NamedTuple
 from openrouter_usage.called import as_called
 from openrouter_usage.entry import NOTHING, Usage
 from openrouter_usage.errors import SettingsError
-from openrouter_usage.figures.archive import ACTIVITY, ANALYTICS, ArchivedDay, Days, missing, spoken_stretches
+from openrouter_usage.figures.archive import (
+    ACTIVITY,
+    ANALYTICS,
+    UNKNOWN_PROVIDER,
+    ArchivedDay,
+    Days,
+    missing,
+    spoken_stretches,
+)
 from openrouter_usage.figures.breakdown import Breakdown, Coverage, added, break_down, compare, with_names
 from openrouter_usage.figures.model_names import Canonical, canonical
 from openrouter_usage.figures.options import DEFAULT_TOP, REPORT_TOP
@@ -51,6 +59,16 @@ def account_report(account: str, known: Days, wanted: Wanted, now: datetime) -> 
             code="not_archived",
         )
     model_of = _model_names(known)
+    if asks_for_providers(wanted.where):
+        # Such a day is not known by provider, so it is named as missing and not shown as one without spend.
+        known = {day: archived for day, archived in known.items() if not _hides_provider(archived)}
+        days = {day: archived for day, archived in days.items() if day in known}
+        if not days:
+            raise SettingsError(
+                f"no archived day of {span} names its providers",
+                hint="leave out --provider",
+                code="not_archived",
+            )
     days = {day: _picked(archived, wanted.where, model_of) for day, archived in days.items()}
     groups = with_names(_groups(days, wanted.by, model_of), wanted.by)
     gaps = missing(span, known)
@@ -115,6 +133,15 @@ def _model_names(known: Mapping[date, ArchivedDay]) -> NameOf:
 
 def _provider(row: ActivityRow) -> str:
     return row.provider
+
+
+def asks_for_providers(where: Where) -> bool:
+    """Check whether spend of which the provider is not known may or may not be asked for."""
+    return any(each.kind == "provider" and not each.takes(UNKNOWN_PROVIDER) for each in where)
+
+
+def _hides_provider(day: ArchivedDay) -> bool:
+    return any(row.provider == UNKNOWN_PROVIDER and row.usage != NOTHING for row in day.rows)
 
 
 def _picked(day: ArchivedDay, where: Where, model_of: NameOf) -> ArchivedDay:

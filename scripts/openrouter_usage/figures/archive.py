@@ -22,6 +22,8 @@ from openrouter_usage.text import is_account, named, plural
 ACTIVITY, ANALYTICS = "/activity", "/analytics/query"
 # The worst first. The second knows providers, so it stands in front of the first whatever the order they came in.
 SOURCES = (ANALYTICS, ACTIVITY)
+# The provider of days so old that OpenRouter tells them by model alone.
+UNKNOWN_PROVIDER = "unknown"
 # A ledger is read in blocks of four times this, and a line must fit into one.
 LONGEST_DAY = 4 * 1024 * 1024 - 1
 _FOREIGN = Unread("of a kind from elsewhere", False)

@@ -7,7 +7,7 @@ the analytics API is asked for the sums of all days beside everything else. What
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 from openrouter_usage.called import as_called
 from openrouter_usage.entry import NOTHING, Usage
 from openrouter_usage.errors import BadAnswer, OpenRouterUsageError, Unreachable
-from openrouter_usage.figures.account_days import DaysFound, Told
-from openrouter_usage.figures.archive import ACTIVITY, ANALYTICS, Days
+from openrouter_usage.figures.account_days import DaysFound, KnownDay, Told, asks_for_providers
+from openrouter_usage.figures.archive import ACTIVITY, ANALYTICS, UNKNOWN_PROVIDER, Days
 from openrouter_usage.files import archive_beside
 from openrouter_usage.home.credentials import ApiKey
 from openrouter_usage.home.settings import Settings, ledger_file
 from openrouter_usage.jobs.archive import Archive
 from openrouter_usage.jobs.summary import at_once, connect
-from openrouter_usage.jobs.sync import ACTIVITY_DAYS, MOST_A_MINUTE, UNKNOWN_PROVIDER, day_of, pieces
+from openrouter_usage.jobs.sync import ACTIVITY_DAYS, MOST_A_MINUTE, day_of, pieces
 from openrouter_usage.openrouter.answers.account import ActivityRow, Gap, Parts
 from openrouter_usage.openrouter.answers.analytics import MOST_DAYS, Analytics
 from openrouter_usage.openrouter.answers.fields import left_out_days, left_out_of, left_out_words
@@ -42,6 +42,13 @@ _TOO_OLD = Gap(
     "too_old",
     f"OpenRouter tells no more than {MOST_DAYS} days back, and they are not archived",
     as_called("run cost_tracker.py sync every day, and no later day will be lost"),
+    _CODE,
+)
+_NO_PROVIDER = Gap(
+    "days",
+    "no_provider",
+    f"OpenRouter does not tell the providers of days older than {_PROVIDER_DAYS}, and they are not archived with them",
+    as_called("leave out --provider; run cost_tracker.py sync every day, and no later day will lose its providers"),
     _CODE,
 )
 _TOO_MANY = Gap(
@@ -76,6 +83,7 @@ class AccountDays:
         """Prepare a search of at most `timeout_s` seconds; nothing is asked yet."""
         self._settings = settings
         self._chosen = chosen
+        self._needs_providers = asks_for_providers(where)
         self._dimensions = account_dimensions(by, where)
         self._is_of_rows = set(self._dimensions) <= _ROW_DIMENSIONS
         self._timeout_s = timeout_s
@@ -120,16 +128,24 @@ class AccountDays:
             self._round(key, wanted, clock.now, needs_account=is_archived, needs_activity=again)
             told = self._told(parts, clock)
         found = {day: told.known(day, clock.running) for day in span.days()}
+        unnamed = {day for day, known in found.items() if known is not None and self._hides_provider(known)}
         is_live = span.last == clock.running and found[span.last] is not None
         return DaysFound(
             span,
-            {day: known for day, known in found.items() if known is not None},
-            {day: self._reason(day, oldest) for day, known in found.items() if known is None},
+            {day: known for day, known in found.items() if known is not None and day not in unnamed},
+            {day: self._reason(day, oldest) for day, known in found.items() if known is None}
+            | dict.fromkeys(unnamed, _NO_PROVIDER),
             min(self._live_until, clock.present) if is_live and self._live_until else None,
             (*(row for rows in told.activity.values() for row in rows), *self._archive.rows()),
             tuple(self._archive.notes),
             self._dimensions,
         )
+
+    def _hides_provider(self, known: KnownDay) -> bool:
+        """Check whether a provider is asked for, and spend of the day has none: it may be in the sum, or may not."""
+        is_first = self._dimensions[0] == "provider" and len(self._dimensions) > 1
+        providers = (row.model if is_first else row.provider for row in known.rows if row.usage != NOTHING)
+        return self._needs_providers and UNKNOWN_PROVIDER in providers
 
     def _reach(self, now: datetime) -> tuple[Stretch, date]:
         """Return the days that are meant, and the oldest day that the analytics API tells of."""
@@ -286,15 +302,19 @@ class AccountDays:
             self._give_up([piece], Gap.of_left_out("days", answer.left_out, "row"))
             return []
         rows: dict[date, list[ActivityRow]] = {day: [] for day in piece.days()}
+        asked = self._asked(piece, now)
         for spend in answer.rows:
-            rows[day_of(spend, piece)].append(self._row(day_of(spend, piece), spend.names, spend.usage))
+            told = dict(zip(asked, spend.names, strict=False))
+            rows[day_of(spend, piece)].append(self._row(day_of(spend, piece), told, spend.usage))
         self._rows.update((day, tuple(found)) for day, found in rows.items())
         if piece.last == now.astimezone(UTC).date():
             self._live_until = min(now, answer.cached_at or now)
         return []
 
-    def _row(self, day: date, names: tuple[str, ...], usage: Usage) -> ActivityRow:
-        name, other = (*names, UNKNOWN_PROVIDER, UNKNOWN_PROVIDER)[:2]
+    def _row(self, day: date, told: Mapping[str, str], usage: Usage) -> ActivityRow:
+        """Return a row; `told` has a name for each dimension that was asked, which for old days is not the provider."""
+        wanted = [_DIMENSIONS[each] for each in self._dimensions]
+        name, other = (*(told.get(each, UNKNOWN_PROVIDER) for each in wanted), UNKNOWN_PROVIDER)[:2]
         if self._dimensions == ("provider",):
             return ActivityRow(day, "", name, usage)
         return ActivityRow(day, name, other, usage, name if self._is_of_rows else "")

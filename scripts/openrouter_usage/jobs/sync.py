@@ -10,7 +10,15 @@ from typing import NamedTuple
 
 from openrouter_usage.entry import NOTHING
 from openrouter_usage.errors import BadAnswer
-from openrouter_usage.figures.archive import ACTIVITY, ANALYTICS, ArchivedDay, gathered, is_doubtful, missing
+from openrouter_usage.figures.archive import (
+    ACTIVITY,
+    ANALYTICS,
+    UNKNOWN_PROVIDER,
+    ArchivedDay,
+    gathered,
+    is_doubtful,
+    missing,
+)
 from openrouter_usage.openrouter.answers.account import ActivityRow
 from openrouter_usage.openrouter.answers.analytics import Analytics, Spend
 from openrouter_usage.openrouter.answers.fields import left_out_words
@@ -22,7 +30,6 @@ ACTIVITY_DAYS = 30
 PIECE_DAYS = 31
 _NOTABLE_SKEW = timedelta(seconds=NOTABLE_SKEW_S)
 MOST_A_MINUTE = 60  # 64 are allowed, and somebody else may ask as well
-UNKNOWN_PROVIDER = "unknown"
 
 
 class Pace:
