@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,42 +15,11 @@ from tests.booking import TRACKER, Tracker
 from tests.calling import HELLO
 from tests.running import HANG_GUARD_S
 from tests.sandbox import Fault, Reply, Sandbox
+from tests.terminals import on_a_terminal
 from tests.test_hostile_text import TERMINAL, harmless
 
 BOTH = pytest.mark.parametrize("stream", [(), ("--stream",)], ids=["whole", "stream"])
 WORDS = "".join(TERMINAL.values()).replace("\ud800", "").replace("\n", "") + "\x1b[31mred\x1b[0m \x1bP1$r\x1b\\ \x05 \x18"
-
-
-def on_a_terminal(tracker: Tracker, *argv: str) -> tuple[int, str, str]:
-    """Run the program with standard output on a terminal, and give what came there and on standard error."""
-    master, slave = pty.openpty()
-    shown: list[bytes] = []
-
-    def read() -> None:
-        while True:
-            try:
-                data = os.read(master, 65536)
-            except OSError:  # the other end is closed
-                return
-            if not data:
-                return
-            shown.append(data)
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    running = subprocess.Popen(
-        [sys.executable, str(TRACKER), *argv],
-        env=tracker.environment({"PYTHONIOENCODING": "utf-8"}),
-        stdin=subprocess.DEVNULL,
-        stdout=slave,
-        stderr=subprocess.PIPE,
-    )
-    os.close(slave)
-    _, err = running.communicate(timeout=HANG_GUARD_S)
-    reader.join(HANG_GUARD_S)
-    os.close(master)
-    # A terminal makes a carriage return and a line feed of each line's end itself.
-    return running.returncode, b"".join(shown).decode().replace("\r\n", "\n"), err.decode()
 
 
 def chunked(*pieces: str) -> Fault:

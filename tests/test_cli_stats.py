@@ -29,9 +29,11 @@ from openrouter_usage.period import find_zone
 from openrouter_usage.render import report as faces
 from openrouter_usage.render.report import as_text as render
 from openrouter_usage.render.table import escaped
+from openrouter_usage.text import columns
 from tests import booking, oracle
 from tests.booking import NOON, UTC, Booked, Tracker, TrackerAt, call, hold, moment, release
 from tests.running import exact_json
+from tests.terminals import on_a_terminal
 from tests.test_hostile_text import TERMINAL, harmless
 
 GROUPINGS = ("model", "day", "session", "provider", "tag")
@@ -72,6 +74,45 @@ PAGES = {
 def test_a_page_looks_as_it_should(page: str, tracker: Tracker, at: TrackerAt, golden: Golden) -> None:
     tracker.write(booking.sample())
     golden(page, shown(at(NOON, "stats", *PAGES[page]), tracker))
+
+
+LONG = "agents/an-agent-with-a-name-that-is-longer-than-a-terminal-is-wide-and-then-some-more"
+
+
+def test_a_terminal_gets_an_aligned_table_with_a_total(tracker: Tracker, golden: Golden) -> None:
+    """Names are cut there alone; colours are for what is unknown, and not with NO_COLOR."""
+    costs = {"a/b": "1234.5", LONG: "0.000125", "c/d": "0.5", "世界/e": None}
+    tracker.write(*(call("2026-11-20T10:30:00Z", model, cost) for model, cost in costs.items()))
+    tracker.write(call("2026-11-20T11:30:00Z", "c/d", "0.25", byok_cost="2.5"))
+    words = ("stats", "--since", "2026-11-01", "--until", "2026-11-30")
+
+    def drawn(*more: str, **environment: str) -> str:
+        seen = Tracker(tracker.home, env={"COLUMNS": "80", "TERM": "xterm", **environment})
+        code, out, err = on_a_terminal(seen, *words, *more)
+        assert code == 0, err
+        return out.replace(str(tracker.home), "HOME")
+
+    plain, colour = drawn(NO_COLOR="1"), drawn()
+    golden("stats-terminal.txt", plain)
+    golden("stats-terminal-colour.txt", colour)
+    assert re.sub(r"\x1b\[\d+m", "", colour) == plain != colour
+    table = plain.partition("By Model:")[2].partition("\n\n")[0]
+    assert max(map(columns, table.splitlines())) <= 80 and "…" in table
+    assert drawn("--color", "never") == drawn(TERM="dumb") == plain
+    assert drawn("--color", "always", NO_COLOR="1") == colour
+
+
+def test_in_a_pipe_the_text_stays_as_it_is_and_a_table_is_drawn_when_asked_for(tracker: Tracker, at: TrackerAt) -> None:
+    tracker.write(booking.sample(), call("2026-11-22T10:30:00Z", LONG, None))
+    plain = at(NOON, "stats").out
+    coloured = at(NOON, "stats", env={"FORCE_COLOR": "1"}).out
+    assert coloured == at(NOON, "stats", "--color", "always").out == plain and f"  {LONG}: $0.00 + 1 unknown" in plain
+    table = at(NOON, "stats", "--format", "table", env={"FORCE_COLOR": ""}).out
+    assert "\x1b" not in table and LONG in table and "\n  Total " in table
+    for environment, words in (({"FORCE_COLOR": "1"}, ()), ({"FORCE_COLOR": ""}, ("--color", "always"))):
+        ran = at(NOON, "stats", "--format", "table", *words, env=environment).out
+        assert "\x1b[35m" in ran and re.sub(r"\x1b\[\d+m", "", ran) == table
+    assert at(NOON, "stats", "--format", "table", env={"FORCE_COLOR": "1", "NO_COLOR": "1"}).out == table
 
 
 def test_an_empty_ledger_says_how_calls_come_into_it(tracker: Tracker, at: TrackerAt, golden: Golden) -> None:

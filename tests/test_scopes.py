@@ -155,6 +155,13 @@ def test_a_budget_of_an_owner_is_set_shown_as_a_bar_and_taken_away(run_at, track
         "Pace: tracked calls of the last 7 completed UTC days, 2026-11-15 to 2026-11-21",
         "1 call running or unsettled; `cost_tracker.py settle` looks up what they cost",
     ]
+    coloured = run_at(NOON, "budget", "--color", "always").out
+    assert "\x1b" not in coloured  # nothing is near its cap, or unknown
+    run_at(NOON, "budget", "set", "--daily", "6")
+    coloured = run_at(NOON, "budget", env={"FORCE_COLOR": "1"}).out
+    assert "\x1b[33mdaily: $1.00 spent + $4.00 held of $6.00 (83%), $1.00 left, resets 2026-11-23 UTC\x1b[0m\n" in coloured
+    run_at(NOON, "budget", "set", "--daily", "5")
+    assert "\x1b[31mdaily: " in run_at(NOON, "budget", "--color", "always").out
     data = run_at(NOON, "budget", "--client", "laptop", "--json").data
     (row,), (rule,) = data["scopes"], data["budgets"]
     assert (row["kind"], row["name"], row["scope"], row["policy"]) == ("client", "laptop", "weekly", "measured")

@@ -12,6 +12,7 @@ from openrouter_usage.called import as_called
 from openrouter_usage.cli.asking import before_of, period_of, title_of, where_of
 from openrouter_usage.cli.opening import ahead_notes, open_ledger, unread_notes, unsettled_notes
 from openrouter_usage.cli.program import terminal_width, write
+from openrouter_usage.cli.terminal import is_terminal, paint_of
 from openrouter_usage.entry import NOTHING, Hold, Usage
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.figures.breakdown import LOCAL, SHARED, Comparison, break_down, compare, with_names
@@ -46,7 +47,7 @@ def run(options: Namespace, *, now: datetime) -> int:
         report = archived_report(options, period_of(options, now), title_of(options, now), now, where_of(options))
     else:
         report = make_report(open_ledger(as_called("cost_tracker.py stats")), options, now)
-    write(_rendered("json" if options.json else options.format, report, now))
+    write(_rendered("json" if options.json else options.format, report, now, options))
     return 0
 
 
@@ -145,11 +146,15 @@ def health_notes(health: Health) -> tuple[str, ...]:
     return (*notes, *unread_notes(health.unread))
 
 
-def _rendered(face: str, report: Report, now: datetime) -> str:
+def _rendered(face: str, report: Report, now: datetime, options: Namespace) -> str:
     """Write the report in one face; only that face's module is loaded."""
     from openrouter_usage.render import report as faces
 
     if face in ("text", "table"):
-        return faces.as_text(report, terminal_width())
+        # In a pipe the text stays as programs know it; only a table that was asked for is drawn there too.
+        is_seen = is_terminal()
+        most = terminal_width() if is_seen else None
+        drawing = faces.Drawing(is_seen or face == "table", most, paint_of(options))
+        return faces.as_text(report, terminal_width(), drawing)
     written = {"json": faces.as_json, "csv": faces.as_csv, "markdown": faces.as_markdown}
     return written[face](report, now)

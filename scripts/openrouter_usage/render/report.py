@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from openrouter_usage.entry import Usage
 from openrouter_usage.figures.breakdown import Breakdown, break_down, dearest_first
@@ -23,6 +24,7 @@ from openrouter_usage.render.amounts import (
     more_line,
 )
 from openrouter_usage.render.envelope import envelope
+from openrouter_usage.render.paint import PLAIN, Paint
 from openrouter_usage.text import columns, named, plural, safe
 from openrouter_usage.vocabulary import names_of, parts_of
 
@@ -162,14 +164,25 @@ _MOST_CACHING = 5
 _MICRO = Decimal("0.000001")
 
 
-def as_text(report: Report, width: int) -> str:
+class Drawing(NamedTuple):
+    """How a text is drawn: the groups as lines or as a table, of at most so many columns, and in which colours."""
+
+    has_table: bool = False
+    most: int | None = None
+    paint: Paint = PLAIN
+
+
+AS_LINES = Drawing()
+
+
+def as_text(report: Report, width: int, drawing: Drawing = AS_LINES) -> str:
     """Write the report for a terminal of `width` columns; amounts in USD."""
     title = f"OpenRouter Cost Statistics ({report.title})"
     caching = _caching(report.caching) if report.caching else []
     totals = [*_answer(report.breakdown), *_totals(report.breakdown.total)]
     lines = [title, _rule(title), *caching, *totals, *_beside(report)]
     if report.breakdown.rows or report.breakdown.more_count:
-        lines += ["", f"{heading_of(report.breakdown.by)}:", *_groups(report.breakdown)]
+        lines += ["", f"{heading_of(report.breakdown.by)}:", *_groups(report.breakdown, drawing)]
     if report.trend and report.trend.rows:
         lines += ["", *_trend(report, report.trend.oldest_first, width)]
     lines += ["", f"Source: {safe(report.origin, 300)} {safe(report.file, 300)}; days of {report.zone}"]
@@ -284,7 +297,13 @@ def _unit(period: Period) -> str:
     return "day" if period.label == "today" else period.label
 
 
-def _groups(breakdown: Breakdown) -> list[str]:
+def _groups(breakdown: Breakdown, drawing: Drawing) -> list[str]:
+    if drawing.has_table:
+        from openrouter_usage.render.aligned import table as aligned
+
+        rows = breakdown.oldest_first.rows if breakdown.is_in_order else ()
+        spans = _between(breakdown.missing, rows[0].name, rows[-1].name) if rows else []
+        return aligned(breakdown, spans, width=drawing.most, paint=drawing.paint)
     whole = breakdown.total.cost
     told = lambda usage: f"{_cost(usage)} ({share(usage.cost, whole)})"  # noqa: E731
     if not breakdown.is_in_order:

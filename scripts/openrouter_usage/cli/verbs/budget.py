@@ -14,6 +14,7 @@ from openrouter_usage.called import as_called
 from openrouter_usage.cli.budget_options import add_budget_options, budget_given
 from openrouter_usage.cli.opening import ahead_notes, open_ledger, unsettled_notes
 from openrouter_usage.cli.program import Parser, whole_number, write
+from openrouter_usage.cli.terminal import add_color, paint_of
 from openrouter_usage.entry import LONGEST_NAME, Hold
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.figures.forecast import (
@@ -32,6 +33,7 @@ from openrouter_usage.ledger.refused import remembered
 from openrouter_usage.money import Json, add, format_usd, multiply, ratio, rounded, share, usd
 from openrouter_usage.period import completed_days, iso, spoken
 from openrouter_usage.render.envelope import envelope
+from openrouter_usage.render.paint import Paint
 from openrouter_usage.text import named, plural, safe
 
 EXAMPLES = """examples:
@@ -47,6 +49,7 @@ windows are OpenRouter's: the UTC day, the week from Monday and the calendar mon
 PROGRAM = as_called("cost_tracker.py budget")
 _REMEDY = as_called("`cost_tracker.py settle` looks up what they cost")
 _BAR = 20
+_NEAR_PERCENT = 80
 
 
 def describe(parser: Parser) -> None:
@@ -64,6 +67,7 @@ def describe(parser: Parser) -> None:
         "--team", action="store_true", help="in the shared ledger, for all its members (administrators)"
     )
     add_budget_options(parser)
+    add_color(parser)
     parser.add_argument("--last", type=whole_number(1, 10_000), default=20, metavar="N", help="log: so many (20)")
 
 
@@ -73,6 +77,20 @@ class _Standing(NamedTuple):
     scopes: list[Scope]
     brake: tuple[Decimal, Decimal] | None
     pace: BudgetPace = BudgetPace(None)
+
+
+class _How(NamedTuple):
+    """The moment of which the text is, and its colours."""
+
+    now: datetime
+    paint: Paint
+
+    def marked(self, scope: Scope, text: str) -> str:
+        """Colour the line of a cap that is used up, or nearly."""
+        used = _used_percent(scope)
+        if scope.left <= 0:
+            return self.paint.over(text)
+        return self.paint.near(text) if used is not None and used >= _NEAR_PERCENT else text
 
 
 class _Kept(NamedTuple):
@@ -109,7 +127,8 @@ def run(options: Namespace, *, now: datetime) -> int:
     if options.json:
         write(_as_json(kept, found, holds, notes, now))
     else:
-        write(_as_text(ledger, kept, found, holds, notes=notes, now=now))
+        how = _How(now, paint_of(options))
+        write(_as_text(ledger, kept, found, holds, notes=notes, how=how))
     return 0
 
 
@@ -170,7 +189,7 @@ def _standing(ledger: Ledger, kept: list[_Kept], now: datetime) -> tuple[list[_S
 
 
 def _as_text(
-    ledger: Ledger, kept: list[_Kept], found: list[_Standing], holds: list[Hold], *, notes: list[str], now: datetime
+    ledger: Ledger, kept: list[_Kept], found: list[_Standing], holds: list[Hold], *, notes: list[str], how: _How
 ) -> str:
     whose = "of all who share" if ledger.is_shared else "of this machine, from the local ledger"
     lines = [f"💵 Budget (tracked calls {whose}{f' {ledger.shown}' if ledger.is_shared else ''})"]
@@ -184,29 +203,32 @@ def _as_text(
             of = f"each other {budget.owner.kind}, "
             caps = {name.replace("_", "-"): cap for name, cap in budget.caps._asdict().items() if cap is not None}
             lines += [f"{of}{name}: at most {format_usd(cap)} ({budget.policy})" for name, cap in caps.items()]
-        lines += [line for scope in standing.scopes for line in _lines(scope, of, standing.pace, now)]
+        lines += [line for scope in standing.scopes for line in _lines(scope, of, standing.pace, how)]
         if budget.burst is not None:
             lines.append(f"{of}brake: {_braked(standing)}{format_usd(budget.burst.amount)} in {_spoken(budget.burst)}")
         if budget.repeats is not None:
             lines.append(f"{of}brake: the same request at most {plural(budget.repeats, 'time')} a minute")
     paces = {each.pace.pace.how for each in found if each.pace.pace and any(scope.period for scope in each.scopes)}
-    lines += [f"Pace: {how}" for how in paces]
+    lines += [f"Pace: {each}" for each in paces]
     if holds:
         lines.append(f"{plural(len(holds), 'call')} running or unsettled{_open_ended(holds)}; {_REMEDY}")
     return "\n".join([*lines, *notes]) + "\n"
 
 
-def _lines(scope: Scope, of: str, pace: BudgetPace, now: datetime) -> Iterator[str]:
+def _lines(scope: Scope, of: str, pace: BudgetPace, how: _How) -> Iterator[str]:
     if scope.period is None:
         yield f"{of}{scope.name}: at most {format_usd(scope.cap)} a call" + _policy(scope)
         return
     used = share(add(scope.spent, scope.held), scope.cap)
     until = f", resets {spoken(scope.resets_at)}" if scope.resets_at else ""
-    yield (
+    yield how.marked(
+        scope,
         f"{of}{scope.name}: {format_usd(scope.spent)} spent + {format_usd(scope.held)} held of {format_usd(scope.cap)} "
-        f"({used}), {_left(scope)}{until}"
+        f"({used}), {_left(scope)}{until}",
     )
-    yield f"  {said_of_budget_end(scope, budget_end(scope, pace, now), now)}"
+    end = budget_end(scope, pace, how.now)
+    said = f"  {said_of_budget_end(scope, end, how.now)}"
+    yield how.paint.unknown(said) if end.outlook == "unknown" else said
     yield f"  {_bar(scope)} {scope.policy}{_overshoot(scope)}"
     if scope.unknown_calls:
         yield f"  not counted: {plural(scope.unknown_calls, 'call')} of unknown cost"

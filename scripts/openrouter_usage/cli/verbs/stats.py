@@ -5,6 +5,7 @@ from __future__ import annotations
 from openrouter_usage.cli.asking import add_compare, add_filters, add_grouping, add_period, add_source
 from openrouter_usage.cli.program import Parser, account_name, whole_number
 from openrouter_usage.cli.statistics import FORMATS, run
+from openrouter_usage.cli.terminal import add_color
 from openrouter_usage.figures.options import REPORT_TOP
 
 __all__ = ["EXAMPLES", "describe", "run"]
@@ -35,4 +36,5 @@ def describe(parser: Parser) -> None:
     parser.add_argument(
         "--top", type=whole_number(0, 100_000), metavar="N", help=f"groups shown ({REPORT_TOP}; all days)"
     )
-    parser.add_argument("--format", choices=FORMATS, default="text", help="output format (text)")
+    parser.add_argument("--format", choices=FORMATS, default="text", help="output format (text; a table on a terminal)")
+    add_color(parser)
