@@ -140,10 +140,10 @@ def test_no_input_is_needed(shell: str, installed: Installed, usual: list[str]) 
 
 
 @posix
-def test_a_terminal_gets_the_text_that_a_pipe_gets(installed: Installed, usual: list[str]) -> None:
+def test_a_terminal_gets_the_summary_that_a_pipe_gets(installed: Installed, usual: list[str]) -> None:
     ours, theirs = pytest.importorskip("pty").openpty()
     terminal = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "capture_output": False}
-    ended = installed.run(" ".join(SEVERAL[1]), {"TERM": "xterm", "COLUMNS": "30"}, **terminal)
+    ended = installed.run(" ".join(SEVERAL[0]), {"TERM": "xterm", "COLUMNS": "30"}, **terminal)
     os.close(theirs)
     shown = b""
     try:
@@ -153,7 +153,7 @@ def test_a_terminal_gets_the_text_that_a_pipe_gets(installed: Installed, usual: 
         pass  # on Linux the end of a terminal's output is an error
     os.close(ours)
     assert ended.returncode == 0
-    assert shown.decode().replace("\r\n", "\n").replace(str(installed.home), "~") == usual[1]
+    assert shown.decode().replace("\r\n", "\n").replace(str(installed.home), "~") == usual[0]
 
 
 @posix

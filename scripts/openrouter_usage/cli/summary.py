@@ -36,6 +36,7 @@ from openrouter_usage.vocabulary import account_dimensions
 
 if TYPE_CHECKING:
     from openrouter_usage.cli.spending import Spending
+    from openrouter_usage.cli.watching import View
     from openrouter_usage.figures.breakdown import Breakdown
     from openrouter_usage.figures.seen_in_logs import Seen
     from openrouter_usage.figures.summary import Fact, Summary
@@ -110,6 +111,11 @@ def parser() -> Parser:
         choices=("short", "full"),
         help="explain why the figures differ, in short or in full",
     )
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help="refresh in place on a terminal, once a minute, until ^C, which ends with 0",
+    )
     seconds = whole_number(0, 86_400)
     parser.add_argument(
         "--max-age", type=seconds, metavar="S", help="answer from figures up to S seconds old, without network"
@@ -134,6 +140,8 @@ def main(argv: Sequence[str], *, clock: Callable[[], datetime] = _now) -> int:
                 "--line-format makes a line, and takes neither another format nor --max-age", code="usage"
             )
         options.face = "line"
+    if options.watch:
+        _refuse_to_watch(options)
     refuse_two_periods(options)
     account_dimensions(options.by, where_of(options))
     settings = load_settings()
@@ -144,6 +152,10 @@ def main(argv: Sequence[str], *, clock: Callable[[], datetime] = _now) -> int:
         from openrouter_usage.cli.line import show_line
 
         return show_line(settings, clock, template=options.line_format, timeout_s=options.timeout)
+    if options.watch:
+        from openrouter_usage.cli.watching import watch
+
+        return watch(lambda now: _view(options, settings, now), clock)
     from openrouter_usage.jobs.snapshot import latest  # late: help and a wrong argument need no answers
 
     now = clock()
@@ -165,9 +177,10 @@ def main(argv: Sequence[str], *, clock: Callable[[], datetime] = _now) -> int:
 
 def _of_ledger(options: Namespace, now: datetime) -> int:
     """Answer from the local ledger, as `cost_tracker.py stats` does."""
-    if options.face == "line" or options.line_format or options.explain or options.max_age is not None:
+    is_of_account = options.line_format or options.explain or options.watch or options.max_age is not None
+    if options.face == "line" or is_of_account:
         raise SettingsError(
-            "--line, --explain and --max-age are about the account", hint="leave --source out", code="usage"
+            "--line, --explain, --watch and --max-age are about the account", hint="leave --source out", code="usage"
         )
     from openrouter_usage.cli.opening import close_ledgers
     from openrouter_usage.cli.statistics import run
@@ -178,6 +191,31 @@ def _of_ledger(options: Namespace, now: datetime) -> int:
         return run(options, now=now)
     finally:
         close_ledgers()
+
+
+def _refuse_to_watch(options: Namespace) -> None:
+    """Raise SettingsError where a live view makes no sense, or cannot be drawn."""
+    if options.face != "text" or options.max_age is not None:
+        raise SettingsError(
+            "--watch shows the text, once a minute", hint="leave out the format and --max-age", code="usage"
+        )
+    from openrouter_usage.cli.terminal import can_draw
+    from openrouter_usage.cli.watching import refuse_without_terminal
+
+    refuse_without_terminal(can_draw=can_draw())
+
+
+def _view(options: Namespace, settings: Settings, now: datetime) -> View:
+    """Ask, unless another program has asked within the minute, and return the text."""
+    from openrouter_usage.cli.watching import EVERY_S, View
+    from openrouter_usage.jobs.snapshot import latest
+
+    spending = _spending(options, settings, now)
+    ask = (lambda: spending.ask(settings.mgmt_key)) if spending else (lambda: None)
+    # A little less than a minute, so that what this view has asked for itself is never taken for new.
+    found = latest(settings, now, max_age_s=EVERY_S - 1, timeout_s=options.timeout, meanwhile=ask)
+    text = _rendered("text", _summary(options, found.parts, spending), now, found.error)
+    return View(text, found.parts.taken_at, found.error.message if found.error else "")
 
 
 def _spending(options: Namespace, settings: Settings, now: datetime) -> Spending | None:

@@ -32,6 +32,11 @@ def paint_of(options: Namespace) -> Paint:
         return PLAIN
     if os.environ.get("FORCE_COLOR", "0") not in ("", "0"):
         return Paint(True)
+    return Paint(can_draw())
+
+
+def can_draw() -> bool:
+    """Check whether standard output is a terminal that understands escapes."""
     # The old console of Windows shows escapes as they are; newer ones name themselves.
     is_able = os.name != "nt" or any(name in os.environ for name in ("WT_SESSION", "TERM", "ANSICON"))
-    return Paint(is_terminal() and is_able and os.environ.get("TERM") != "dumb")
+    return is_terminal() and is_able and os.environ.get("TERM") != "dumb"
