@@ -50,7 +50,7 @@ def breakdown(account: Account, *, days: int = 7, by: str = "model", top: int | 
     truth, today = account.truth, account.today()
     columns = {shown: truth.by(COLUMN[by], days, value=kept) for shown, kept in SUMS.items()}
     rows = [
-        {"name": str(name), **{shown: column[name] for shown, column in columns.items()}}
+        {"name": str(name), "names": [str(name)], **{shown: column[name] for shown, column in columns.items()}}
         for name in columns["usage_usd"]
     ]
     if by == "day":
@@ -70,6 +70,7 @@ def breakdown(account: Account, *, days: int = 7, by: str = "model", top: int | 
         "unattributed_usd": None,
         "truncated": False,
         "coverage": None,
+        "compared": None,
         "rows": rows[:shown],
         "more": {"count": len(rest), **{name: sum((row[name] for row in rest), Decimal(0)) for name in SUMS}},
         "total": {shown: truth.total(days, value=kept) for shown, kept in SUMS.items()},

@@ -134,7 +134,7 @@ def test_a_blank_line_is_nothing_and_unknown_members_are_ignored() -> None:
 
 
 def test_a_day_that_could_not_be_read_again_is_not_written() -> None:
-    with pytest.raises(BadAnswer, match="2026-01-01 cannot be kept"):
+    with pytest.raises(BadAnswer, match="2026-01-01 cannot be archived"):
         write_day(archived(0, "0.5", account=""))
 
 
@@ -301,7 +301,7 @@ def test_a_lock_that_another_program_keeps_is_an_error_that_names_it(
 
 def test_days_of_another_account_are_written_only_where_that_is_meant(archive: Archive) -> None:
     archive.add([archived(0, "1")])
-    with pytest.raises(SettingsError, match=r"another account \(B\) than what is archived \(A\)") as caught:
+    with pytest.raises(SettingsError, match=r"another account \(B\) than the archive \(A\)") as caught:
         archive.add([archived(0, "2", account="B")])
     assert "sync --account B" in caught.value.hint
     archive.add([archived(0, "2", account="B")], may_be_another=True)

@@ -50,13 +50,13 @@ def test_a_tool_that_the_registry_refuses_is_named_with_the_refusal(tmp_path: Pa
 
 
 def test_a_program_that_fails_fails_its_check(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, tmp_path, "")
+    bench = Bench(*[tmp_path] * 4, "")
     with pytest.raises(FailedError, match="exit code 1 of"):
         bench.run([sys.executable, "-c", "raise SystemExit(1)"], bench.home("one"))
 
 
 def test_an_installed_folder_without_the_skill_is_no_install(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, tmp_path, "")
+    bench = Bench(*[tmp_path] * 4, "")
     with pytest.raises(FailedError, match="there is no skill at"):
         bench.shows_the_account([sys.executable], tmp_path / "openrouter-usage", bench.home("one"))
 

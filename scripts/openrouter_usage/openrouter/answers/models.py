@@ -205,6 +205,9 @@ def compact(answer: Json) -> Json:
         top = data.get("top_provider")
         longest: Json = top.get("max_completion_tokens") if isinstance(top, dict) else None
         row: dict[str, Json] = {name: data.get(name) for name in names}
-        row["architecture"] = {"output_modalities": ["text"] if _writes_text(data) else []}
+        row["architecture"] = {
+            "input_modalities": list(_reads(data)),
+            "output_modalities": ["text"] if _writes_text(data) else [],
+        }
         kept.append(row | {"pricing": prices, "top_provider": {"max_completion_tokens": longest}})
     return {"data": kept}
