@@ -374,4 +374,12 @@ def test_the_explanation_says_when_the_budget_on_tracked_calls_ends(stats_at: St
     told = stats_at(SUNDAY, "--explain", "--json").data["explanation"]
     assert [(fact["text"], fact["usd"]) for fact in told if fact["about"] == "budget_end"] == [(sentence, [Decimal("2.5"), 1])]
     assert f"- {sentence}.\n" in stats_at(SUNDAY, "--explain").out
+    account.add_activity(GPT, days_ago=9, usage=Decimal(3))
+    with_byok(account)
+    both = {"budget": {**budget, "daily": "2"}}
+    (tracker.folder / "settings.json").write_text(json.dumps(both))
+    brief = stats_at(SUNDAY, "--explain").out
+    # Beside much else there is room for one of two.
+    assert brief.count(" budget $") == 1 and "Of the machine's daily budget" in brief
+    (tracker.folder / "settings.json").write_text(json.dumps({"budget": budget}))
     assert f"- {sentence}.\n" in stats_at(SUNDAY, "--explain=full").out

@@ -43,15 +43,17 @@ def explain(
 _SHORT = (
     "verdict",
     "table",
+    "budget_end",
     "days_before_week",
     "same_days",
     "byok",
-    "budget_end",
     "spendable",
     "outlook",
     "no_activity",
     "ledger",
 )
+# Of these only the first, which is the one that ends first, or the machine's.
+_ONCE = ("outlook", "budget_end")
 _MOST_LETTERS = 760
 
 
@@ -60,7 +62,7 @@ def short(facts: list[Fact]) -> list[Fact]:
     chosen: list[Fact] = []
     for code in _SHORT:
         for fact in facts:
-            is_new = fact.code == code and (code != "outlook" or all(each.code != "outlook" for each in chosen))
+            is_new = fact.code == code and (code not in _ONCE or all(each.code != code for each in chosen))
             if is_new and sum(len(each.text) + 4 for each in (*chosen, fact)) <= _MOST_LETTERS:
                 chosen.append(fact)
     return chosen
