@@ -514,6 +514,7 @@ cost_tracker.py stats --by tagg | did you mean tag?
 cost_tracker.py alert --yearly-limit 5 | see cost_tracker.py alert --help
 cost_tracker.py alert --balance-blow 5 | did you mean --balance-below?
 cost_tracker.py alert --webhok x | did you mean --webhook?
+cost_tracker.py alert --last 5 | --last is an option of cost_tracker.py budget
 cost_tracker.py keys lst | did you mean list?
 cost_tracker.py keys remove | see cost_tracker.py keys --help
 cost_tracker.py stast | did you mean stats?
@@ -546,6 +547,11 @@ def every_word() -> list[tuple[str, list[str]]]:
 def test_no_word_of_one_command_is_taken_for_a_misspelling_in_another() -> None:
     """A word that is spelt well is at most the beginning of another one."""
     words = {word for _, known in every_word() for word in known}
-    taken = {(word, nearest(word, known)) for _, known in every_word() for word in words if word not in known}
+    taken = {
+        (word, nearest(word, known, is_elsewhere=True))
+        for _, known in every_word()
+        for word in words
+        if word not in known
+    }
     assert len(taken) > 100
     assert [pair for pair in taken if not pair[1].startswith(pair[0]) and pair[1]] == []

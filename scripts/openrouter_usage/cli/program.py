@@ -139,12 +139,15 @@ def _silence(stream: TextIO) -> None:
 _MOST_PLACES = 3
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the one known word that `word` misspells or begins; "" without one."""
+def nearest(word: str, known: Iterable[str], *, is_elsewhere: bool = False) -> str:
+    """Return the one known word that `word` misspells or begins; "" without one.
+
+    A word that another command knows is spelt well: `--last` is no misspelling of `--list`.
+    """
     wanted = word.casefold()
     found = [(_distance(wanted, name), name) for name in known if name.strip("-")]
     close = [(distance, name) for distance, name in found if distance <= _allowed(wanted, name)]
-    if close:
+    if close and not is_elsewhere:
         return min(close, key=lambda pair: pair[0])[1]
     begun = [name for _, name in found if len(wanted.strip("-")) > 2 and name.startswith(wanted)]
     return begun[0] if len(begun) == 1 else ""
@@ -270,7 +273,8 @@ class Parser(argparse.ArgumentParser):
             if first and f"--{first}" in self.option_names:
                 return f"did you mean --{first}?"
             return f"{first} is a command of {as_called('cost_tracker.py')}" if is_command(first) else ""
-        meant, places = nearest(option, self.option_names), places_of(option, but=self.prog)
+        places = places_of(option, but=self.prog)
+        meant = nearest(option, self.option_names, is_elsewhere=bool(places))
         told = [f"did you mean {meant}?"] if meant else []
         return " ".join([*told, said_of_places(option, places)] if places else told)
 
