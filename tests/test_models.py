@@ -215,7 +215,8 @@ def test_a_kept_list_says_the_same_as_a_new_one(at: TrackerAt, sandbox: Sandbox)
 
 
 def test_what_is_kept_is_read_back_the_same(account: Account) -> None:
-    answer: Any = {"data": [model.as_json() for model in account.models]}
+    sees = Model("a/sees", "Sees", "0.000001", "0.000002", input=("text", "image", "file"))
+    answer: Any = {"data": [model.as_json() for model in [*account.models, sees]]}
     answer = exact_json(json.dumps(answer, default=str))
     assert read_models(compact(answer)) == read_models(answer)
 

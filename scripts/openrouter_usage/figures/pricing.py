@@ -279,7 +279,7 @@ def cheapest_for(prices: PriceList, like: Model, usage: Usage, *, longest: int, 
     """Return the models that can do what another one can, on which some calls would have cost least.
 
     They answer in text, take the tools, formats and inputs that the other one takes, and have room for `longest`
-    tokens. Free variants are left out, because they are limited to a number of requests a day.
+    tokens. Free models and variants are left out, because they are limited to a number of requests a day.
     """
     needed = {name for name in ABILITIES if name in like.supports}
     found = []
@@ -287,7 +287,8 @@ def cheapest_for(prices: PriceList, like: Model, usage: Usage, *, longest: int, 
         is_able = needed <= set(model.supports) and set(like.reads) <= set(model.reads) and model.writes_text
         has_room = model.context_length is not None and model.context_length >= longest
         cost = repriced(model, usage) if is_able and has_room else None
-        if cost is not None and not model.alias_of and not model.id.endswith(":free"):
+        is_free = model.prices.prompt == 0 and model.prices.completion == 0
+        if cost is not None and not model.alias_of and not is_free:
             found.append(Cheaper(model, cost))
     found.sort(key=lambda each: (each.cost, each.model.id))
     return found[:most]
