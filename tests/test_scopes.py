@@ -167,7 +167,14 @@ def test_a_budget_of_an_owner_is_set_shown_as_a_bar_and_taken_away(run_at, track
     assert (row["kind"], row["name"], row["scope"], row["policy"]) == ("client", "laptop", "weekly", "measured")
     assert (row["spent_usd"], row["held_usd"], row["largest_overshoot_usd"]) == (Decimal("1.5"), Decimal("0.5"), Decimal("1.5"))
     assert (rule["weekly_usd"], rule["daily_usd"], rule["repeats_a_minute"]) == (4, None, None)
-    assert run_at(NOON, "budget", "clear", "--client", "nobody").code == 2
+    for words in (["clear", "--client", "nobody"], ["--client", "nobody"]):
+        ran = run_at(NOON, "budget", *words)
+        assert (ran.code, ran.out) == (2, "")
+        assert "no budget is set for client nobody" in ran.err
+    for name in ("", "a b", "a\nb", "\x1b[31mred", "a" * 3000):
+        ran = run_at(NOON, "budget", "set", "--client", name, "--daily", "1")
+        assert ran.code == 2
+        assert "characters that can be shown, and no blanks" in ran.err
     assert "laptop" not in run_at(NOON, "budget", "clear", "--client", "laptop").out
     assert "each other session" in run_at(NOON, "budget", "clear").out
 

@@ -34,7 +34,7 @@ from openrouter_usage.money import Json, add, format_usd, multiply, ratio, round
 from openrouter_usage.period import completed_days, iso, spoken
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.render.paint import Paint
-from openrouter_usage.text import named, plural, safe
+from openrouter_usage.text import named, plural, quoted, safe
 
 EXAMPLES = """examples:
   cost_tracker.py budget set --daily 10 --monthly 200 --per-request 0.50
@@ -120,6 +120,8 @@ def run(options: Namespace, *, now: datetime) -> int:
         raise SettingsError(f"no budget is set for {owner.kind} {named(owner.name)}", hint="`budget` shows all")
     ledger = open_ledger(PROGRAM)
     kept = [each for each in _kept(ledger) if options.action != "show" or owner in (None, each.budget.owner)]
+    if options.action == "show" and owner is not None and not kept:
+        raise SettingsError(f"no budget is set for {owner.kind} {named(owner.name)}", hint="`budget` shows all")
     found, holds = _standing(ledger, kept, now)
     overriding = [variable for variable in VARIABLES.values() if os.environ.get(variable, "").strip()]
     notes = [f"{variable} in the environment overrides what is set here" for variable in overriding]
@@ -139,8 +141,14 @@ def _owner(options: Namespace) -> Owner | None:
     for kind in KINDS:
         name = getattr(options, kind)
         if name is not None:
-            if not name.strip() or len(name) > LONGEST_NAME or (" " in name and kind != "session"):
-                raise SettingsError(f"this cannot be the name of a {kind}", hint="a name has no blanks", code="usage")
+            has_blanks = name.split() != [name] and kind != "session"
+            if not name.strip() or len(name) > LONGEST_NAME or has_blanks or not name.isprintable():
+                raise SettingsError(
+                    f"this cannot be the name of a {kind}: {quoted(name, 40)}",
+                    hint=f"a name has 1 to {LONGEST_NAME} characters that can be shown"
+                    + ("" if kind == "session" else ", and no blanks"),
+                    code="usage",
+                )
             return Owner(kind, name)
     return None
 
