@@ -181,7 +181,7 @@ class ProxiedCall:
         kind = request.content_type
         is_form = self._route.shape == paths.TRANSCRIPTION and kind == "multipart/form-data"
         if kind != "application/json" and not is_form:
-            raise self._no(415, "a request has the content type application/json")
+            raise self._no(415, "send the request with the header Content-Type: application/json")
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise self._no(415, "a compressed request cannot be read, and is not passed on unread")
         if (request.content_length or 0) > LARGEST_REQUEST:
