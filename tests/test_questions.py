@@ -22,7 +22,7 @@ from openrouter_usage.money import format_usd
 from openrouter_usage.period import Period, find_zone, parse_moment
 from openrouter_usage.vocabulary import LEDGER_NAMES, TIMES, Filter, before, days_of_word, joined
 from tests import evals
-from tests.booking import NOON, call
+from tests.booking import NOON, TrackerAt, call
 from tests.sandbox import DEMO_KEY, DEMO_MGMT_KEY, Sandbox, demo_account
 from tests.sandbox.webhook import Webhook
 from tests.skill_rules import arguments, split
@@ -175,3 +175,13 @@ def test_a_period_may_be_named_in_words_and_the_one_before_it_is_of_its_kind() -
         found = days_of_word(word, running)
         earlier = before(found, word)
         assert tuple(map(str, (*found, *earlier))) == expected, word
+
+
+def test_the_days_before_are_named_from_the_first_to_the_last_one(at: TrackerAt) -> None:
+    at.tracker.write(call("2026-10-31T23:59:59Z", cost="1.5"), call("2026-09-30T23:59:59Z", cost="0.5"))
+    ran = at(NOON, "stats", "--last-month", "--compare", "previous")
+    assert "Before (2026-09-01 to 2026-09-30 UTC): $0.50 (1), now +$1.00 (+200%)" in ran.out.splitlines()
+    assert "Total $1.50 in 1 call" in at(NOON, "stats", "--since", "last-month", "--until", "last-month").out
+    refused = at(NOON, "stats", "--model", " ")
+    assert (refused.code, refused.out) == (2, "")
+    assert "a name is empty" in refused.err

@@ -16,6 +16,7 @@ from openrouter_usage.vocabulary import (
     FILTERS,
     GROUPINGS,
     MOST_WORD_DAYS,
+    PERIOD_WORDS,
     Choices,
     Filter,
     Where,
@@ -71,7 +72,9 @@ def add_filters(parser: Parser) -> None:
     for kind in FILTERS:
         name = "NAME=VALUE" if kind == "tag" else "NAME"
         told = _FILTER_HELP.get(kind)
-        parser.add_argument(f"--{kind}", action="append", dest=f"only_{kind}", metavar=name, help=told)
+        parser.add_argument(
+            f"--{kind}", action="append", type=checked(_pattern), dest=f"only_{kind}", metavar=name, help=told
+        )
 
 
 _FILTER_HELP = {
@@ -94,7 +97,7 @@ def add_grouping(parser: Parser) -> None:
 
 def add_compare(parser: Parser) -> None:
     """Add --compare."""
-    told = "set the period before beside it, up to the same hour while it is running, or another one: 2026-10"
+    told = "set the period before beside it, as much of it as the running one has had, or another one: 2026-10"
     parser.add_argument("--compare", type=checked(_compared_word), metavar="WHAT", help=f"previous: {told}")
 
 
@@ -106,6 +109,12 @@ def add_source(parser: Parser, usual: str) -> None:
         default=usual,
         help=f"the account's figures, or the tracked calls in the local ledger ({usual})",
     )
+
+
+def _pattern(text: str) -> str:
+    if not text.strip():
+        raise InvalidValue("a name is empty, and no call has such a name; * stands for anything")
+    return text
 
 
 def _word(text: str) -> str:
@@ -124,6 +133,8 @@ def _so_many(most: int) -> Callable[[str], str]:
 
 def _bound(text: str) -> str:
     """Check a bound and return it unchanged, because the moment when a day begins depends on --tz."""
+    if text in PERIOD_WORDS:  # `last-month` is as long as a day
+        return text
     if is_day(text) or "T" in text or " " in text:
         # A moment must begin with its day: other forms depend on the version of Python.
         read_day(text[:10])

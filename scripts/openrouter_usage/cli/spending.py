@@ -173,7 +173,7 @@ class Spending:
             from openrouter_usage.jobs.price_list import canonical_names
 
             name_of = canonical_names(self._found.slugs)
-            title = " ".join(each for each in (chosen.words, said_of(self._where)) if each)
+            title = ", ".join(each for each in (chosen.words, said_of(self._where)) if each)
             how = {"title": title, "by": by, "name_of": name_of, "where": self._where}
             if self._before is None:
                 return period_breakdown(self._found, top=top, **how)

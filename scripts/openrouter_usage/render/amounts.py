@@ -11,7 +11,7 @@ from openrouter_usage.figures.breakdown import Breakdown, Change, Comparison
 from openrouter_usage.figures.summary import Summary, Window
 from openrouter_usage.money import Json, format_usd, multiply, ratio, rounded
 from openrouter_usage.openrouter.answers.key import Limit
-from openrouter_usage.period import UTC, Period, Stretch, iso, spoken
+from openrouter_usage.period import DAY, UTC, Period, Stretch, iso, midnight, spoken
 from openrouter_usage.text import named, plural, safe
 from openrouter_usage.vocabulary import names_of, spoken_name
 
@@ -144,7 +144,9 @@ _MOST_CHANGES = 2
 def compared_lines(found: Comparison) -> list[str]:
     """Write what the period before cost, the change in USD and percent, and what rose and fell most."""
     whole = found.whole
-    span = f"{spoken(found.period.start)} to {spoken(found.period.end)}"
+    start, end = found.period.start, found.period.end
+    is_days = midnight(start.date()) == start and midnight(end.date()) == end
+    span = f"{Stretch(start.date(), (end - DAY).date())} UTC" if is_days else f"{spoken(start)} to {spoken(end)}"
     unknown = f"; {plural(found.unknown_days, 'day')} of it unknown" if found.unknown_days else ""
     lines = [f"Before ({span}): {spent(whole.before)} ({whole.before.requests:,}), now {changed(whole)}{unknown}"]
     rose = [each for each in found.changes if each.difference > 0][:_MOST_CHANGES]
