@@ -287,7 +287,7 @@ def cheapest_for(prices: PriceList, like: Model, usage: Usage, *, longest: int, 
         is_able = needed <= set(model.supports) and set(like.reads) <= set(model.reads) and model.writes_text
         has_room = model.context_length is not None and model.context_length >= longest
         cost = repriced(model, usage) if is_able and has_room else None
-        is_free = model.prices.prompt == 0 and model.prices.completion == 0
+        is_free = all(price == 0 for price in model.prices[:3])
         if cost is not None and not model.alias_of and not is_free:
             found.append(Cheaper(model, cost))
     found.sort(key=lambda each: (each.cost, each.model.id))
