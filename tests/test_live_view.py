@@ -81,11 +81,11 @@ def test_a_window_that_is_too_small_gets_what_fits_and_never_scrolls(
 
 def test_a_terminal_shows_the_summary_until_ctrl_c_which_ends_with_0(home: Path, sandbox: Sandbox, account: Account) -> None:
     seen = Tracker(home, sandbox.url, env={"TERM": "xterm", "PYTHONIOENCODING": "utf-8"})
-    code, out, err = on_a_terminal(seen, "--watch", script=STATS, until="next in 58 s")
+    code, out, err = on_a_terminal(seen, "--watch", script=STATS, until="next in 5")
     assert (code, err) == (0, "")
     screens = out.split("\x1b[H")[2:]
     assert len(screens) >= 2 and all("💰 OpenRouter Usage\x1b[K\n" in screen for screen in screens[:2])
-    assert re.search(r"As of \d s ago; next in 60 s; \^C ends", screens[0])
+    assert re.search(r"As of \d+ s ago; next in \d+ s; \^C ends", screens[0])
     assert len(sandbox.received("/key")) == 1
 
 
