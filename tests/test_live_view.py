@@ -85,7 +85,9 @@ def test_a_terminal_shows_the_summary_until_ctrl_c_which_ends_with_0(home: Path,
     assert (code, err) == (0, "")
     screens = out.split("\x1b[H")[2:]
     assert len(screens) >= 2 and all("💰 OpenRouter Usage\x1b[K\n" in screen for screen in screens[:2])
-    assert re.search(r"As of \d+ s ago; next in \d+ s; \^C ends", screens[0])
+    foot = re.search(r"As of (\d) s ago; next in (\d+) s; \^C ends", screens[0])
+    # On a busy machine the first screen is drawn a second late, and both figures say so.
+    assert foot and 58 <= int(foot[1]) + int(foot[2]) <= 61
     assert len(sandbox.received("/key")) == 1
 
 
