@@ -14,8 +14,8 @@ from typing import NamedTuple
 from openrouter_usage.entry import NOTHING, Usage
 from openrouter_usage.errors import InvalidValue
 from openrouter_usage.ledger.engine import Engine
-from openrouter_usage.ledger.ingest import GROUPS, whole_entry
-from openrouter_usage.ledger.scan import DAY_SLOTS, MIX, Block, columns, from_columns, mix_of, quarter_of, read_block
+from openrouter_usage.ledger.ingest import GROUPS
+from openrouter_usage.ledger.scan import DAY_SLOTS, MIX, columns, from_columns, mix_of, quarter_of
 from openrouter_usage.ledger.schema import Damaged
 from openrouter_usage.ledger.sums import (
     Groups,
@@ -23,8 +23,8 @@ from openrouter_usage.ledger.sums import (
     counted_entries,
     edges,
     known_slots,
-    merged_in,
     moment_of,
+    read_blocks,
     slots_of,
     span_of,
     stretches,
@@ -200,16 +200,7 @@ def _of_lines(
         span = span_of(index, moment_of(low), moment_of(high - 1))
         if span is None:
             continue
-        block, surplus = Block(range(low, high), is_fine=True), Block(range(low, high), is_fine=True)
-        for at_byte, text in engine.blocks(*span):
-            read_block(text, at_byte, block)
-        completed, further = merged_in(index, *span)
-        for at_byte in completed | further:
-            one = engine.entry_at(at_byte)
-            if one is not None:
-                surplus.count(one, at_byte)
-                if at_byte in completed:
-                    block.count(whole_entry(index, at_byte, one, engine.entry_at), at_byte)
+        block, surplus = read_blocks(engine, index, span, range(low, high), is_fine=True)
         for part, sign in ((block, 1), (surplus, -1)):
             for (slot, model, provider, session, tags), vector in part.cells.items():
                 usage = from_columns(columns(vector))

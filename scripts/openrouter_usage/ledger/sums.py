@@ -339,12 +339,11 @@ def _with_untagged(groups: Groups, everything: Usage) -> Groups:
     return groups | {"": untagged} if untagged.requests else groups
 
 
-def _read_quarters(engine: Engine, index: sqlite3.Connection, first: int, end: int, by: str) -> Groups:
-    """Sum quarters of an hour from their lines, without making an Entry of each."""
-    span = span_of(index, moment_of(first), moment_of(end - 1)) if first < end else None
-    if span is None:
-        return {}
-    block, surplus = Block(range(first, end)), Block(range(first, end))
+def read_blocks(
+    engine: Engine, index: sqlite3.Connection, span: tuple[int, int], quarters: range, *, is_fine: bool = False
+) -> tuple[Block, Block]:
+    """Read the lines of a span into what was used, and what of it stands in several lines and has to be taken off."""
+    block, surplus = Block(quarters, is_fine=is_fine), Block(quarters, is_fine=is_fine)
     for at, text in engine.blocks(*span):
         read_block(text, at, block)
     completed, further = merged_in(index, *span)
@@ -354,6 +353,15 @@ def _read_quarters(engine: Engine, index: sqlite3.Connection, first: int, end: i
             surplus.count(entry, at)
             if at in completed:
                 block.count(whole_entry(index, at, entry, engine.entry_at), at)
+    return block, surplus
+
+
+def _read_quarters(engine: Engine, index: sqlite3.Connection, first: int, end: int, by: str) -> Groups:
+    """Sum quarters of an hour from their lines, without making an Entry of each."""
+    span = span_of(index, moment_of(first), moment_of(end - 1)) if first < end else None
+    if span is None:
+        return {}
+    block, surplus = read_blocks(engine, index, span, range(first, end))
     groups: Groups = {}
     for part, joined in ((block, Usage.__add__), (surplus, Usage.__sub__)):
         named = {name.decode(): from_columns(columns(vector)) for name, vector in part.wanted(by).items()}
