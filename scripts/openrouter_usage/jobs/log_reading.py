@@ -122,16 +122,10 @@ def _read_lines(store: Store, read: Read | None) -> Found:
         file.seek(offset)
         for some, end in _blocks(file, offset, skipped):
             offset = end
-            for line in lines.pick(some, skipped):
-                try:
-                    call = lines.read(line)
-                except Skipped as why:
-                    skipped[str(why)] += 1
-                    continue
-                if call is not None:
-                    known = by_key.get(call.key)
-                    if known is None or call.completion_tokens > known.completion_tokens:
-                        by_key[call.key] = call
+            for call in _calls_in(lines, some, skipped):
+                known = by_key.get(call.key)
+                if known is None or call.completion_tokens > known.completion_tokens:
+                    by_key[call.key] = call
         mark = _mark(file, offset)
     told = json.dumps(lines.context) if lines.context else ""
     place = Read(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, offset, mark, told)
@@ -184,15 +178,20 @@ def _read_packed(store: Store, context: dict[str, Any]) -> tuple[Iterator[Logged
 
 def _of_lines(lines: LineReader, found: list[bytes]) -> tuple[Iterator[Logged], Counter[str]]:
     skipped: Counter[str] = Counter()
-    calls = []
+    calls = list(_calls_in(lines, found, skipped))
+    return iter(calls), skipped
+
+
+def _calls_in(lines: LineReader, found: list[bytes], skipped: Counter[str]) -> Iterator[Logged]:
+    """Yield the calls that some lines tell of, and count in `skipped` why others are not counted."""
     for line in lines.pick(found, skipped):
         try:
             call = lines.read(line)
         except Skipped as why:
             skipped[str(why)] += 1
             continue
-        calls += [call] if call else []
-    return iter(calls), skipped
+        if call is not None:
+            yield call
 
 
 def _unpacked(data: bytes) -> bytes:

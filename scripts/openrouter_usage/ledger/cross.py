@@ -22,7 +22,7 @@ from openrouter_usage.ledger.sums import (
     Totals,
     counted_entries,
     edges,
-    known_slots,
+    known_part,
     moment_of,
     read_blocks,
     slots_of,
@@ -79,14 +79,10 @@ def crossed(
     engine: Engine, index: sqlite3.Connection, period: Period | None, by: str, *, zone: tzinfo, where: Where
 ) -> Totals:
     """Sum the calls of a period that filters take by one or two groupings."""
-    known = known_slots(index)
+    known = known_part(index, period)
     if known is None:
         return Totals(NOTHING, {})
-    start, end = moment_of(known[0] // DAY_SLOTS * DAY_SLOTS), moment_of(-(-known[1] // DAY_SLOTS) * DAY_SLOTS)
-    if period:
-        start, end = max(start, period.start), min(end, period.end)
-    if start >= end:
-        return Totals(NOTHING, {})
+    start, end = known
     parts = parts_of(by)
     groups: Groups = {}
     for call, usage in _calls(engine, index, start, end, _Needs(parts, where, zone)):

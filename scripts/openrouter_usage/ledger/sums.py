@@ -270,6 +270,20 @@ class Totals:
     groups: Groups
 
 
+def known_part(index: sqlite3.Connection, period: Period | None) -> tuple[datetime, datetime] | None:
+    """Return the part of a period, or of all time, that has calls; None where it has none.
+
+    All calls are known, so without a period the first and the last day can be read whole.
+    """
+    known = known_slots(index)
+    if known is None:
+        return None
+    start, end = moment_of(known[0] // DAY_SLOTS * DAY_SLOTS), moment_of(-(-known[1] // DAY_SLOTS) * DAY_SLOTS)
+    if period:
+        start, end = max(start, period.start), min(end, period.end)
+    return (start, end) if start < end else None
+
+
 def totals(engine: Engine, index: sqlite3.Connection, period: Period | None, by: str, zone: tzinfo) -> Totals:
     """Sum a period, None for all time, by one grouping; days are those of a time zone."""
     if by in ("week", "month", "weekday"):
@@ -277,15 +291,10 @@ def totals(engine: Engine, index: sqlite3.Connection, period: Period | None, by:
         for day, usage in found.groups.items():
             _add(of_days, {time_name(by, date.fromisoformat(day)): usage})
         return Totals(found.total, of_days)
-    known = known_slots(index)
+    known = known_part(index, period)
     if known is None:
         return Totals(NOTHING, {})
-    # All calls are known, so the first and the last day can be read whole.
-    start, end = moment_of(known[0] // DAY_SLOTS * DAY_SLOTS), moment_of(-(-known[1] // DAY_SLOTS) * DAY_SLOTS)
-    if period:
-        start, end = max(start, period.start), min(end, period.end)
-    if start >= end:
-        return Totals(NOTHING, {})
+    start, end = known
     groups = _by_day(engine, index, start, end, zone) if by == "day" else _by_name(engine, index, start, end, by)
     return Totals(sum(groups.values(), NOTHING), groups)
 
