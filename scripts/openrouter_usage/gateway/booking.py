@@ -7,7 +7,6 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
-from datetime import datetime
 from decimal import Decimal
 
 from openrouter_usage.budgets import MEASURED, Budget
@@ -17,13 +16,8 @@ from openrouter_usage.gateway import waits
 from openrouter_usage.gateway.writer import Writer
 from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.openrouter.answers.generation import CallUsage, Generation
-from openrouter_usage.period import UTC
 from openrouter_usage.tracker.booking import Booking
-
-
-def now() -> datetime:
-    """Return the moment in UTC, in whole seconds as the ledger has them."""
-    return datetime.now(UTC).replace(microsecond=0)
+from openrouter_usage.tracker.record import utc_now
 
 
 class Room:
@@ -72,7 +66,7 @@ class Page:
         """Prepare to book a call of `model` under those of some budgets that it falls under."""
         self._writer = writer
         self._room, self._is_running = room, False
-        self._booking = Booking(ledger, model=model, budgets=budgets, clock=now, session=session, tags=tags)
+        self._booking = Booking(ledger, model=model, budgets=budgets, clock=utc_now, session=session, tags=tags)
         self._naming: Awaitable[object] | None = None
         self._is_ended = False
 

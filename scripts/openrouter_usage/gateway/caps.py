@@ -12,13 +12,13 @@ from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.figures.limits import standings
 from openrouter_usage.figures.pricing import PriceList
 from openrouter_usage.files import state_of
-from openrouter_usage.gateway.booking import now
 from openrouter_usage.home.settings import Settings, load_budgets, settings_file
 from openrouter_usage.jobs.price_list import MAX_AGE, current_prices, price_file
 from openrouter_usage.ledger.ledger import Committed, Ledger
 from openrouter_usage.openrouter.endpoints import OpenRouter
 from openrouter_usage.openrouter.network import SharedContext
 from openrouter_usage.openrouter.transport import Transport
+from openrouter_usage.tracker.record import utc_now
 
 
 class BudgetsNow:
@@ -48,7 +48,7 @@ def left(budgets: tuple[Budget, ...], ledger: Ledger) -> Decimal | None:
     own = [each._replace(caps=each.caps._replace(per_request=None)) for each in budgets if each.owner == MACHINE]
 
     def look(books: Committed) -> None:
-        found.extend(scope.left for scope in standings(own, books, now()))
+        found.extend(scope.left for scope in standings(own, books, utc_now()))
 
     if bounding(own):
         ledger.committed(look)
@@ -70,10 +70,10 @@ class PricesNow:
         """Return the list; Unreachable when it cannot be had."""
         async with self._lock:
             known = self._known
-            if known is None or not timedelta() <= now() - known.fetched_at < MAX_AGE:
+            if known is None or not timedelta() <= utc_now() - known.fetched_at < MAX_AGE:
                 self._known = known = await asyncio.to_thread(self._load)
             return known
 
     def _load(self) -> PriceList:
         source = self._settings.base_url.url
-        return current_prices(price_file(self._settings), self._client.models, now(), source=source)
+        return current_prices(price_file(self._settings), self._client.models, utc_now(), source=source)

@@ -30,7 +30,7 @@ from openrouter_usage.figures.model_names import without_prefix
 from openrouter_usage.figures.pricing import PriceList
 from openrouter_usage.gateway import headers as heads
 from openrouter_usage.gateway import paths, waits
-from openrouter_usage.gateway.booking import Page, Room, now
+from openrouter_usage.gateway.booking import Page, Room
 from openrouter_usage.gateway.bound import Bounded, bounded, measured
 from openrouter_usage.gateway.caps import BudgetsNow, PricesNow
 from openrouter_usage.gateway.clients import Caller, find_caller
@@ -48,6 +48,7 @@ from openrouter_usage.money import Json, loads
 from openrouter_usage.openrouter.answers.generation import CallUsage, Generation
 from openrouter_usage.openrouter.retry import may_be_billed
 from openrouter_usage.text import named as shown_name
+from openrouter_usage.tracker.record import utc_now
 
 LARGEST_REQUEST = 64 * 1024 * 1024
 LARGE_REQUEST = 256 * 1024
@@ -316,7 +317,7 @@ class ProxiedCall:
             tags = caller.tags
             return self._server.memory.recall(
                 shape, body, client=tags.get("client", ""), session=caller.session, agent=tags.get("agent", ""),
-                model=self._model, now=now(),
+                model=self._model, now=utc_now(),
             )  # fmt: skip
 
         # Hashing a large conversation would hold up the streams of others.

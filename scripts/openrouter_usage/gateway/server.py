@@ -26,7 +26,7 @@ from openrouter_usage.errors import LedgerError, MissingKey, OpenRouterUsageErro
 from openrouter_usage.figures.repeats import Repeats
 from openrouter_usage.files import make_private_folder, replace_file
 from openrouter_usage.gateway import caps, waits
-from openrouter_usage.gateway.booking import Page, Room, now
+from openrouter_usage.gateway.booking import Page, Room
 from openrouter_usage.gateway.denial import refuse
 from openrouter_usage.gateway.forward import ProxiedCall, quietly
 from openrouter_usage.gateway.headers import stranger
@@ -43,6 +43,7 @@ from openrouter_usage.money import ZERO, Json, add, dumps
 from openrouter_usage.openrouter.network import SharedContext, proxies_for
 from openrouter_usage.period import iso
 from openrouter_usage.tracker.booking import settle_all
+from openrouter_usage.tracker.record import utc_now
 
 DEFAULT_PORT = 8788
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -89,7 +90,7 @@ class Server:
         self.left: Decimal | None = None
         self.videos: dict[str, tuple[Page, str]] = {}
         self.url = ""
-        self._since, self._calls, self._spent = now(), 0, ZERO
+        self._since, self._calls, self._spent = utc_now(), 0, ZERO
         self._running: dict[asyncio.Task[web.StreamResponse], ProxiedCall] = {}
         self._busy: dict[object, float] = {}
         self._is_ending = self._has_news = False
@@ -170,7 +171,7 @@ class Server:
     def _settle_old(self) -> None:
         """Look up the calls that a gateway before this one left open."""
         try:
-            settle_all(self.ledger, now())
+            settle_all(self.ledger, utc_now())
         except OpenRouterUsageError as error:
             self.log.say(f"⚠ calls of before are still unsettled: {error.message}")
 
@@ -238,7 +239,7 @@ class Server:
         """Raise Repeated for a request that was made too often within a minute; only its hash is kept, in memory."""
         wanted = [budget for budget in budgets if budget.repeats is not None]
         if wanted:
-            self._repeats.check(wanted, sha256(text).digest(), now())
+            self._repeats.check(wanted, sha256(text).digest(), utc_now())
 
     def count(self, entry: Entry) -> None:
         """Count a recorded call."""
