@@ -122,7 +122,7 @@ class BudgetExceeded(Refused):
             calls = "1 call" if ahead_calls == 1 else f"{ahead_calls:,} calls"
             until = f"{until}, but {_usd(ahead)} of it stays: {calls} dated in the future by a wrong clock"
             hint = "nothing was sent; `settle` asks OpenRouter when those calls were made, `clean --ahead` removes them"
-        of = f" for {kind} {named(name)}" if name else ""
+        of = _of(kind, name)
         super().__init__(
             f"the {scope} budget of {_usd(cap)}{of} does not allow this call: {against}{_usd(asked)} asked{until}",
             hint=hint,
@@ -164,7 +164,7 @@ class Braked(Refused):
     ) -> None:
         """Keep the brake, whose it is, and what counts against it."""
         span = f"{seconds // 60} min" if seconds % 60 == 0 else f"{seconds} s"
-        of = f" for {kind} {named(name)}" if name else ""
+        of = _of(kind, name)
         super().__init__(
             f"the brake of {_usd(cap)} in {span}{of} stops this call: {_usd(spent)} spent in that time + "
             f"{_usd(held)} held + {_usd(asked)} asked",
@@ -188,7 +188,7 @@ class Repeated(Refused):
 
     def __init__(self, times: int, *, kind: str = "machine", name: str = "") -> None:
         """Keep how often it may be made, and whose budget says so."""
-        of = f" for {kind} {named(name)}" if name else ""
+        of = _of(kind, name)
         often = "once" if times == 1 else f"{times:,} times"
         super().__init__(
             f"the brake{of} stops this call: the same request was made {often} within a minute already",
@@ -212,6 +212,11 @@ class UnbelievableBill(Refused):
             hint=f"look at it on OpenRouter, then run: {as_called('cost_tracker.py settle')} --id {identity}",
         )
         self.generation = identity
+
+
+def _of(kind: str, name: str) -> str:
+    """Return whose budget it is, as words that go on a sentence; nothing for the machine's own."""
+    return f" for {kind} {named(name)}" if name else ""
 
 
 def _usd(amount: Decimal) -> str:
