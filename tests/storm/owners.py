@@ -25,7 +25,8 @@ from openrouter_usage.ledger.ledger import Ledger
 
 CENT = Decimal("0.01")
 BUDGETS = (
-    Budget(MACHINE, Caps(daily=Decimal(3))),
+    # More than the two projects have, or it would be reached before them, and `measured` not be tried.
+    Budget(MACHINE, Caps(daily=Decimal(4))),
     Budget(Owner("client", "a"), Caps(monthly=Decimal(1)), MEASURED),
     Budget(Owner("client", "b"), Caps(weekly=Decimal("0.8"))),
     Budget(Owner("project", "*"), Caps(daily=Decimal("1.2")), MEASURED),

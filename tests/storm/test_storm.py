@@ -34,6 +34,16 @@ OWNERS = {Owner("client", "a"): CAP / 2, Owner("session", "s"): CAP / 4, Owner("
 NOON = datetime.now(timezone.utc).replace(hour=12, minute=0, second=0, microsecond=0)
 
 
+def let_loose(processes: list[subprocess.Popen[bytes]]) -> None:
+    """Wait until all workers are ready, and let them begin together."""
+    for process in processes:
+        assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+
+
 @dataclass
 class Storm:
     """Processes that spend from one budget, and what is done to them."""
@@ -51,12 +61,7 @@ class Storm:
             command = [sys.executable, "-m", "tests.storm.worker", *words]
             pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
             self.processes.append(subprocess.Popen(command, cwd=ROOT, env=self.tracker.environment({}), **pipes))
-        for process in self.processes:
-            assert process.stdout is not None and process.stdout.readline() == b"ready\n"
-        for process in self.processes:
-            assert process.stdin is not None
-            process.stdin.write(b"go\n")
-            process.stdin.flush()
+        let_loose(self.processes)
 
     def kill_a_third(self) -> int:
         """Kill a third of the processes, each when so many more calls have been made."""
@@ -195,11 +200,7 @@ def storm_of_owners(ledger: Path, *, processes: int, calls: int, seed: int) -> N
     started = [
         subprocess.Popen([*command, str(seed + number), NOON.isoformat()], cwd=ROOT, **pipes) for number in range(processes)
     ]
-    for process in started:
-        assert process.stdout.readline() == b"ready\n"
-    for process in started:
-        process.stdin.write(b"go\n")
-        process.stdin.flush()
+    let_loose(started)
     assert [process.wait(timeout=HANG_GUARD_S * 5) for process in started] == [0] * processes
     for process in started:
         process.communicate()

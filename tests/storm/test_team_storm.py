@@ -18,7 +18,7 @@ import pytest
 from tests import postgres as servers
 from tests.running import HANG_GUARD_S, ROOT
 from tests.sandbox import Account, Sandbox
-from tests.storm.test_storm import CHAT, NOON, faults, replies
+from tests.storm.test_storm import CHAT, NOON, faults, let_loose, replies
 from tests.team import Team, TeamTracker, made
 
 # How wrong the clock of each machine is, and who spends there.
@@ -61,12 +61,7 @@ class TeamStorm:
             command = [sys.executable, "-m", "tests.storm.worker", *words]
             env = self.machines[member].environment({})
             self.processes.append(subprocess.Popen(command, cwd=ROOT, env=env, **pipes))
-        for process in self.processes:
-            assert process.stdout is not None and process.stdout.readline() == b"ready\n"
-        for process in self.processes:
-            assert process.stdin is not None
-            process.stdin.write(b"go\n")
-            process.stdin.flush()
+        let_loose(self.processes)
         self.after(2)
         failures: list[BaseException] = []
         disturber = threading.Thread(target=lambda: _kept(disturb, failures))
