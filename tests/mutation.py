@@ -111,9 +111,6 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ),
     ("ledger/scan", "_place = 0", "0  ->  1"): "every lane begins one bit higher, where it is read too",
     ("ledger/scan", "_place += _WIDTHS.get(_name, 63)", "63  ->  64"): "one bit between two lanes stays empty",
-    ("ledger/sums", "if start >= end:", "start >= end  ->  start > end"): (
-        "a period of no length has no calls, asked for or not"
-    ),
     ("ledger/sums", "if first_span >= end_span:", "first_span >= end_span  ->  first_span > end_span"): (
         "where no span is whole, the days before it and behind it are all that there are"
     ),
