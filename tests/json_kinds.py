@@ -393,7 +393,7 @@ def teams(ask: Asking, sandbox: Sandbox) -> None:
         return
     with postgres.running() as server:
         server.run("CREATE DATABASE team")
-        for command in ("team init", "team", "budget set --team --daily 5", "budget set --team --member me --total 5", "team"):
+        for command in ("team init", "team", "budget set --team --daily 5", "budget set --team --member me --total 5", "team", "budget"):
             ask(command, OPENROUTER_LEDGER=server.url())
         for words in (("invite", "me", "--output", "me.env"), ("push",), ("pull", "--output", "all.jsonl")):
             named = [str(ask.home / word) if "." in word else word for word in words]

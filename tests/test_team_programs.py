@@ -11,15 +11,17 @@ from typing import Any
 import pytest
 
 from openrouter_usage import redaction
+from openrouter_usage.budgets import MACHINE
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.home.settings import shared_ledger
 from openrouter_usage.jobs.team import address_for
 from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.ledger.team_schema import script
-from tests.booking import Tracker, TrackerAt, call, hold, sample
+from tests.booking import NOON, Tracker, TrackerAt, call, hold, sample
 from tests.calling import HELLO
-from tests.running import ROOT
-from tests.sandbox import Sandbox
+from tests.gatewaying import running, wait_until
+from tests.running import ROOT, Stats
+from tests.sandbox import INFERENCE_KEY, Sandbox
 from tests.team import Team, TeamTracker
 
 PASSWORD = "a-secret/of the%20server"
@@ -125,6 +127,53 @@ def test_what_is_no_address_of_postgresql_is_not_used_and_not_shown() -> None:
         assert "secret-1" not in f"{refused.value.message} {refused.value.hint}"
     url = "postgresql://boss:old@db.example:6432/db?password=old&sslmode=require&user=boss"
     assert address_for(url, "me", "n/w") == "postgresql://me:n%2Fw@db.example:6432/db?sslmode=require"
+
+
+def test_an_address_that_libpq_does_not_understand_is_a_wrong_setting_and_nothing_is_connected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = TrackerAt(Tracker(tmp_path), monkeypatch, capsys)
+    words = {"me:secret-1@db:notaport/x": "port", "me:secret-1@db:99999/x": "99999", "me@/db?nosuch=1": "nosuch",
+             "me@/db?sslmode=bogus": "sslmode", "/?service=nosuch": "service", "a@h1,h2/db?port=1,2,3": "3",
+             "me:secret-1%zz@/db": "percent", "me:a@secret-1@h/db": "%40", "me@[::1/db": "URL"}  # fmt: skip
+    for rest, word in words.items():
+        for argv in (("stats",), ("export", "--format", "csv"), ("budget", "--json"), ("team",)):
+            ran = at(None, *argv, env={"OPENROUTER_LEDGER": f"postgresql://{rest}"})
+            assert ran.code == 2 and "OPENROUTER_LEDGER is not used" in ran.err + ran.out, (rest, argv, ran)
+            assert word in ran.err + ran.out and "secret-1" not in ran.err + ran.out, (rest, argv)
+    for face in ("csv", "json", "markdown"):
+        away = at(None, "export", "--format", face, env={"OPENROUTER_LEDGER": f"postgresql://me@/db?host={tmp_path}"})
+        assert away.code == 6 and (away.json["kind"] == "error" if face == "json" else away.out == "")
+
+
+def test_a_look_around_names_the_shared_ledger_and_counts_on_it(
+    team: Team, home: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tracker = TeamTracker(home, sandbox.url, {"OPENROUTER_LEDGER": team.url(password=PASSWORD)}, team)
+    at = TrackerAt(tracker, monkeypatch, capsys)
+    tracker.write(hold("open", most="0.25"), call(cost="0.5", id="gen-1"))
+    assert f"the shared ledger {team.database}, as alice, version 1" in at(NOON, "budget").out
+    team.ledger("boss").set_caps(MACHINE, {"total": Decimal(3)}, "strict")
+    place = {"name": team.database, "is_shared": True, "member": "alice", "version": 1}
+    assert at(NOON, "budget", "--json").data["ledger"] == place
+    assert f"of all who share the shared ledger {team.database}, as alice" in at(NOON, "budget").out
+    told = at(None, "doctor")
+    assert f"the shared ledger {team.database} answers, to alice: schema version 1, 1 owner with caps" in told.out
+    assert "1 call running or unsettled, $0.25 held" in told.out and "usage.jsonl" not in told.out
+    assert "is not asked (--offline)" in at(None, "doctor", "--offline").out
+    line = ("--line", "--line-format", "{budget}")
+    env = {"OPENROUTER_LEDGER": team.url()}
+    assert Stats(home, sandbox.url)(*line, key=INFERENCE_KEY, env=env).out == "$2.25 of total budget left\n"
+    with running(home, sandbox, env={"OPENROUTER_LEDGER": team.url()}) as gateway:
+        gateway.post()
+        wait_until(lambda: team.ledger("bob").totals().total.requests == 2)
+        assert at(None, "gateway", "status", "--json").data["ledger"] == place
+        assert f"In the shared ledger {team.database}, as alice, version 1: $0.25 held" in at(None, "gateway", "status").out
+        away = {"OPENROUTER_LEDGER": f"postgresql://me:secret-1@/db?host={home}"}
+        ran = at(None, "gateway", "status", env=away)
+        assert ran.code == 6 and f"runs at {gateway.url}, but the shared ledger db cannot be used" in ran.error_line
+        checked = at(None, "doctor", env=away)
+        assert checked.code == 6 and "the shared ledger db cannot be used" in checked.out and "secret-1" not in checked.out
 
 
 def test_a_file_moves_in_and_out_with_the_same_totals_however_often_it_is_tried(

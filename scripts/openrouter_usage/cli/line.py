@@ -163,23 +163,26 @@ def _session(client: Client | None) -> str:
 
 
 def _budget(now: datetime) -> str:
-    """Write what the machine's tightest budget leaves; "" without one."""
+    """Write what the tightest budget of this machine, or of a team and its member here, leaves; "" without one."""
+    from openrouter_usage.budgets import MACHINE, Owner
     from openrouter_usage.cli.opening import open_ledger_quietly
-    from openrouter_usage.figures.limits import Scope, scopes
-    from openrouter_usage.home.settings import load_budgets
+    from openrouter_usage.figures.limits import Scope, standings
+    from openrouter_usage.home.settings import load_budgets, shared_ledger
     from openrouter_usage.ledger.ledger import Committed
 
-    caps = load_budgets()[0].caps  # the machine's
-    if not caps.any:
+    budgets = [load_budgets()[0]]  # the machine's
+    if not budgets[0].caps.any and shared_ledger() is None:
         return ""
     found: list[Scope] = []
 
     def look(books: Committed) -> None:
-        found.extend(scope for scope in scopes(caps, books, now) if scope.period)
+        found.extend(scope for scope in standings(budgets, books, now) if scope.period)
 
     try:
         ledger = open_ledger_quietly(_LOCK_WAIT_S, may_be_new=True)
         if ledger:
+            here = {MACHINE, *(Owner(kind, name) for kind, name in ledger.names().items())}
+            budgets += [budget for budget in ledger.caps() if budget.owner in here]
             ledger.committed(look)
             ledger.close()
     except OpenRouterUsageError:

@@ -15,11 +15,11 @@ from openrouter_usage.figures.account_days import GROUPINGS, Wanted, account_rep
 from openrouter_usage.figures.archive import chosen
 from openrouter_usage.figures.report import Report
 from openrouter_usage.files import archive_beside
-from openrouter_usage.home.settings import ledger_file
+from openrouter_usage.home.settings import ledger_file, shared_ledger
 from openrouter_usage.jobs.archive import Archive
 from openrouter_usage.ledger import engines
 from openrouter_usage.ledger.ledger import Ahead, Health, Ledger
-from openrouter_usage.money import format_usd
+from openrouter_usage.money import Json, format_usd
 from openrouter_usage.period import UTC, Period, spoken
 from openrouter_usage.text import named, plural, quoted, safe
 from openrouter_usage.vocabulary import Where, parts_of
@@ -41,6 +41,8 @@ def open_ledger(program: str) -> Ledger:
 
 def open_ledger_quietly(lock_timeout_s: float, *, may_be_new: bool = False) -> Ledger | None:
     """Open the ledger for a look that must not wait or say anything; None where there is none yet."""
+    if shared_ledger() is not None:
+        return engines.open_ledger(lock_timeout_s=lock_timeout_s)
     path = ledger_file()
     if not may_be_new and not path.exists():
         return None
@@ -100,6 +102,14 @@ def ahead_notes(ahead: Ahead | None) -> list[str]:
         f" {format_usd(ahead.usage.cost)}: a clock was wrong, and every budget until then counts them;"
         f" `{as_called('cost_tracker.py settle')}` asks OpenRouter when they were made, `clean --ahead` removes them"
     ]
+
+
+def where_kept(ledger: Ledger) -> tuple[str, dict[str, Json]]:
+    """Return which ledger the figures are of, in words and as data; a shared one is asked who this program is to it."""
+    member = ledger.whoami()
+    data: dict[str, Json] = {"name": ledger.source, "is_shared": ledger.is_shared}
+    data |= {"member": member.name if member else None, "version": member.version if member else None}
+    return f"{ledger.shown}{f', as {member}, version {member.version}' if member else ''}", data
 
 
 # -- The archive for a verb, and the report of `stats --source account`.

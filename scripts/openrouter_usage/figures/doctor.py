@@ -296,6 +296,12 @@ def size_finding(path: str, bytes_long: int | None) -> Finding:
     return ok("ledger", f"the ledger {safe(path, 300)} has {size(bytes_long)}")
 
 
+def shared_finding(shown: str, member: str, *, caps: int, version: int) -> Finding:
+    """Name a shared ledger that answers, and who this program is to it."""
+    limits = f"{plural(caps, 'owner')} with caps" if caps else "no cap is set in it"
+    return ok("ledger", f"{shown} answers, to {member}: schema version {version}, {limits}")
+
+
 def line_findings(unread: Sequence[UnreadLine], *, duplicates: int, notices: Sequence[str]) -> list[Finding]:
     """Check the lines of the ledger; `notices` is what the ledger reported while it was read."""
     told = []

@@ -198,7 +198,7 @@ def shared_ledger(environ: Mapping[str, str] | None = None) -> SharedAddress | N
     except ValueError:
         parts, query, hosts = urlsplit(""), {}, []
     # Where a password has a sign that a URL uses for itself, parts of it would be taken for a host or a database.
-    if parts.fragment or "@" in parts.path + parts.query:
+    if parts.fragment or "@" in parts.path + parts.query or "@" in parts.netloc.rpartition("@")[0]:
         raise SettingsError(
             "OPENROUTER_LEDGER is not used: its password has a sign that a URL uses for itself",
             hint="write @ as %40, / as %2F, # as %23, ? as %3F and : as %3A",

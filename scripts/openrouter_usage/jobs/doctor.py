@@ -46,6 +46,7 @@ from openrouter_usage.figures.doctor import (
     ordered,
     problem,
     settings_findings,
+    shared_finding,
     size_finding,
     spool_finding,
     too_slow,
@@ -68,11 +69,13 @@ from openrouter_usage.home.settings import (
     load_preference,
     load_preferences,
     parse_webhook,
+    shared_ledger,
 )
 from openrouter_usage.jobs.alert import read_rules
 from openrouter_usage.jobs.archive import Archive
 from openrouter_usage.jobs.together import Ended, run_together
 from openrouter_usage.ledger.clean import other_names
+from openrouter_usage.ledger.engines import open_ledger
 from openrouter_usage.ledger.file import find_mount
 from openrouter_usage.ledger.index import examine
 from openrouter_usage.ledger.ledger import Ledger
@@ -267,7 +270,7 @@ def check_up(now: datetime, *, is_offline: bool, timeout_s: float, skill_folder:
         "settings": lambda: look_at_settings(environ, home),
         "keys": lambda: look_at_keys(environ, home, skill_folder),
         "network": network,
-        "ledger": lambda: look_at_ledger(ledger_file(environ), now),
+        "ledger": lambda: look_at_books(environ, now, is_offline=is_offline, timeout_s=timeout_s),
         "ledger archive": lambda: look_at_archive(ledger) if ledger else [],
         "files modes": lambda: look_at_files(home, ledger, skill_folder),
         "files disk": lambda: look_at_disk(ledger) if ledger else [],
@@ -328,6 +331,8 @@ def look_at_settings(environ: Mapping[str, str], home: Path | None) -> list[Find
     if _tried(load_preferences, errors) is not None:
         budgets = _tried(lambda: load_budgets(environ), errors)
         caps = budgets[0].caps if budgets else None
+        if caps and not caps.any and _tried(shared_ledger, errors) is not None:
+            caps = None  # the caps of all are those of the shared ledger
         wanted = _tried(lambda: load_preference("alerts"), errors) or {}
         rules = _tried(lambda: read_rules(wanted), errors)
         alerts = rules.number if rules else 0
@@ -387,6 +392,23 @@ def _keys_of(
 
 def _both(found: Credentials) -> list[ApiKey]:
     return [key for key in (found.api_key, found.mgmt_key) if key]
+
+
+def look_at_books(environ: Mapping[str, str], now: datetime, *, is_offline: bool, timeout_s: float) -> list[Finding]:
+    """Check the ledger that calls are written to: the file, or the one that a team shares."""
+    address = shared_ledger()
+    if address is None:
+        return look_at_ledger(ledger_file(environ), now)
+    if is_offline:
+        return [note("ledger", f"{address.shown} is not asked (--offline)")]
+    with closing(open_ledger(lock_timeout_s=timeout_s)) as ledger:
+        member = ledger.whoami()
+        health, ahead = ledger.health(), ledger.ahead(dated_ahead_from(now))
+        assert member is not None  # noqa: S101  # of a shared ledger
+        told = [shared_finding(ledger.shown, str(member), caps=len(ledger.caps()), version=member.version)]
+        told += hold_findings(health.holds, health.unsettled, now) + doubtful_findings(health.doubtful)
+        told += [ahead_finding(ahead.usage.requests, ahead.usage.cost, ahead.last)] if ahead else []
+        return told + _spool(ledger.path, now)
 
 
 def look_at_ledger(path: Path, now: datetime) -> list[Finding]:

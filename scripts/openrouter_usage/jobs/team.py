@@ -27,14 +27,6 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[a-z_][a-z0-9_-]{0,59}", re.ASCII)
 
 
-class Member(NamedTuple):
-    """Who this program is to a shared ledger."""
-
-    name: str
-    version: int
-    is_administrator: bool
-
-
 class Pushed(NamedTuple):
     """What was brought in from a file: what the file has, and how much of it was new."""
 
@@ -56,12 +48,6 @@ def require_shared(ledger: Ledger) -> TeamLedger:
 def set_up(ledger: TeamLedger) -> tuple[int, int]:
     """Create or upgrade the tables and functions; return the version before, 0 for none, and the one now."""
     return initialise(ledger.server), VERSION
-
-
-def who_am_i(ledger: TeamLedger) -> Member:
-    """Return who the server says that this program is."""
-    ((row,), _) = ledger.server.ask("whoami()", ())
-    return Member(str(row[0]), int(row[1]), bool(row[2]))
 
 
 def invite(ledger: TeamLedger, name: str, path: Path) -> None:

@@ -53,6 +53,18 @@ class Ahead(NamedTuple):
     last: datetime
 
 
+class Member(NamedTuple):
+    """Who this program is to a shared ledger, and the version of that one's tables and functions."""
+
+    name: str
+    version: int
+    is_administrator: bool
+
+    def __str__(self) -> str:
+        """Return the name, and what is special about it."""
+        return f"{safe(self.name)}{' (administrator)' if self.is_administrator else ''}"
+
+
 class Appended(NamedTuple):
     """What was appended: new calls, and calls that were recorded before and are better known now."""
 
@@ -379,6 +391,10 @@ class Ledger:
     def names(self) -> dict[str, str]:
         """Return under which further names the ledger books what is made here; a file has none."""
         return {}
+
+    def whoami(self) -> Member | None:
+        """Ask a shared ledger who this program is to it; None for a file, which is asked nothing."""
+        return None
 
     def refresh(self) -> None:
         """Ask a shared ledger for what `names` and `budgets` return, if that is due, so that they do not have to."""

@@ -21,7 +21,7 @@ from openrouter_usage.budgets import MACHINE, Budget, Owner
 from openrouter_usage.entry import NOTHING, Caps, Entry, Hold, Usage, read_line, write_line
 from openrouter_usage.errors import Braked, BudgetExceeded, LedgerError, UnbelievableBill
 from openrouter_usage.ledger import spool
-from openrouter_usage.ledger.ledger import Ahead, Appended, Committed, Health, Ledger, OwnBooks
+from openrouter_usage.ledger.ledger import Ahead, Appended, Committed, Health, Ledger, Member, OwnBooks
 from openrouter_usage.ledger.merge import completing, merged
 from openrouter_usage.ledger.sums import Groups, Totals
 from openrouter_usage.ledger.team_server import Row, Server
@@ -363,8 +363,13 @@ class TeamLedger(Ledger):
     def names(self) -> dict[str, str]:
         """Return by which member and which machine the server knows the calls that are made here."""
         if self._member is None:
-            self._member = str(self.server.ask("whoami()", ())[0][0][0])
+            self._member = self.whoami().name
         return {"member": self._member, "machine": self.machine}
+
+    def whoami(self) -> Member:
+        """Ask the server who this program is."""
+        ((row,), _) = self.server.ask("whoami()", ())
+        return Member(str(row[0]), int(row[1]), bool(row[2]))
 
     def refresh(self) -> None:
         """Ask the server for what `names` and `budgets` return, if that is due."""
@@ -478,15 +483,21 @@ def _budgets(rows: Iterable[Row]) -> Iterator[Budget]:
 
 
 def _pages(read: Read, period: Period | None) -> Iterator[tuple[Entry, str, str]]:
+    """Return the calls of a period with member and machine; a failure to read the first page is raised at once."""
     start, end = (period.start, period.end) if period else (_BEGINNING, FOREVER)
-    after, place = start, 0
-    while True:
-        rows = read(_CALLS, (start, end, after, place, _PAGE))
-        for _, _, record, member, machine in rows:
-            yield _entry(record), member, machine
-        if len(rows) < _PAGE:
-            return
-        after, place = rows[-1][:2]
+
+    def page(after: datetime, place: int) -> list[Row]:
+        return read(_CALLS, (start, end, after, place, _PAGE))
+
+    def all_of(rows: list[Row]) -> Iterator[tuple[Entry, str, str]]:
+        while True:
+            for _, _, record, member, machine in rows:
+                yield _entry(record), member, machine
+            if len(rows) < _PAGE:
+                return
+            rows = page(*rows[-1][:2])
+
+    return all_of(page(start, 0))
 
 
 def _sum(read: Read, period: Period | None, by: str, zone: tzinfo, where: Where) -> Totals:

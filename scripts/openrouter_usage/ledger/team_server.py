@@ -43,6 +43,8 @@ _AGAIN = {"40001", "40P01", "55P03", "57014", "25006", "57P01", "57P02", "57P03"
 _MADE_MEANWHILE = {"23505", "42710", "42P06", "42P07", "XX000"}
 _NOT_SET_UP = {"3F000", "42883", "42P01"}
 _MAY_NOT = {"28000", "28P01"}
+# The folder of a socket that nobody has.
+_NOWHERE = "/no-such-folder-of-openrouter-usage"
 _INSTALL = "install it: python3 -m pip install 'psycopg[binary,pool]'  (or -r requirements-team.txt)"
 
 
@@ -74,7 +76,7 @@ class Server:
         self._reports: psycopg.Connection[Any] | None = None
         self._reading = threading.RLock()
         self._owner = os.getpid()
-        self._has_answered = False
+        self._has_answered = self._is_understood = False
         self._failure = ""
 
     def close(self) -> None:
@@ -130,6 +132,7 @@ class Server:
 
     def _again(self, work: Callable[[], T], lost: Callable[[], None], also: Collection[str] = ()) -> T:
         psycopg, psycopg_pool = load_psycopg()
+        self._understand(psycopg)
         begun, pause = time.monotonic(), _FIRST_PAUSE_S
         end = begun + self._wait_s
         while True:
@@ -157,6 +160,27 @@ class Server:
                 raise self._told(error, getattr(error, "sqlstate", None) or "") from None
             time.sleep(pause * random.uniform(0.5, 1))
             pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    def _understand(self, package: Any) -> None:
+        """Raise SettingsError for an address that libpq cannot use, whatever the network and the server are like."""
+        if self._is_understood:
+            return
+        try:
+            hosts = str(package.conninfo.conninfo_to_dict(self.address.url).get("host", "")).split(",")
+            # Options are checked before anything is connected: what fails at this socket has passed all of that.
+            probe = {"host": ",".join(_NOWHERE for _ in hosts), "hostaddr": "", "gssencmode": "disable"}
+            text = package.conninfo.make_conninfo(self.address.url, **probe, **self.address.security)
+            attempt = package.pq.PGconn.connect_start(text.encode())
+            said = attempt.error_message.decode(errors="replace")
+            attempt.finish()
+        except package.ProgrammingError as error:
+            said = str(error)
+        if _NOWHERE not in said:
+            raise SettingsError(
+                f"OPENROUTER_LEDGER is not used: {scrubbed(safe(' '.join(said.split()), 300))}",
+                hint="write it like postgresql://user@host:5432/database or postgresql:///?service=NAME",
+            )
+        self._is_understood = True
 
     def _told(self, error: Exception, state: str) -> LedgerError:
         said = scrubbed(safe(" ".join(str(error).split()), 300))

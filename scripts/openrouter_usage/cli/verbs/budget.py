@@ -12,7 +12,7 @@ from typing import NamedTuple
 from openrouter_usage.budgets import EVERY, KINDS, MACHINE, MEASURED, STRICT, TAG_KINDS, Budget, Burst, Owner, bounding
 from openrouter_usage.called import as_called
 from openrouter_usage.cli.budget_options import add_budget_options, budget_given
-from openrouter_usage.cli.opening import ahead_notes, open_ledger, unsettled_notes
+from openrouter_usage.cli.opening import ahead_notes, open_ledger, unsettled_notes, where_kept
 from openrouter_usage.cli.program import Parser, whole_number, write
 from openrouter_usage.cli.terminal import add_color, paint_of
 from openrouter_usage.entry import LONGEST_NAME, Hold
@@ -127,7 +127,7 @@ def run(options: Namespace, *, now: datetime) -> int:
     notes = [f"{variable} in the environment overrides what is set here" for variable in overriding]
     notes += [*unsettled_notes(ledger.health()), *ahead_notes(ledger.ahead(dated_ahead_from(now)))]
     if options.json:
-        write(_as_json(kept, found, holds, notes, now))
+        write(envelope("budget", now, {**_data(kept, found, holds, now), "ledger": where_kept(ledger)[1]}, notes=notes))
     else:
         how = _How(now, paint_of(options))
         write(_as_text(ledger, kept, found, holds, notes=notes, how=how))
@@ -199,11 +199,13 @@ def _standing(ledger: Ledger, kept: list[_Kept], now: datetime) -> tuple[list[_S
 def _as_text(
     ledger: Ledger, kept: list[_Kept], found: list[_Standing], holds: list[Hold], *, notes: list[str], how: _How
 ) -> str:
-    whose = "of all who share" if ledger.is_shared else "of this machine, from the local ledger"
-    lines = [f"💵 Budget (tracked calls {whose}{f' {ledger.shown}' if ledger.is_shared else ''})"]
+    shared = where_kept(ledger)[0] if ledger.is_shared else ""
+    whose = f"of all who share {shared}" if shared else "of this machine, from the local ledger"
+    lines = [f"💵 Budget (tracked calls {whose})"]
     if not any(each.budget.is_bounding or each.budget.repeats for each in kept):
         lines = [
-            as_called("No budget is set: calls are not limited. To set one: cost_tracker.py budget set --daily 10")
+            as_called("No budget is set: calls are not limited. To set one: cost_tracker.py budget set --daily 10"),
+            *([f"Calls are in {shared}"] if shared else []),
         ]
     for (budget, _), standing in zip(kept, found, strict=True):
         of = f"{budget.owner.kind} {named(budget.owner.name)}, " if budget.owner.name else ""
@@ -305,7 +307,7 @@ def _open_ended(holds: list[Hold]) -> str:
     return f", {count:,} of them without a limit" if count else ""
 
 
-def _as_json(kept: list[_Kept], found: list[_Standing], holds: list[Hold], notes: list[str], now: datetime) -> str:
+def _data(kept: list[_Kept], found: list[_Standing], holds: list[Hold], now: datetime) -> dict[str, Json]:
     rows: list[Json] = [
         {
             "scope": scope.name,
@@ -334,8 +336,8 @@ def _as_json(kept: list[_Kept], found: list[_Standing], holds: list[Hold], notes
         for (budget, source), standing in zip(kept, found, strict=True)
         if budget.is_bounding or budget.repeats
     ]
-    data: dict[str, Json] = {"is_set": bounding(each.budget for each in kept), "scopes": rows, "budgets": rules}
-    return envelope("budget", now, {**data, "open_holds": len(holds)}, notes=notes)
+    is_set = bounding(each.budget for each in kept)
+    return {"is_set": is_set, "scopes": rows, "budgets": rules, "open_holds": len(holds)}
 
 
 def _end_data(scope: Scope, pace: BudgetPace, now: datetime) -> dict[str, Json]:

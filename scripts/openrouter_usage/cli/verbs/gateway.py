@@ -11,9 +11,9 @@ from datetime import datetime
 from openrouter_usage.budgets import STRICT
 from openrouter_usage.called import as_called, own_command
 from openrouter_usage.cli.budget_options import add_budget_options, budget_given
-from openrouter_usage.cli.opening import open_ledger
+from openrouter_usage.cli.opening import open_ledger, where_kept
 from openrouter_usage.cli.program import Parser, checked, write
-from openrouter_usage.errors import Refused, SettingsError
+from openrouter_usage.errors import LedgerError, Refused, SettingsError
 from openrouter_usage.gateway import keys, setup
 from openrouter_usage.gateway.status import ask_status
 from openrouter_usage.home.settings import cap
@@ -153,7 +153,13 @@ def _status(options: Namespace, now: datetime) -> tuple[str, dict[str, Json]]:
         raise Refused(
             "no gateway runs here", hint=as_called("start one: python3 scripts/gateway.py"), code="no_gateway"
         )
-    health = open_ledger(PROGRAM).health()
+    ledger = open_ledger(PROGRAM)
+    try:
+        health, (place, about) = ledger.health(), where_kept(ledger)
+    except LedgerError as error:
+        raise LedgerError(
+            f"a gateway runs at {safe(str(told.get('url')))}, but {error.message}", hint=error.hint
+        ) from None
     held = total(hold.max_cost for hold in health.holds if hold.max_cost is not None)
     stuck = sum(is_stuck(hold, now) for hold in health.holds)
     spent = usd(told["spent_usd"]) if told.get("spent_usd") is not None else ZERO
@@ -164,13 +170,14 @@ def _status(options: Namespace, now: datetime) -> tuple[str, dict[str, Json]]:
         "open_holds": len(health.holds),
         "unsettled_calls": health.unsettled,
         "stuck_holds": stuck,
+        "ledger": about,
     }
     text = (
         f"The gateway listens on {safe(str(told.get('url')))} since {safe(str(told.get('since')))}.\n"
         f"In flight: {safe(str(told.get('in_flight')))} | since its start: "
         f"{plural(int(str(told.get('calls') or 0)), 'call')}, "
         f"{format_usd(spent)} spent | looking up: {safe(str(told.get('looking_up')))}\n"
-        f"In the ledger: {format_usd(held)} held for {plural(len(health.holds), 'running or unsettled call')}, "
+        f"In {place}: {format_usd(held)} held for {plural(len(health.holds), 'running or unsettled call')}, "
         f"{plural(health.unsettled, 'recorded call')} without a certain cost\n"
     )
     if stuck:

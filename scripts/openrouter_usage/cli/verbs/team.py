@@ -13,7 +13,7 @@ from openrouter_usage.entry import NOTHING, Entry
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.files import save_output
 from openrouter_usage.jobs.own_files import is_own
-from openrouter_usage.jobs.team import Member, invite, pulled, push, require_shared, set_up, who_am_i
+from openrouter_usage.jobs.team import invite, pulled, push, require_shared, set_up
 from openrouter_usage.ledger import engines
 from openrouter_usage.ledger.team import TeamLedger
 from openrouter_usage.ledger.team_schema import script
@@ -75,9 +75,9 @@ def _check(options: Namespace) -> None:
 
 
 def _show(ledger: TeamLedger, options: Namespace) -> tuple[str, dict[str, Json]]:
-    member, caps = who_am_i(ledger), ledger.caps()
+    member, caps = ledger.whoami(), ledger.caps()
     rows: list[Json] = []
-    lines = [f"👥 {ledger.shown[0].upper()}{ledger.shown[1:]}, as {_named(member)} on {safe(ledger.machine)}"]
+    lines = [f"👥 {ledger.shown[0].upper()}{ledger.shown[1:]}, as {member} on {safe(ledger.machine)}"]
     for budget in caps:
         kind, name = budget.owner
         whose = "" if kind == "machine" and not name else f"{kind} {safe(name)}, "
@@ -94,10 +94,6 @@ def _show(ledger: TeamLedger, options: Namespace) -> tuple[str, dict[str, Json]]
         )
     data: dict[str, Json] = {"member": member.name, "machine": ledger.machine, "version": member.version}
     return "\n".join(lines) + "\n", {**data, "is_administrator": member.is_administrator, "caps": rows}
-
-
-def _named(member: Member) -> str:
-    return f"{safe(member.name)}{' (administrator)' if member.is_administrator else ''}"
 
 
 def _init(ledger: TeamLedger, options: Namespace) -> tuple[str, dict[str, Json]]:
