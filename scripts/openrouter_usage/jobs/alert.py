@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from openrouter_usage.figures.forecast import PACE_DAYS, forecast, said_of_pace
 from openrouter_usage.figures.limits import Scope, standings
 from openrouter_usage.figures.summary import Outlook, build_summary
 from openrouter_usage.files import Distrusted, how_to_own, locked, make_private_folder, read_own, replace_file
-from openrouter_usage.home.settings import BaseUrl, Settings, cap, is_metadata, parse_webhook
+from openrouter_usage.home.settings import Settings, cap, is_metadata, parse_webhook
 from openrouter_usage.jobs.snapshot import latest
 from openrouter_usage.ledger.engines import open_ledger
 from openrouter_usage.ledger.refused import remembered
@@ -46,8 +45,8 @@ def deliver(url: str, payload: Json) -> None:
 
     address = parse_webhook(url)
     host = safe(address.host)
-    # Behind a proxy it is the proxy that looks the name up; what it resolves to here is looked at all the same.
-    _refuse_metadata(address)
+    # What a name leads to is judged by the connection itself, so that no second look-up can say otherwise. Behind a
+    # proxy it is the proxy that looks the name up.
     transport = Transport(address, timeout_s=TIMEOUT_S, forbids=None if proxies_for(address) else is_metadata)
     try:
         answer = transport.get(Request("POST", "", None, body=dumps(payload)))
@@ -57,20 +56,6 @@ def deliver(url: str, payload: Json) -> None:
     if answer.status >= 300:
         said = without_address(answer.body.decode("utf-8", "replace"), address.url)[:200]
         raise _undelivered(f"{host} answered {answer.status}" + (f" {quoted(said)}" if said.strip() else ""))
-
-
-def _refuse_metadata(address: BaseUrl) -> None:
-    """Raise Unreachable for a name that leads to an address at which clouds keep the secrets of their machines."""
-    try:
-        found = socket.getaddrinfo(address.host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return  # the failure to connect will say so
-    for *_, place in found:
-        if is_metadata(str(place[0])):
-            raise _undelivered(
-                f"{safe(address.host)} leads to {safe(str(place[0]))}, a link-local or metadata address, "
-                "to which no alert is sent"
-            )
 
 
 def without_address(text: str, url: str) -> str:
