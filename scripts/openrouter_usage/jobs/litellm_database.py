@@ -17,7 +17,9 @@ from openrouter_usage.text import safe
 # The name that LiteLLM itself reads.
 VARIABLE = "DATABASE_URL"
 STORE = b"postgresql: LiteLLM_SpendLogs"
-_COLUMNS = "SELECT column_name FROM information_schema.columns WHERE table_name = 'LiteLLM_SpendLogs'"
+# Of the very table that is read afterwards, and only what this user may read of it.
+_COLUMNS = """SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
+AND has_column_privilege(attrelid, attnum, 'SELECT')"""
 # A row is written when its call has ended, so one that began before the newest may come after it.
 _LATE_S = 6 * 3600
 _AT_ONCE = 10_000
@@ -59,7 +61,7 @@ def read_database(book: LogBook, environ: Mapping[str, str], *, timeout_s: int) 
 
 
 def _calls(psycopg: Any, db: Any, since_s: int, skipped: Counter[str]) -> Iterator[Logged]:
-    there = {name for (name,) in db.execute(_COLUMNS)}
+    there = {name for (name,) in db.execute(_COLUMNS, (f'"{litellm.TABLE}"',))}
     if not {"request_id", "startTime", "spend", "model"} <= there:
         raise SettingsError(
             f"the database in {VARIABLE} has no table {litellm.TABLE} that is understood",
