@@ -47,18 +47,18 @@ def watch(
     does a failure before there are figures.
     """
     view, asked_at = None, None
-    try:
-        write(f"{_HOME}{_BELOW}")
-        while True:
+    write(f"{_HOME}{_BELOW}")
+    while True:
+        try:
             now = clock()
             if asked_at is None or not 0 <= (now - asked_at).total_seconds() < EVERY_S:
                 view, asked_at = _next(show, view, now), now
                 now = clock()
             write(_drawn(view, now, asked_at))
             sleep(1)
-    except KeyboardInterrupt:
-        write("\n")
-        return 0
+        except KeyboardInterrupt:
+            write("\n")
+            return 0
 
 
 def _next(show: Callable[[datetime], View], last: View | None, now: datetime) -> View:
