@@ -1,8 +1,9 @@
 """Makes what is released from this repository: the skill alone, as a folder, as a zip, and in the layout of a plugin.
 
-The folder is `dist/skills/openrouter-usage`, without tests, benchmarks, evals and CI. `dist/plugin` is a tree of its
-own, which is also what the branch `skill` has: `skills/openrouter-usage`, `bin/openrouter-usage`, and Claude Code's
-manifests.
+The folder is `dist/skills/openrouter-usage`, without tests, benchmarks, evals and CI, and without what needs a
+package of its own: the gateway's server and verb, and a team's ledger. Whoever calls those is told how to get them.
+`dist/plugin` is a tree of its own, which is also what the branch `skill` has: `skills/openrouter-usage`,
+`bin/openrouter-usage`, and Claude Code's manifests.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "openrouter-usage"
-FILES = (
-    "SKILL.md", "README.md", "SECURITY.md", "LICENSE", "credentials.env.example", "requirements.txt",
-    "requirements-gateway.txt", "requirements-team.txt",
-)  # fmt: skip
+FILES = ("SKILL.md", "README.md", "SECURITY.md", "LICENSE", "credentials.env.example", "requirements.txt")
 FOLDERS = ("scripts/", "references/")
-# For an installed package only.
-NOT_NEEDED = re.compile(r"scripts/openrouter_usage/(?:__main__\.py|py\.typed)")
+# For an installed package only; and what needs aiohttp or psycopg, which `errors.of_missing_part` has to know. The
+# clients' keys stay, as other verbs show their budgets, and the library's own name for the gateway.
+NOT_NEEDED = re.compile(
+    r"scripts/openrouter_usage/(?:__main__\.py|py\.typed)|scripts/gateway\.py"
+    r"|scripts/openrouter_usage/(?:cli/(?:verbs/)?gateway|gateway/(?!(?:__init__|keys|embedded)\.py).*)(?:\.py)?"
+    r"|scripts/openrouter_usage/(?:cli/verbs/team|jobs/team|ledger/team(?:_\w+)?)\.py"
+)
 # The earliest that a zip can say: the same files make the same bytes.
 _MOMENT = (1980, 1, 1, 0, 0, 0)
 

@@ -21,6 +21,7 @@ from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.money import format_usd
 from openrouter_usage.period import Period, find_zone, parse_moment
 from openrouter_usage.vocabulary import LEDGER_NAMES, TIMES, Filter, before, days_of_word, joined
+from release.skill import write_skill
 from tests import evals
 from tests.booking import NOON, TrackerAt, call
 from tests.sandbox import DEMO_KEY, DEMO_MGMT_KEY, Sandbox, demo_account
@@ -69,8 +70,9 @@ def truths(account: Any) -> dict[str, str]:
 
 
 def test_one_command_answers_each_question_in_its_first_lines(tmp_path: Path) -> None:
-    """Each command is started once, on one account and one ledger, in the order of the questions."""
+    """Each command is started once, from the skill alone, on one account and one ledger, in the order of the questions."""
     assert len(QUESTIONS) == 24
+    skill = write_skill(tmp_path / "skills")
     account = demo_account()
     (tmp_path / ".openrouter").mkdir(mode=0o700)
     (tmp_path / ".openrouter" / "usage.jsonl").write_bytes(books(account.today()))
@@ -87,7 +89,7 @@ def test_one_command_answers_each_question_in_its_first_lines(tmp_path: Path) ->
 
         def said(command: str) -> tuple[int, str]:
             program, *words = shlex.split(filled(command))
-            script = evals.ROOT / "scripts" / program
+            script = skill / "scripts" / program
             return evals.said([sys.executable, str(script), *words], environment, str(tmp_path))
 
         for one in QUESTIONS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -26,10 +27,13 @@ def test_the_skill_alone_has_what_the_programs_need_and_nothing_else(tmp_path: P
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert {name.partition("/")[0] for name in names} == {
         "SKILL.md", "README.md", "SECURITY.md", "LICENSE", "credentials.env.example", "requirements.txt",
-        "requirements-gateway.txt", "requirements-team.txt", "scripts", "references",
+        "scripts", "references",
     }  # fmt: skip
     programs = {path.relative_to(ROOT).as_posix() for path in (ROOT / "scripts").rglob("*.py")}
-    assert programs - names == {"scripts/openrouter_usage/__main__.py"} and old not in folder.rglob("*")
+    absent = {name.removeprefix("scripts/").removeprefix("openrouter_usage/") for name in programs - names}
+    room = re.compile(r"gateway/(?!keys|embedded|__init__)\w+|(?:jobs/|ledger/|cli/verbs/)team\w*|(?:cli/(?:verbs/)?)?gateway|__main__")
+    assert [name for name in absent if not room.fullmatch(name.removesuffix(".py"))] == [] and len(absent) > 20
+    assert old not in folder.rglob("*")
     # Every link of the pages leads somewhere within the skill.
     pages = {name: (folder / name).read_text(encoding="utf-8") for name in names if name.startswith("references/") and name.endswith(".md")}
     assert [wrong for wrong in wrong_paths(pages, folder) if "](" in wrong or wrong.partition(": no ")[2].startswith("..")] == []
@@ -50,11 +54,33 @@ def test_the_command_of_the_plugin_shows_the_figures_and_names_itself(tmp_path: 
         keys = {"OPENROUTER_API_KEY": DEMO_KEY, "OPENROUTER_MGMT_KEY": DEMO_MGMT_KEY, "OPENROUTER_BASE_URL": sandbox.url}
         path = os.pathsep.join([str(plugin / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
         environment = {"HOME": str(tmp_path), "PATH": path, **keys}
-        script = 'openrouter-usage && openrouter-usage budget && openrouter-usage gateway unit systemd && openrouter-usage nothing'
+        script = 'openrouter-usage && openrouter-usage budget && openrouter-usage nothing'
         ran = subprocess.run(["sh", "-c", script], env=environment, capture_output=True, encoding="utf-8", timeout=60)
     assert "Today: $4.55*" in ran.stdout and "To set one: openrouter-usage budget set" in ran.stdout
-    assert f'"{plugin.resolve()}/skills/openrouter-usage/scripts/gateway.py"' in ran.stdout
     assert (ran.returncode, ran.stderr) == (2, "openrouter-usage: unknown command: nothing -- see openrouter-usage --help\n")
+
+
+def test_what_needs_a_package_of_its_own_is_had_from_the_python_package(tmp_path: Path) -> None:
+    """Every way to it says so: a verb, the command of the plugin, the library, and a ledger that the environment names."""
+    plugin = made.write_plugin(tmp_path / "plugin")
+    scripts = plugin / "skills" / "openrouter-usage" / "scripts"
+    library = f"import sys; sys.path.insert(0, {str(scripts)!r}); from cost_tracker import Gateway; Gateway().__enter__()"
+    tracker = [sys.executable, str(scripts / "cost_tracker.py")]
+    gateway = ([*tracker, "gateway", "key", "list"], [sys.executable, str(plugin / "bin" / "openrouter-usage"), "gateway"])
+    team = ([*tracker, "team"], [*tracker, "stats"])
+    environment = {**os.environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
+    for extra, commands in (("gateway", gateway), ("team", team)):
+        address = {"OPENROUTER_LEDGER": "postgresql://nobody@127.0.0.1:9/x"} if extra == "team" else {}
+        for command in commands:
+            ran = subprocess.run(command, env=environment | address, capture_output=True, encoding="utf-8", timeout=60)
+            assert (ran.returncode, ran.stderr.count("\n")) == (2, 1), ran.stderr
+            assert "this install is the skill alone, without the" in ran.stderr
+            assert f"uvx --from 'openrouter-usage[{extra}] @ git+URL' openrouter-usage {extra}" in ran.stderr
+    ran = subprocess.run([sys.executable, "-c", library], env=environment, capture_output=True, encoding="utf-8", timeout=60)
+    assert "NotInstalled: this install is the skill alone, without the gateway" in ran.stderr
+    # Looking for where an option belongs passes over the verbs that are not there.
+    ran = subprocess.run([*tracker, "--caching"], env=environment, capture_output=True, encoding="utf-8", timeout=60)
+    assert "put the command first: cost_tracker.py stats --caching" in ran.stderr
 
 
 def test_a_tag_of_another_version_is_not_released(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ OpenRouterUsageError            the root; catch it to catch them all
 ├── SettingsError           2   wrong usage or settings, missing packages
 │   ├── MissingKey          2   a key is needed and was not found (also a ValueError)
 │   ├── InvalidValue        2   not a valid figure, time or name (also a ValueError)
+│   ├── NotInstalled        2   part of the package, and not of an install of the skill alone
 │   └── BadRequest          2   OpenRouter calls the request malformed: 400, 413, 422
 ├── Refused                 3   the answer is no: over budget, alert fired, outside tolerance (also a ValueError)
 ├── Denied                  4   OpenRouter said no: 401, 402, 403
@@ -73,6 +74,26 @@ class InvalidValue(SettingsError, ValueError):
     """A value is not what its name promises."""
 
     code = "invalid_value"
+
+
+class NotInstalled(SettingsError):
+    """The package has this part, and an install of the skill alone does not."""
+
+    code = "not_installed"
+
+
+def of_missing_part(error: ModuleNotFoundError) -> NotInstalled | None:
+    """Return the error for a part that the skill alone lacks, with how to get it; None for any other missing module."""
+    if not (error.name or "").startswith("openrouter_usage."):
+        return None
+    of_team = "team" in str(error.name)
+    part, extra, verb = ("ledger of a team", "team", "team") if of_team else ("gateway", "gateway", "gateway")
+    package, command = f"openrouter-usage[{extra}]", f"openrouter-usage {verb}"
+    return NotInstalled(
+        f"this install is the skill alone, without the {part}",
+        hint=f"the package has it: uvx --from '{package}' {command}  (or, from its repository: "
+        f"uvx --from '{package} @ git+URL' {command})",
+    )
 
 
 class BadRequest(SettingsError):

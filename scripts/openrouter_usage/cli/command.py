@@ -46,9 +46,9 @@ def main(argv: Sequence[str]) -> int:
     if word == "help" and argv[1:2] == ["gateway"]:
         argv = ["gateway", "--help"]
     if argv[0] == "gateway" and not (argv[1:] and argv[1] in _VERBS_OF_GATEWAY):
-        from openrouter_usage.cli import gateway
+        from openrouter_usage.cli.gateway import main as serve
 
-        return gateway.main(argv[1:])
+        return serve(argv[1:])
     from openrouter_usage.cli import cost_tracker
 
     gc.set_threshold(100_000)  # reading a ledger makes no garbage, and looking for it takes time

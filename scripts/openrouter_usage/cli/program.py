@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any, NoReturn, TextIO
 
 from openrouter_usage.called import COMMAND, IS_PACKAGE, as_called
-from openrouter_usage.errors import InvalidValue, OpenRouterUsageError, SettingsError
+from openrouter_usage.errors import InvalidValue, OpenRouterUsageError, SettingsError, of_missing_part
 from openrouter_usage.files import refused_by_system
 from openrouter_usage.home.settings import VERSION
 from openrouter_usage.period import parse_day
@@ -179,7 +179,10 @@ def _distance(word: str, name: str) -> int:
 def places_of(option: str, *, but: str, value: str | None = None) -> list[str]:
     """Return the commands that have an option, or this value of it, except `but`."""
     summary, tracker = _program("summary"), _program("cost_tracker")
-    parsers = [summary.parser(), *map(tracker.verb_parser, tracker.VERBS)]
+    parsers = [summary.parser()]
+    for verb in tracker.VERBS:
+        with contextlib.suppress(ModuleNotFoundError):  # the skill alone has not all verbs
+            parsers.append(tracker.verb_parser(verb))
     return [parser.prog for parser in parsers if parser.prog != but and parser.takes(option, value)]
 
 
@@ -367,6 +370,9 @@ def _ended(name: str, program: Program, argv: Sequence[str]) -> int:
     except OpenRouterUsageError as error:
         return _failed(name, argv, error)
     except ModuleNotFoundError as error:
+        absent = of_missing_part(error)
+        if absent:
+            return _failed(name, argv, absent)
         if (error.name or "").partition(".")[0] not in _PACKAGES | _PACKAGES_OF_GATEWAY:
             return _bug(name, argv)
         return _failed(name, argv, _missing_package(error.name or ""))

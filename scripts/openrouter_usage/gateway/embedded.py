@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from openrouter_usage.entry import LARGEST_COST, LONGEST_NAME
-from openrouter_usage.errors import InvalidValue, SettingsError
+from openrouter_usage.errors import InvalidValue, SettingsError, of_missing_part
 from openrouter_usage.money import usd
 from openrouter_usage.tracker.session import current_session
 
@@ -82,8 +82,10 @@ class Gateway:
         """Start to serve, and return the base URL."""
         try:
             import aiohttp  # noqa: F401  # told here, and not as a failure of a thread
-        except ModuleNotFoundError:
-            raise SettingsError(
+
+            import openrouter_usage.gateway.server  # noqa: F401
+        except ModuleNotFoundError as missing:
+            raise of_missing_part(missing) or SettingsError(
                 "the Python package aiohttp is missing", hint="pip install aiohttp", code="missing_package"
             ) from None
         self._ready.clear()

@@ -6,6 +6,7 @@ import os
 import zlib
 from pathlib import Path
 
+from openrouter_usage.errors import of_missing_part
 from openrouter_usage.home.settings import ledger_file, shared_ledger
 from openrouter_usage.ledger.engine import Notice, Progress
 from openrouter_usage.ledger.ledger import Ledger
@@ -29,7 +30,10 @@ def open_ledger(
     if address is None:
         return own_ledger(usage_file, lock_timeout_s=lock_timeout_s, notice=notice, progress=progress)
     path = ledger_file()
-    from openrouter_usage.ledger.team import TeamLedger
+    try:
+        from openrouter_usage.ledger.team import TeamLedger
+    except ModuleNotFoundError as error:
+        raise of_missing_part(error) or error from None
 
     # There is no file of this name: it only tells the lines in the spool apart that wait for this server.
     waiting = path.with_name(f"team-{zlib.crc32(os.fsencode(address.shown)):08x}.jsonl")
