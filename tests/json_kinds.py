@@ -136,6 +136,10 @@ def blank_answer(answer: Any) -> None:
 def summaries(ask: Asking, sandbox: Sandbox) -> None:
     """stats.py with each set of keys, with parts missing, and with the ledger's help."""
     ask("stats.py")
+    (ask.home / ".openrouter").mkdir(exist_ok=True)
+    (ask.home / ".openrouter" / "usage.jsonl").write_text(json.dumps({**ENTRY, "ts": _now(), "cost": 900}) + "\n")
+    ask("stats.py", "--source", "all")
+    (ask.home / ".openrouter" / "usage.jsonl").unlink()
     ask("stats.py", "--today", "--tz", "Asia/Tokyo", "--explain")
     ask("stats.py", "--month", "--compare", "previous")
     ask("stats.py", "--yesterday")
@@ -314,6 +318,9 @@ def archive(ask: Asking, sandbox: Sandbox) -> None:
     account.activity[0].usage += 1
     ask("sync")
     ask("stats", "--source", "account", "--trend", "--by", "day")
+    yesterday = (datetime.now(timezone.utc) - timedelta(days=1)).strftime("%Y-%m-%dT12:00:00Z")
+    (ask.home / ".openrouter" / "usage.jsonl").write_text(json.dumps({**ENTRY, "ts": yesterday, "cost": 900}) + "\n")
+    ask("stats", "--source", "all")
     (watcher,) = [key for key in account.keys if key.is_management_key]
     watcher.creator_user_id = "user_of_another_account"
     ask("sync")

@@ -22,6 +22,7 @@ LEDGER_NAMES = ("model", "provider", "session", "tag", *TAG_GROUPINGS)
 # What only the analytics API can tell, with a management key.
 KEY_GROUPINGS = ("key", "workspace")
 _ACCOUNT_NAMES = ("model", "provider", *KEY_GROUPINGS)
+_BOTH_KNOW = ("model", "provider", *IN_ORDER, "weekday")
 GROUPINGS = ("model", "provider", "key", "session", *TAG_GROUPINGS, "tag", "workspace", *TIMES)
 FILTERS = ("model", "provider", "session", "client", "project", "tag", "key")
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -128,6 +129,11 @@ def account_dimensions(by: str, where: Where) -> tuple[str, ...]:
     if set(needed) == {"model", "provider"}:
         return ("model", "provider")
     return needed or ("model",)
+
+
+def both_know(by: str) -> tuple[str, ...]:
+    """Return those of one or two groupings that an account's days and tracked calls both have."""
+    return tuple(part for part in parts_of(by) if part in _BOTH_KNOW)
 
 
 def said_of(where: Where) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, tzinfo
 from typing import Any
 
+from openrouter_usage.called import as_called
 from openrouter_usage.cli.program import Parser, checked, is_day, read_day, whole_number
 from openrouter_usage.errors import InvalidValue, SettingsError
 from openrouter_usage.figures.options import USUAL_GROUPINGS
@@ -15,16 +16,20 @@ from openrouter_usage.vocabulary import (
     EXPECTED,
     FILTERS,
     GROUPINGS,
+    KEY_GROUPINGS,
     MOST_WORD_DAYS,
     PERIOD_WORDS,
     Choices,
     Filter,
     Where,
+    account_dimensions,
     before,
+    both_know,
     days_of_word,
+    parts_of,
 )
 
-SOURCES = ("account", "ledger")
+SOURCES = ("account", "ledger", "all")
 _WINDOWS = (
     ("today", "the running day"),
     ("yesterday", "the day before it"),
@@ -34,7 +39,8 @@ _WINDOWS = (
     ("last-month", "the month before"),
 )
 _WHEN = "YYYY-MM-DD, a moment such as 2026-11-22T10:30:00Z, or a word as for --period"
-_EVER = Period(datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC), "ever")
+# What a period without a beginning or an end reaches to.
+EVER = Period(datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC), "ever")
 
 
 # -- The arguments.
@@ -107,7 +113,8 @@ def add_source(parser: Parser, usual: str) -> None:
         "--source",
         choices=SOURCES,
         default=usual,
-        help=f"the account's figures, or the tracked calls in the local ledger ({usual})",
+        help="the account's figures, the tracked calls in the local ledger, or all: both, each day counted once "
+        f"({usual})",
     )
 
 
@@ -157,6 +164,28 @@ def where_of(options: Namespace) -> Where:
     return tuple(Filter(kind, tuple(patterns)) for kind, patterns in given if patterns)
 
 
+def refuse_account_words(by: str, where: Where) -> None:
+    """Raise SettingsError for what no line of the ledger says: which key or workspace a call was of."""
+    wrong = next((word for word in (*parts_of(by), *(each.kind for each in where)) if word in KEY_GROUPINGS), "")
+    if wrong:
+        raise SettingsError(
+            f"tracked calls do not name their {wrong}",
+            hint=f"OpenRouter's figures do: {as_called('stats.py')} --by {wrong}",
+            code="usage",
+        )
+
+
+def account_by(options: Namespace) -> str:
+    """Return by what the account has to be asked; SettingsError where it, or for `all` the ledger, cannot answer."""
+    by: str = options.by
+    where = where_of(options)
+    if options.source == "all":
+        refuse_account_words(by, where)
+        by = ",".join(both_know(by)) or "day"
+    account_dimensions(by, where)
+    return by
+
+
 def refuse_two_periods(options: Namespace) -> None:
     """Raise SettingsError for a named period and a span at once."""
     if options.period and (options.since or options.until):
@@ -180,8 +209,8 @@ def period_of(options: Namespace, now: datetime) -> Period | None:
         return days(found.first, found.last, options.period, zone)
     if not options.since and not options.until:
         return None
-    start = _moments(options.since, now, zone).start if options.since else _EVER.start
-    end = _moments(options.until, now, zone).end if options.until else _EVER.end
+    start = _moments(options.since, now, zone).start if options.since else EVER.start
+    end = _moments(options.until, now, zone).end if options.until else EVER.end
     if start >= end:
         raise SettingsError("--since is not before --until", hint="swap the two", code="usage")
     return Period(start, end, "since")
@@ -231,13 +260,15 @@ def _bound_title(text: str | None) -> str:
 
 def has_period(options: Namespace) -> bool:
     """Check whether the days have to be searched for: of a period, or for what the usual answers do not tell apart."""
-    is_named = bool(options.period or options.since or options.compare)
+    is_named = bool(options.period or options.since or options.compare or options.source == "all")
     return is_named or options.by not in USUAL_GROUPINGS or bool(where_of(options))
 
 
 def is_searched(options: Namespace) -> bool:
     """Check whether the same is so, but for today's breakdown by one name, which takes one question."""
     is_today = (
-        options.period == "today" and options.by in USUAL_GROUPINGS and not (where_of(options) or options.compare)
+        options.period == "today"
+        and options.by in USUAL_GROUPINGS
+        and not (where_of(options) or options.compare or options.source == "all")
     )
     return has_period(options) and not is_today

@@ -5,22 +5,27 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime, time
 
 from openrouter_usage.called import as_called
+from openrouter_usage.cli.asking import EVER, account_by, before_of, period_of
 from openrouter_usage.cli.program import complain, progress
 from openrouter_usage.entry import UnreadLine
 from openrouter_usage.errors import SettingsError
-from openrouter_usage.figures.account_days import GROUPINGS, Wanted, account_report
-from openrouter_usage.figures.archive import chosen
+from openrouter_usage.figures.account_days import GROUPINGS, Wanted, account_report, archived_days, with_ledger
+from openrouter_usage.figures.account_days import joined_report as joined_report_of
+from openrouter_usage.figures.archive import Days, chosen
+from openrouter_usage.figures.limits import dated_ahead_from
 from openrouter_usage.figures.report import Report
 from openrouter_usage.files import archive_beside
 from openrouter_usage.home.settings import ledger_file, shared_ledger
 from openrouter_usage.jobs.archive import Archive
+from openrouter_usage.jobs.breakdown import tracked_days
+from openrouter_usage.jobs.price_list import canonical_names
 from openrouter_usage.ledger import engines
 from openrouter_usage.ledger.ledger import Ahead, Health, Ledger
 from openrouter_usage.money import Json, format_usd
-from openrouter_usage.period import UTC, Period, spoken
+from openrouter_usage.period import UTC, Period, Stretch, spoken
 from openrouter_usage.text import named, plural, quoted, safe
 from openrouter_usage.vocabulary import Where, parts_of
 
@@ -136,10 +141,7 @@ def archived_report(options: Namespace, period: Period | None, title: str, now: 
             hint=f"--by {', '.join(GROUPINGS[:-1])} or {GROUPINGS[-1]}; for tracked calls: --source ledger",
             code="usage",
         )
-    if options.tz not in (None, UTC):
-        raise SettingsError(
-            "OpenRouter's figures are per UTC day, so --tz cannot be used", hint="leave --tz out", code="usage"
-        )
+    _refuse_zone(options)
     archive = open_archive()
     contents = archive.read()
     account = chosen(contents.accounts, options.account or "")
@@ -147,3 +149,51 @@ def archived_report(options: Namespace, period: Period | None, title: str, now: 
     wanted = Wanted(title, period, is_open, options.by, options.top, options.trend, where)
     report = account_report(account, contents.accounts[account], wanted, now)
     return replace(report, file=str(archive.path), notes=(*report.notes, *unread_notes(contents.unread)))
+
+
+def _refuse_zone(options: Namespace) -> None:
+    if options.tz not in (None, UTC):
+        raise SettingsError(
+            "OpenRouter's figures are per UTC day, so --tz cannot be used", hint="leave --tz out", code="usage"
+        )
+
+
+def joined_report(ledger: Ledger, options: Namespace, title: str, now: datetime, where: Where = ()) -> Report:
+    """Return the report of the archived days, and of the ledger's calls on every other day."""
+    account_by(options)
+    _refuse_zone(options)
+    archive = open_archive()
+    contents = archive.read()
+    account = chosen(contents.accounts, options.account or "") if contents.accounts or options.account else ""
+    known = contents.accounts.get(account, {})
+    span = _span(ledger, period_of(options, now), known, now)
+    earlier = before_of(options, now) if options.compare else None
+    whole = span if earlier is None else Stretch(min(span.first, earlier.first), max(span.last, earlier.last))
+    found = with_ledger(archived_days(known, whole, where), tracked_days(ledger, whole, options.by, where))
+    wanted = Wanted(f"{title}, account and ledger", span.period, False, options.by, options.top, options.trend, where)
+    report = joined_report_of(
+        found, span, earlier, account=account, wanted=wanted, name_of=canonical_names(found.slugs)
+    )
+    health, ahead = ledger.health(), ledger.ahead(dated_ahead_from(now))
+    notes = (*report.notes, *unread_notes(contents.unread), *unread_notes(health.unread), *ahead_notes(ahead))
+    return replace(report, file=f"{archive.path} and {ledger.source}" if known else ledger.source, notes=notes)
+
+
+def _span(ledger: Ledger, period: Period | None, known: Days, now: datetime) -> Stretch:
+    """Return the days of a period up to the running one, from the first that is known where it has no beginning."""
+    running = now.astimezone(UTC).date()
+    if period and any(end.astimezone(UTC).time() != time() for end in (period.start, period.end)):
+        raise SettingsError(
+            "OpenRouter's figures cover whole UTC days",
+            hint="give days, such as 2026-11-22, not moments",
+            code="usage",
+        )
+    last = min(period.last_day, running) if period else running
+    if period and period.first_day > running:
+        raise SettingsError(
+            f"the period is in the future: today is {running} (UTC)", hint="choose an earlier day", code="usage"
+        )
+    if period and period.start > EVER.start:
+        return Stretch(period.first_day, last)
+    met = [*known, *map(date.fromisoformat, ledger.totals(period, "day").groups)]
+    return Stretch(min((day for day in met if day <= last), default=last), last)

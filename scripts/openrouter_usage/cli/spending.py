@@ -9,20 +9,28 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from openrouter_usage.called import as_called
-from openrouter_usage.cli.asking import before_of, is_searched, where_of
+from openrouter_usage.cli.asking import account_by, before_of, is_searched, where_of
 from openrouter_usage.cli.program import complain
 from openrouter_usage.errors import MissingKey, Unreachable
 from openrouter_usage.figures.breakdown import LOCAL, Breakdown
 from openrouter_usage.figures.options import ACCOUNT_GROUPINGS, DEFAULT_DAYS
 from openrouter_usage.figures.summary import Window
 from openrouter_usage.home.settings import Settings
-from openrouter_usage.jobs.breakdown import SOURCE, Question, account_breakdown, ask, local_breakdown, questions
+from openrouter_usage.jobs.breakdown import (
+    SOURCE,
+    Question,
+    account_breakdown,
+    ask,
+    local_breakdown,
+    local_tracked_days,
+    questions,
+)
 from openrouter_usage.jobs.summary import at_once
 from openrouter_usage.jobs.together import nothing
 from openrouter_usage.openrouter.answers.account import Gap, Parts, TodaySpend
 from openrouter_usage.openrouter.answers.analytics import Analytics
 from openrouter_usage.openrouter.answers.key import KeyInfo
-from openrouter_usage.period import Period, spoken
+from openrouter_usage.period import Period, Stretch, spoken
 from openrouter_usage.text import ago
 from openrouter_usage.vocabulary import ChosenPeriod, account_dimensions, said_of
 
@@ -33,6 +41,13 @@ if TYPE_CHECKING:
 
 PROGRAM = as_called("stats.py")
 _NOTABLE_AGE_S = 60
+_NO_KEY = Gap(
+    "days",
+    "no_key",
+    "only a management key can see what the account spent, and the ledger has no call",
+    "set OPENROUTER_MGMT_KEY; create one at https://openrouter.ai/settings/management-keys",
+    MissingKey.exit_code,
+)
 
 
 class Spending:
@@ -67,14 +82,19 @@ class Spending:
             return None
         from openrouter_usage.jobs.account_days import AccountDays
 
-        by, where, timeout_s = self._options.by, self._where, self._options.timeout
+        by, where, timeout_s = account_by(self._options), self._where, self._options.timeout
         chosen = self._chosen
         if self._before:
-            # One search for both periods, and what lies between them.
-            span = chosen.span(self._now)
-            first, last = min(self._before.first, span.first), max(self._before.last, span.last)
-            chosen = ChosenPeriod("", str(first), str(last))
+            span = self._span(chosen)
+            chosen = ChosenPeriod("", str(span.first), str(span.last))
         return AccountDays(self._settings, chosen, by=by, timeout_s=timeout_s, where=where)
+
+    def _span(self, chosen: ChosenPeriod) -> Stretch:
+        """Return the days of the period, and of the one beside it with what lies between them: one search for both."""
+        span = chosen.span(self._now)
+        if self._before is None:
+            return span
+        return Stretch(min(self._before.first, span.first), max(self._before.last, span.last))
 
     def ask(self, key: ApiKey | None) -> None:
         """Ask OpenRouter, once, if there is a management key."""
@@ -113,6 +133,22 @@ class Spending:
         """End the search for the days of a chosen period, where a management key began it."""
         if self._search and self._managing:
             self._found = self._search.finish(self._managing, parts, self._now)
+        if self._options.source == "all" and self._chosen:
+            self._found = self._with_ledger(self._found or self._search_of_nobody(self._chosen))
+
+    def _search_of_nobody(self, chosen: ChosenPeriod) -> DaysFound:
+        """Return what is known of the account without a management key: no day."""
+        from openrouter_usage.figures.account_days import DaysFound
+
+        span = self._span(chosen)
+        return DaysFound(span, {}, dict.fromkeys(span.days(), _NO_KEY), None)
+
+    def _with_ledger(self, found: DaysFound) -> DaysFound:
+        """Let the ledger tell of the days that the account does not."""
+        from openrouter_usage.figures.account_days import with_ledger
+
+        tracked, problem = local_tracked_days(found.span, self._options.by, self._where)
+        return with_ledger(found, tracked)._replace(notes=(*found.notes, *((problem,) if problem else ())))
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
@@ -169,15 +205,20 @@ class Spending:
         """Return the breakdown of a chosen period: the account's, or without a management key the ledger's."""
         by, top = self._options.by, self._options.top
         if self._found:
-            from openrouter_usage.figures.account_days import compared_periods, period_breakdown
+            from openrouter_usage.figures.account_days import compared_periods
             from openrouter_usage.jobs.price_list import canonical_names
 
-            name_of = canonical_names(self._found.slugs)
-            title = ", ".join(each for each in (chosen.words, said_of(self._where)) if each)
-            how = {"title": title, "by": by, "name_of": name_of, "where": self._where}
-            if self._before is None:
-                return period_breakdown(self._found, top=top, **how)
-            return compared_periods(self._found, chosen.span(self._now), self._before, top=top, **how)
+            return compared_periods(
+                self._found,
+                # Without another period these are the days by OpenRouter's clock.
+                chosen.span(self._now) if self._before else self._found.span,
+                self._before,
+                title=", ".join(filter(None, (chosen.words, said_of(self._where)))),
+                by=by,
+                top=top,
+                name_of=canonical_names(self._found.slugs),
+                where=self._where,
+            )
         asked = set(account_dimensions(by, self._where)) & set(ACCOUNT_GROUPINGS)
         if asked:
             raise _needs_mgmt_key(min(asked))

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from openrouter_usage.called import as_called
-from openrouter_usage.cli.asking import before_of, period_of, title_of, where_of
+from openrouter_usage.cli.asking import before_of, period_of, refuse_account_words, title_of, where_of
 from openrouter_usage.cli.opening import ahead_notes, open_ledger, unread_notes, unsettled_notes
 from openrouter_usage.cli.program import terminal_width, write
 from openrouter_usage.cli.terminal import is_terminal, paint_of
@@ -25,7 +25,7 @@ from openrouter_usage.ledger.sums import Totals
 from openrouter_usage.money import ZERO, format_usd, total
 from openrouter_usage.period import UTC, Period, days
 from openrouter_usage.text import plural
-from openrouter_usage.vocabulary import KEY_GROUPINGS, Where, days_of_word, parts_of, said_of
+from openrouter_usage.vocabulary import Where, days_of_word, said_of
 
 if TYPE_CHECKING:
     from openrouter_usage.figures.caching import CachingReport
@@ -41,10 +41,17 @@ def run(options: Namespace, *, now: datetime) -> int:
     if options.source == "account" and (options.compare or options.caching):
         hint = as_called("to compare what the account spent: stats.py --month --compare previous")
         raise SettingsError("archived days have no --compare and no --caching", hint=hint, code="usage")
+    if options.source == "all" and options.caching:
+        raise SettingsError("archived days have no --caching", hint="add --source ledger", code="usage")
     if options.source == "account":
         from openrouter_usage.cli.opening import archived_report
 
         report = archived_report(options, period_of(options, now), title_of(options, now), now, where_of(options))
+    elif options.source == "all":
+        from openrouter_usage.cli.opening import joined_report
+
+        ledger = open_ledger(as_called("cost_tracker.py stats"))
+        report = joined_report(ledger, options, _title(options, now), now, where_of(options))
     else:
         report = make_report(open_ledger(as_called("cost_tracker.py stats")), options, now)
     write(_rendered("json" if options.json else options.format, report, now, options))
@@ -64,7 +71,7 @@ def make_report(ledger: Ledger, options: Namespace, now: datetime) -> Report:
         found = found._replace(compared=_compared(ledger, options, now, period, groups))
     health, ahead = ledger.health(), ledger.ahead(dated_ahead_from(now))
     return Report(
-        title=", ".join(each for each in (title_of(options, now), said_of(where)) if each),
+        title=_title(options, now),
         zone=zone,
         breakdown=found,
         trend=every_day(by_day) if options.trend else None,
@@ -80,6 +87,10 @@ def make_report(ledger: Ledger, options: Namespace, now: datetime) -> Report:
     )
 
 
+def _title(options: Namespace, now: datetime) -> str:
+    return ", ".join(filter(None, (title_of(options, now), said_of(where_of(options)))))
+
+
 def _sums(ledger: Ledger, period: Period | None, options: Namespace, zone: tzinfo) -> tuple[Totals, dict[str, Usage]]:
     """Return the sums by group and, for the trend, by day, as of one moment."""
     for _ in range(_MOST_TRIES):
@@ -88,17 +99,6 @@ def _sums(ledger: Ledger, period: Period | None, options: Namespace, zone: tzinf
         if not options.trend or sum(by_day.values(), NOTHING) == totals.total:
             break
     return totals, by_day
-
-
-def refuse_account_words(by: str, where: Where) -> None:
-    """Raise SettingsError for what no line of the ledger says: which key or workspace a call was of."""
-    wrong = next((word for word in (*parts_of(by), *(each.kind for each in where)) if word in KEY_GROUPINGS), "")
-    if wrong:
-        raise SettingsError(
-            f"tracked calls do not name their {wrong}",
-            hint=f"OpenRouter's figures do: {as_called('stats.py')} --by {wrong}",
-            code="usage",
-        )
 
 
 def _compared(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from openrouter_usage.called import as_called
 from openrouter_usage.cli.asking import (
+    account_by,
     add_compare,
     add_filters,
     add_grouping,
@@ -18,7 +19,6 @@ from openrouter_usage.cli.asking import (
     has_period,
     is_searched,
     refuse_two_periods,
-    where_of,
 )
 from openrouter_usage.cli.program import (
     EXIT_CODES,
@@ -32,7 +32,6 @@ from openrouter_usage.errors import OpenRouterUsageError, SettingsError
 from openrouter_usage.figures.options import ACCOUNT_GROUPINGS, DEFAULT_DAYS, DEFAULT_TOP, MOST_DAYS
 from openrouter_usage.home.settings import Settings, load_settings
 from openrouter_usage.period import UTC, Period, week
-from openrouter_usage.vocabulary import account_dimensions
 
 if TYPE_CHECKING:
     from openrouter_usage.cli.spending import Spending
@@ -130,7 +129,7 @@ def parser() -> Parser:
 def main(argv: Sequence[str], *, clock: Callable[[], datetime] = _now) -> int:
     """Print the summary; 5 when OpenRouter could not be reached and older figures were shown."""
     options = parser().parse_args(argv)
-    if options.source != "account":
+    if options.source == "ledger":
         return _of_ledger(options, clock())
     if options.until and not options.since:
         raise SettingsError("--until needs --since", hint="add --since YYYY-MM-DD", code="usage")
@@ -143,7 +142,7 @@ def main(argv: Sequence[str], *, clock: Callable[[], datetime] = _now) -> int:
     if options.watch:
         _refuse_to_watch(options)
     refuse_two_periods(options)
-    account_dimensions(options.by, where_of(options))
+    account_by(options)
     settings = load_settings()
     settings.require_key()
     for warning in settings.warnings:

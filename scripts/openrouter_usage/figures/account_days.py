@@ -19,14 +19,24 @@ from openrouter_usage.figures.archive import (
     missing,
     spoken_stretches,
 )
-from openrouter_usage.figures.breakdown import Breakdown, Coverage, added, break_down, compare, with_names
+from openrouter_usage.figures.breakdown import Breakdown, Coverage, Joined, added, break_down, compare, with_names
 from openrouter_usage.figures.model_names import Canonical, canonical
 from openrouter_usage.figures.options import DEFAULT_TOP, REPORT_TOP
 from openrouter_usage.figures.report import MOST_BARS, Report
 from openrouter_usage.openrouter.answers.account import ActivityRow, Gap
 from openrouter_usage.period import DAY, UTC, Period, Stretch, stretches, today
 from openrouter_usage.text import plural
-from openrouter_usage.vocabulary import KEY_GROUPINGS, TIMES, Where, account_dimensions, joined, parts_of, time_name
+from openrouter_usage.vocabulary import (
+    KEY_GROUPINGS,
+    TIMES,
+    Where,
+    account_dimensions,
+    both_know,
+    joined,
+    names_of,
+    parts_of,
+    time_name,
+)
 
 # -- Makes a report of archived days: what is known is summed, what is not is named, and never taken for nothing.
 
@@ -248,11 +258,19 @@ class Told(NamedTuple):
         return is_trusted and not is_spent
 
 
+class Tracked(NamedTuple):
+    """What a ledger, `source`, has seen of UTC days, as groups of `ledger_question`'s groupings after the day."""
+
+    source: str
+    by: str
+    days: Mapping[date, Mapping[str, Usage]]
+
+
 class DaysFound(NamedTuple):
     """All that could be found of a span: the days that are known, and for each other day why it is not.
 
     `live_until` is the moment up to which the running day is known, None where it is not among the days. `names` are
-    rows that tell which model a dated slug is.
+    rows that tell which model a dated slug is. With `tracked`, days that the account does not tell are the ledger's.
     """
 
     span: Stretch
@@ -262,6 +280,11 @@ class DaysFound(NamedTuple):
     names: tuple[ActivityRow, ...] = ()
     notes: tuple[str, ...] = ()
     dimensions: tuple[str, ...] = ()
+    tracked: Tracked | None = None
+
+    def is_of_ledger(self, day: date) -> bool:
+        """Check whether a day that is known is the ledger's."""
+        return self.tracked is not None and self.days[day].source == self.tracked.source
 
     @property
     def slugs(self) -> set[str]:
@@ -288,7 +311,14 @@ def usual_names(rows: Iterable[ActivityRow]) -> dict[str, str]:
 
 
 def period_breakdown(
-    found: DaysFound, *, title: str, by: str, top: int | None, name_of: Canonical = canonical, where: Where = ()
+    found: DaysFound,
+    *,
+    title: str,
+    by: str,
+    top: int | None,
+    name_of: Canonical = canonical,
+    where: Where = (),
+    most: int = DEFAULT_TOP,
 ) -> Breakdown | None:
     """Sum the known days by one grouping; None where no day at all is known.
 
@@ -302,24 +332,33 @@ def period_breakdown(
     places = _places(known)
     source = " + ".join(name for name, _ in places)
     groups = _sums(found, by, name_of, where)
-    shared = break_down(groups, by, most=DEFAULT_TOP, top=top, period=period, source=source)
+    shared = break_down(groups, by, most=most, top=top, period=period, source=source)
     live = _picked_total(found, known[span.last].rows, name_of, where) if found.live_until is not None else None
     gaps = tuple(gap.period for gap in missing(span, known))
-    coverage = Coverage(title, "UTC", places, gaps, live, found.live_until)
+    coverage = Coverage(title, "UTC", places, gaps, live, found.live_until, _joined(found, name_of, where))
     return shared._replace(coverage=coverage)
 
 
 def compared_periods(
-    found: DaysFound, span: Stretch, earlier: Stretch, *, title: str, by: str, top: int | None, name_of: Canonical,
+    found: DaysFound,
+    span: Stretch,
+    earlier: Stretch | None,
+    *,
+    title: str,
+    by: str,
+    top: int | None,
+    name_of: Canonical,
     where: Where,
-) -> Breakdown | None:  # fmt: skip
-    """Sum the days of a span, with those of an earlier one beside them: as many days while the span is running."""
+    most: int = DEFAULT_TOP,
+) -> Breakdown | None:
+    """Sum the days of a span, with those of an earlier one, if any, beside them: as many while the span is running."""
+    now = _within(found, span)
+    shared = period_breakdown(now, title=title, by=by, top=top, name_of=name_of, where=where, most=most)
+    if shared is None or earlier is None:
+        return shared
     if found.live_until is not None and earlier.length > span.length:
         earlier = Stretch(earlier.first, earlier.first + (span.length - 1) * DAY)
-    now, then = _within(found, span), _within(found, earlier)
-    shared = period_breakdown(now, title=title, by=by, top=top, name_of=name_of, where=where)
-    if shared is None:
-        return None
+    then = _within(found, earlier)
     unknown = earlier.length - len(then.days)
     after, before = (_sums(each, by, name_of, where) for each in (now, then))
     return shared._replace(compared=compare(earlier.period, after, before, unknown_days=unknown))
@@ -338,18 +377,22 @@ def _within(found: DaysFound, span: Stretch) -> DaysFound:
 
 def _sums(found: DaysFound, by: str, name_of: Canonical, where: Where) -> dict[str, Usage]:
     parts = parts_of(by)
+    if found.tracked and is_finer(by):
+        return _finer_sums(found, found.tracked, by, name_of, where)
     if len(parts) == 1 and by in TIMES and not where:
         return added((time_name(by, day), known.total) for day, known in found.days.items())
-    name = _namer(found, by, where, name_of)
+    name = _namer(found, "", where, name_of) if found.tracked else _namer(found, by, where, name_of)
     sums: dict[str, Usage] = {}
     if len(parts) == 1 and by in TIMES:
         sums = {time_name(by, day): NOTHING for day in found.days}
     for day in sorted(found.days):
+        # The ledger has already picked what it tells.
+        filters = () if found.is_of_ledger(day) else where
         for row in found.days[day].rows:
-            if all(each.takes(name(each.kind, row)) for each in where):
+            if all(each.takes(name(each.kind, row)) for each in filters):
                 group = joined(time_name(part, day) if part in TIMES else name(part, row) for part in parts)
                 sums[group] = sums.get(group, NOTHING) + row.usage
-    return sums
+    return with_names(sums, by) if found.tracked else sums
 
 
 def _picked_total(found: DaysFound, rows: Iterable[ActivityRow], name_of: Canonical, where: Where) -> Usage:
@@ -381,3 +424,137 @@ def _places(known: Mapping[date, KnownDay | ArchivedDay]) -> tuple[tuple[str, tu
     for day in sorted(known):
         by_source.setdefault(known[day].source, []).append(day)
     return tuple((source, tuple(each.period for each in stretches(days))) for source, days in by_source.items())
+
+
+# -- Joins the account's days with what the ledger has seen of them: each day counts by one of the two, never by both.
+
+NOT_TRACKED = "(not tracked)"
+
+
+def is_finer(by: str) -> bool:
+    """Check whether a breakdown needs what only the ledger tells, such as sessions or hours."""
+    return both_know(by) != parts_of(by)
+
+
+def ledger_question(by: str) -> str:
+    """Return by what the ledger has to be asked for a breakdown of both: the day comes first."""
+    return f"day,{by if is_finer(by) else 'model,provider'}"
+
+
+def with_ledger(found: DaysFound, tracked: Tracked) -> DaysFound:
+    """Let the ledger tell of the days that the account does not, where it has calls of them."""
+    span = found.span
+    only = {day: groups for day, groups in tracked.days.items() if day not in found.days and day in set(span.days())}
+    days = {day: KnownDay(tracked.source, tuple(_ledger_rows(day, groups, tracked.by))) for day, groups in only.items()}
+    reasons = {day: gap for day, gap in found.reasons.items() if day not in only}
+    return found._replace(days=found.days | days, reasons=reasons, tracked=tracked)  # type: ignore[operator]  # dicts
+
+
+def _ledger_rows(day: date, groups: Mapping[str, Usage], by: str) -> Iterator[ActivityRow]:
+    for name, usage in groups.items():
+        model, provider = ("", "") if is_finer(by) else names_of(name)
+        yield ActivityRow(day, model, provider, usage)
+
+
+def _finer_sums(found: DaysFound, tracked: Tracked, by: str, name_of: Canonical, where: Where) -> dict[str, Usage]:
+    """Sum the ledger's groups; what the account has beyond them on a day that it told of is not tracked.
+
+    That may be less than nothing, where the ledger has calls of another account, so that all adds up to the account.
+    """
+    parts, known_to_both = parts_of(by), both_know(by)
+    name = _namer(found, "", where, name_of)
+    sums: dict[str, Usage] = {}
+
+    def count(group: str, usage: Usage) -> None:
+        sums[group] = sums.get(group, NOTHING) + usage
+
+    for day, known in found.days.items():
+        is_ledgers = found.is_of_ledger(day)
+        for group, seen in tracked.days.get(day, {}).items():
+            usage = seen if is_ledgers else _as_account(seen)
+            count(group, usage)
+            if not is_ledgers:
+                of = zip(parts, names_of(group), strict=True)
+                count(joined(each if part in known_to_both else NOT_TRACKED for part, each in of), NOTHING - usage)
+        for row in () if is_ledgers else known.rows:
+            if all(each.takes(name(each.kind, row)) for each in where):
+                rest = (part if part in known_to_both else "" for part in parts)
+                names = (time_name(part, day) if part in TIMES else part and name(part, row) for part in rest)
+                count(joined(each or NOT_TRACKED for each in names), row.usage)
+    return {group: usage for group, usage in sums.items() if usage != NOTHING}
+
+
+def _as_account(usage: Usage) -> Usage:
+    """Leave out what an account's figures do not count, and whose cost they have in their sum."""
+    return usage._replace(cache_write_tokens=0, unknown=0, estimated=0)
+
+
+def archived_days(known: Days, span: Stretch, where: Where) -> DaysFound:
+    """Return what the archive knows of a span."""
+    hides = asks_for_providers(where)
+    days = {
+        day: KnownDay(f"archive of {known[day].source}", known[day].rows)
+        for day in span.days()
+        if day in known and not (hides and _hides_provider(known[day]))
+    }
+    names = tuple(row for day in known.values() if day.source == ACTIVITY for row in day.rows)
+    reasons = {day: _NOT_ARCHIVED for day in span.days() if day not in days}
+    return DaysFound(span, days, reasons, None, names, (), ("model", "provider"))
+
+
+_NOT_ARCHIVED = Gap("days", "not_archived", "not archived, and the ledger has no call of them", "", 2)
+
+
+def joined_report(
+    found: DaysFound, span: Stretch, earlier: Stretch | None, *, account: str, wanted: Wanted, name_of: Canonical
+) -> Report:
+    """Sum the days of a span, each by the account or by the ledger; SettingsError where neither knows a day of it."""
+    shown = compared_periods(
+        found,
+        span,
+        earlier,
+        title=wanted.title,
+        by=wanted.by,
+        top=wanted.top,
+        name_of=name_of,
+        where=wanted.where,
+        most=REPORT_TOP,
+    )
+    if shown is None:
+        raise SettingsError(
+            f"nothing is archived for {span}, and the ledger has no call of it, so what was spent is not known",
+            hint=as_called("run: cost_tracker.py sync (from cron, every day)"),
+            code="not_archived",
+        )
+    within = _within(found, span)
+    trend = break_down(_sums(within, "day", name_of, wanted.where), "day", most=MOST_BARS, top=MOST_BARS)
+    gaps = missing(span, within.days)
+    unknown = f"not complete: {spoken_stretches(gaps)} not known and in no sum"
+    return Report(
+        title=wanted.title,
+        zone=UTC,
+        breakdown=shown,
+        trend=trend if wanted.has_trend else None,
+        account=account or None,
+        notes=(unknown,) if gaps else (),
+    )
+
+
+def _joined(found: DaysFound, name_of: Canonical, where: Where) -> Joined | None:
+    """Return what each of the two has given, None where the account alone was asked."""
+    tracked = found.tracked
+    if tracked is None:
+        return None
+    account = ledger = both = NOTHING
+    above = []
+    for day, known in sorted(found.days.items()):
+        seen = sum(tracked.days.get(day, {}).values(), NOTHING)
+        if found.is_of_ledger(day):
+            ledger += seen
+            continue
+        whole = _picked_total(found, known.rows, name_of, where)
+        account, both = account + whole, both + seen
+        if seen.cost > whole.cost or seen.requests > whole.requests:
+            above.append(day)
+    spans = tuple(each.period for each in stretches(above))
+    return Joined(account, ledger, _as_account(both), spans, both.unknown)

@@ -35,6 +35,20 @@ class Share(NamedTuple):
     usage: Usage
 
 
+class Joined(NamedTuple):
+    """What the account and the ledger have each given to a sum; no call is in both.
+
+    Of the days that the account told of, `tracked` is what the ledger has seen, and is part of the account's; on the
+    days in `above` that is more than the account has. `unknown` calls of those days have no known cost in the ledger.
+    """
+
+    account: Usage
+    ledger: Usage
+    tracked: Usage
+    above: tuple[Period, ...] = ()
+    unknown: int = 0
+
+
 class Coverage(NamedTuple):
     """Which source told of which days of a chosen period; each day is in one place only.
 
@@ -48,6 +62,7 @@ class Coverage(NamedTuple):
     missing: tuple[Period, ...] = ()
     live: Usage | None = None
     live_until: datetime | None = None
+    joined: Joined | None = None
 
     def source_of(self, day: date) -> str:
         """Return the source that told of a day; "" for one that is not known."""

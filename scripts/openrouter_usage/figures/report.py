@@ -206,6 +206,8 @@ class Report:
     def origin(self) -> str:
         """Where the figures come from, in words that a file's name can follow."""
         source = self.breakdown.source
+        if self.account and self.breakdown.coverage and self.breakdown.coverage.joined:
+            return f"{source}, account {named(self.account)}, in"
         return f"{source}, archived for {named(self.account)} in" if self.account else source
 
 

@@ -5,26 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime, tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from openrouter_usage.called import as_called
 from openrouter_usage.entry import NOTHING, Usage
 from openrouter_usage.errors import OpenRouterUsageError
-from openrouter_usage.figures.breakdown import LOCAL, Breakdown, added, break_down, with_names
+from openrouter_usage.figures.breakdown import LOCAL, SHARED, Breakdown, added, break_down, with_names
 from openrouter_usage.figures.options import ACCOUNT_GROUPINGS, DEFAULT_TOP
 from openrouter_usage.home.credentials import ApiKey
 from openrouter_usage.home.settings import Settings, ledger_file, load_settings, shared_ledger
 from openrouter_usage.jobs.summary import at_once, connect
-from openrouter_usage.period import UTC, Period, completed_days, today
-from openrouter_usage.vocabulary import Filter, Where
+from openrouter_usage.period import UTC, Period, Stretch, completed_days, today
+from openrouter_usage.vocabulary import Filter, Where, joined, names_of
 
 if TYPE_CHECKING:
+    from openrouter_usage.figures.account_days import Tracked
     from openrouter_usage.figures.report import Compared
     from openrouter_usage.figures.summary import Summary
     from openrouter_usage.ledger.ledger import Ledger
     from openrouter_usage.ledger.sums import Totals
     from openrouter_usage.openrouter.answers.account import ActivityRow, Gap
     from openrouter_usage.openrouter.answers.analytics import Analytics, Spend
+
+T = TypeVar("T")
 
 # -- Asks the analytics API what the summary's own endpoints cannot tell: today by model, and who spent it.
 
@@ -96,21 +99,35 @@ def local_breakdown(
 
     With `by` day, the `days` are rows also where the ledger has no call of them.
     """
+    totals, problem = _of_ledger(lambda ledger: named_totals(ledger, period, by, where=where))
+    if totals is None or not totals.total.requests:
+        return None, problem
+    quiet = {day.isoformat(): NOTHING for day in days} if by == "day" else {}
+    groups = quiet | with_names(totals.groups, by)
+    return break_down(groups, by, most=DEFAULT_TOP, top=top, period=period, source=LOCAL), ""
+
+
+def local_tracked_days(span: Stretch, by: str, where: Where) -> tuple[Tracked, str]:
+    """Return the same as `tracked_days` of the ledger that the settings name, and why it has nothing to tell."""
+    from openrouter_usage.figures.account_days import Tracked
+
+    found, problem = _of_ledger(lambda ledger: tracked_days(ledger, span, by, where))
+    return found or Tracked(LOCAL, by, {}), problem
+
+
+def _of_ledger(work: Callable[[Ledger], T]) -> tuple[T | None, str]:
+    """Return what `work` asks of the ledger; None where it cannot tell, and why, "" where there is no ledger."""
     try:
         if shared_ledger() is None and _is_missing(ledger_file()):
             return None, ""
         from openrouter_usage.ledger.engines import open_ledger
 
         ledger = open_ledger(lock_timeout_s=2.0)
-        totals = named_totals(ledger, period, by, where=where)
+        found = work(ledger)
         ledger.close()
     except OpenRouterUsageError as error:
         return None, f"the local ledger does not help: {error.message}"
-    if not totals.total.requests:
-        return None, ""
-    quiet = {day.isoformat(): NOTHING for day in days} if by == "day" else {}
-    groups = quiet | with_names(totals.groups, by)
-    return break_down(groups, by, most=DEFAULT_TOP, top=top, period=period, source=LOCAL), ""
+    return found, ""
 
 
 def named_totals(ledger: Ledger, period: Period | None, by: str, zone: tzinfo = UTC, where: Where = ()) -> Totals:
@@ -126,6 +143,19 @@ def named_totals(ledger: Ledger, period: Period | None, by: str, zone: tzinfo = 
     totals = ledger.totals(period, by, zone, where)
     name_of = canonical_names(models_in(totals.groups, by))
     return Totals(totals.total, grouped_by(totals.groups, by, name_of))
+
+
+def tracked_days(ledger: Ledger, span: Stretch, by: str, where: Where) -> Tracked:
+    """Return what a ledger has seen of each of some UTC days, for a breakdown of it and the account's figures."""
+    from openrouter_usage.figures.account_days import Tracked, ledger_question
+
+    asked = ledger_question(by)
+    found = with_names(named_totals(ledger, span.period, asked, where=where).groups, asked)
+    by_day: dict[date, dict[str, Usage]] = {}
+    for name, usage in found.items():
+        day, *names = names_of(name)
+        by_day.setdefault(date.fromisoformat(day), {})[joined(names)] = usage
+    return Tracked(SHARED if ledger.is_shared else LOCAL, by, by_day)
 
 
 def _with_aliases(each: Filter, met: Iterable[str], name_of: Callable[[str], str]) -> Filter:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import tzinfo
 from decimal import Decimal
 
-from openrouter_usage.entry import Usage
-from openrouter_usage.figures.breakdown import Breakdown, Change, Comparison
+from openrouter_usage.entry import NOTHING, Usage
+from openrouter_usage.figures.breakdown import LOCAL, SHARED, Breakdown, Change, Comparison, Coverage, Joined
 from openrouter_usage.figures.summary import Summary, Window
 from openrouter_usage.money import Json, format_usd, multiply, ratio, rounded
 from openrouter_usage.openrouter.answers.key import Limit
@@ -134,6 +134,64 @@ def as_cells(
         yield breakdown.by, spoken_name(name), breakdown.period_of(name, zone), usage
     if breakdown.more_count:
         yield "more", f"{breakdown.more_count} {more}", breakdown.period, breakdown.more
+
+
+# -- What the account and the ledger have each given to a sum.
+
+_MOST_NAMED = 3
+
+
+def source_spans(breakdown: Breakdown, coverage: Coverage) -> Iterator[str]:
+    """Write which days each source had, and up to when the running one is known."""
+    last = coverage.source_of(breakdown.period.last_day) if breakdown.period else ""
+    # Where the sources follow one another without a gap, the last day of each one says it all.
+    in_a_row = not coverage.missing and all(len(spans) == 1 for _, spans in coverage.sources)
+    for source, spans in coverage.sources:
+        if source == last and coverage.live_until is not None:
+            yield f"{source} today, up to {coverage.live_until:%H:%M} UTC"
+            continue
+        days = [f"to {spans[0].last_day}"] if in_a_row else [day_names(span) for span in spans[:_MOST_NAMED]]
+        more = f" and {plural(len(spans) - _MOST_NAMED, 'more span')}" if len(spans) > _MOST_NAMED else ""
+        yield f"{source} {', '.join(days)}{more}"
+
+
+def joined_lines(coverage: Coverage | None) -> list[str]:
+    """Write what each of the two has given, what is tracked of the account's part, and what cannot be told."""
+    found = coverage.joined if coverage else None
+    if found is None or coverage is None:
+        return []
+    source = next((name for name, _ in coverage.sources if name in (LOCAL, SHARED)), LOCAL)
+    seen = f", {spent(found.tracked)} ({found.tracked.requests:,}) of it tracked" if found.account != NOTHING else ""
+    parts = [f"account {_counted(found.account)}{seen}"]
+    if found.ledger != NOTHING:
+        others = "what was spent untracked on its days is not known"
+        parts.append(f"{source} {_counted(found.ledger)}, and {others}")
+    lines = [f"Of this: {'; '.join(parts)}"]
+    if found.above:
+        days = ", ".join(map(day_names, found.above[:_MOST_NAMED]))
+        rest = len(found.above) - _MOST_NAMED
+        more = f" and {plural(rest, 'more span')}" if rest > 0 else ""
+        why = "calls of another account, or figures not yet in"
+        lines.append(f"The {source} has more than the account on {days}{more} ({why}); the account's figure counts")
+    if found.unknown:
+        lines.append(f"{plural(found.unknown, 'tracked call')} of unknown cost: the account's figure has that cost")
+    return lines
+
+
+def _counted(usage: Usage) -> str:
+    return f"{spent(usage)} ({usage.requests:,})"
+
+
+def joined_data(found: Joined | None, fields: Callable[[Usage], dict[str, Json]]) -> Json:
+    """Return the same as data, None for one source alone."""
+    if found is None:
+        return None
+    return {
+        "account": fields(found.account),
+        "ledger": fields(found.ledger),
+        "tracked": fields(found.tracked),
+        "above": [{"start": iso(span.start), "end": iso(span.end), "days": span.day_count} for span in found.above],
+    }
 
 
 # -- A period beside the one before it.

@@ -13,7 +13,7 @@ from openrouter_usage.figures.summary import Summary, Window
 from openrouter_usage.money import Json, dumps
 from openrouter_usage.openrouter.answers.key import Limit
 from openrouter_usage.period import Period, iso
-from openrouter_usage.render.amounts import as_data, compared_data
+from openrouter_usage.render.amounts import as_data, compared_data, joined_data
 
 if TYPE_CHECKING:
     from openrouter_usage.figures.summary import Forecast
@@ -155,6 +155,7 @@ def _coverage(coverage: Coverage | None) -> Json:
         "missing": [{**_period(span), "days": span.day_count} for span in coverage.missing],
         "live_until": iso(coverage.live_until) if coverage.live_until else None,
         "live": _usage(coverage.live) if coverage.live else None,
+        "joined": joined_data(coverage.joined, _usage),
     }
 
 

@@ -21,7 +21,10 @@ from openrouter_usage.render.amounts import (
     compared_data,
     compared_lines,
     earlier_line,
+    joined_data,
+    joined_lines,
     more_line,
+    source_spans,
 )
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.render.paint import PLAIN, Paint
@@ -75,6 +78,7 @@ def as_json(report: Report, now: datetime) -> str:
         "groups": groups,
         "more": more,
         "compared": compared_data(found.compared, _usage),
+        "joined": joined_data(found.coverage.joined if found.coverage else None, _usage),
         "caching": _caching_data(report.caching),
         "open_holds": report.open_holds,
         "held_usd": report.held,
@@ -132,6 +136,10 @@ def as_csv_rows(report: Report) -> Iterator[tuple[str, ...]]:
     yield _row("total", report.title, found.period, found.total)
     if report.beside:
         yield _row("utc", report.beside.period.label, report.beside.period, report.beside.total)
+    if found.coverage and found.coverage.joined:
+        joined = found.coverage.joined
+        for name, usage in (("account", joined.account), ("ledger", joined.ledger), ("tracked", joined.tracked)):
+            yield _row("part", name, found.period, usage)
     for span in found.missing:
         yield ("missing", f"{_days(span)} days not known", iso(span.start), iso(span.end), *[""] * (len(COLUMNS) - 4))
 
@@ -185,6 +193,9 @@ def as_text(report: Report, width: int, drawing: Drawing = AS_LINES) -> str:
         lines += ["", f"{heading_of(report.breakdown.by)}:", *_groups(report.breakdown, drawing)]
     if report.trend and report.trend.rows:
         lines += ["", *_trend(report, report.trend.oldest_first, width)]
+    coverage = report.breakdown.coverage
+    if coverage and coverage.joined:
+        lines += ["", *joined_lines(coverage), f"Days: {'; '.join(source_spans(report.breakdown, coverage))}"]
     lines += ["", f"Source: {safe(report.origin, 300)} {safe(report.file, 300)}; days of {report.zone}"]
     return "\n".join([*lines, *(f"⚠ {note}" for note in report.notes)]) + "\n"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -15,9 +14,10 @@ from openrouter_usage.period import spoken
 from openrouter_usage.render.amounts import (
     as_lines,
     compared_lines,
-    day_names,
+    joined_lines,
     limit_left,
     more_line,
+    source_spans,
     span_words,
     spent,
     window_amount,
@@ -31,7 +31,6 @@ from openrouter_usage.vocabulary import parts_of
 TITLE = "💰 OpenRouter Usage"
 _MARK = " ⬅ what can still be spent"
 _SOON = timedelta(days=7)
-_MOST_SPANS = 3
 _HEADINGS = {
     "model": "Recent Models",
     "provider": "Recent Providers",
@@ -137,11 +136,15 @@ def _of_period(breakdown: Breakdown, coverage: Coverage) -> list[str]:
     """Write the breakdown of a chosen period: what it comes to, its rows, and which source had which days."""
     dates = f"{span_words(breakdown)} {coverage.zone}"
     title = f"{coverage.title} ({dates})" if coverage.title else dates
-    lines = [f"Account by {' and '.join(parts_of(breakdown.by))}, {title}: {_whole(breakdown, coverage)}"]
+    whose = "Account and ledger" if coverage.joined else "Account"
+    lines = [f"{whose} by {' and '.join(parts_of(breakdown.by))}, {title}: {_whole(breakdown, coverage)}"]
     unknown = () if breakdown.more_count else coverage.missing
     lines += [*as_lines(breakdown, _with_calls, mark="• ", unknown=unknown), *more_line(breakdown, spent)]
     compared = compared_lines(breakdown.compared) if breakdown.compared else []
-    return [lines[0], *compared, *lines[1:], f"Source: {'; '.join(_sources(breakdown, coverage))}"]
+    if breakdown.total.unknown:
+        lines.append(f"{plural(breakdown.total.unknown, 'call')} of unknown cost not in these")
+    source = f"Source: {'; '.join(source_spans(breakdown, coverage))}"
+    return [lines[0], *compared, *lines[1:], *joined_lines(coverage), source]
 
 
 def _with_calls(usage: Usage) -> str:
@@ -155,20 +158,6 @@ def _whole(breakdown: Breakdown, coverage: Coverage) -> str:
         return told
     unknown = sum(span.day_count for span in coverage.missing)
     return f"{told} in {breakdown.days - unknown:,} of {plural(breakdown.days, 'day')}, the others are unknown"
-
-
-def _sources(breakdown: Breakdown, coverage: Coverage) -> Iterator[str]:
-    """Write which days each source had, and up to when the running one is known."""
-    last = coverage.source_of(breakdown.period.last_day) if breakdown.period else ""
-    # Where the sources follow one another without a gap, the last day of each one says it all.
-    in_a_row = not coverage.missing and all(len(spans) == 1 for _, spans in coverage.sources)
-    for source, spans in coverage.sources:
-        if source == last and coverage.live_until is not None:
-            yield f"{source} today, up to {coverage.live_until:%H:%M} UTC"
-            continue
-        days = [f"to {spans[0].last_day}"] if in_a_row else [day_names(span) for span in spans[:_MOST_SPANS]]
-        more = f" and {plural(len(spans) - _MOST_SPANS, 'more span')}" if len(spans) > _MOST_SPANS else ""
-        yield f"{source} {', '.join(days)}{more}"
 
 
 def _recent(by: str) -> str:

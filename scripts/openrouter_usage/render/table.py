@@ -90,6 +90,10 @@ def _breakdown(breakdown: Breakdown) -> Iterator[Row]:
         yield _used(breakdown, kind, name, usage, period)
     span = f"{breakdown.days} days" if breakdown.is_completed else span_words(breakdown)
     yield _used(breakdown, "total", f"all of {span}", breakdown.total, breakdown.period)
+    if breakdown.coverage and breakdown.coverage.joined:
+        found = breakdown.coverage.joined
+        for name, usage in (("account", found.account), ("ledger", found.ledger), ("tracked", found.tracked)):
+            yield _used(breakdown, "part", name, usage, breakdown.period)
     for gap in breakdown.missing:
         yield _row("missing", plural(gap.day_count, "day"), period=gap, source="not known")
     if breakdown.unattributed is not None:

@@ -8,10 +8,9 @@ from datetime import datetime
 from pathlib import Path
 
 from openrouter_usage.called import as_called
-from openrouter_usage.cli.asking import add_filters, add_period, period_of, where_of
+from openrouter_usage.cli.asking import add_filters, add_period, period_of, refuse_account_words, where_of
 from openrouter_usage.cli.opening import open_ledger
 from openrouter_usage.cli.program import Parser, write
-from openrouter_usage.cli.statistics import refuse_account_words
 from openrouter_usage.entry import Entry
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.figures.exchange import COLUMNS, as_text, csv_pieces, exported, is_picked, json_pieces

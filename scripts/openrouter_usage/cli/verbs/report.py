@@ -10,10 +10,18 @@ from typing import TYPE_CHECKING
 
 from openrouter_usage.budgets import EVERY
 from openrouter_usage.called import as_called
-from openrouter_usage.cli.asking import add_filters, add_period, period_of, refuse_two_periods, title_of, where_of
+from openrouter_usage.cli.asking import (
+    add_filters,
+    add_period,
+    period_of,
+    refuse_account_words,
+    refuse_two_periods,
+    title_of,
+    where_of,
+)
 from openrouter_usage.cli.opening import open_ledger
 from openrouter_usage.cli.program import Parser, whole_number, write
-from openrouter_usage.cli.statistics import health_notes, held, refuse_account_words
+from openrouter_usage.cli.statistics import health_notes, held
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.figures.breakdown import LOCAL, SHARED, added, break_down
 from openrouter_usage.figures.limits import Scope, standings
