@@ -39,6 +39,8 @@ demo: $(VENV)/.run ## show the summary of an invented account; no key needed
 
 # Twice as many workers as processors: many tests wait for a server that is slow on purpose.
 # Compiled first, as many of the programs that the tests start may write nothing.
+# With EVERY_CASE=1, tests that try a spread of combinations try all of them.
+test: export EVERY_CASE := $(EVERY_CASE)
 test: $(VENV)/.dev ## run the tests; ARGS="tests/test_docs.py" for some of them
 	@"$(PY)" -m compileall -q scripts
 	@"$(PY)" -m pytest -n "$$("$(PY)" -c 'import os; print(min(8, 2 * (os.cpu_count() or 1)))')" $(ARGS)

@@ -72,7 +72,7 @@ class Server:
     """One server; `kill` ends it as a power cut of its process would, and `start` starts it again."""
 
     def __init__(self, settings: dict[str, str] | None = None, *, folder: Path | None = None) -> None:
-        self.folder = folder or Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="pg-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT", "/tmp")))
         self.data = self.folder / "data"
         self._settings = _SETTINGS | (settings or {})
         self._process: subprocess.Popen[bytes] | None = None
@@ -160,7 +160,7 @@ class Server:
 
     def standby(self) -> Server:
         """A second server that follows this one; it is made from a copy, and has to be started."""
-        other = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+        other = Path(tempfile.mkdtemp(prefix="pg-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT", "/tmp")))
         if _USER:
             shutil.chown(other, _USER)
         follower = Server(self._settings, folder=other)

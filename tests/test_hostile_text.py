@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from openrouter_usage.render.table import cell, csv_table, escaped
 from openrouter_usage.text import MESSAGE_LIMIT, NAME_LIMIT, named, quoted, safe
 from tests import oracle
+from tests.cases import crossed
 from tests.running import Ran, Stats
 from tests.sandbox import MANAGEMENT_KEY, Fault, Sandbox
 
@@ -132,8 +133,7 @@ def test_a_number_in_a_cell_stays_one(number: str) -> None:
 # -- whole runs ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", TERMINAL)
-@pytest.mark.parametrize("by", ["model", "provider"])
+@pytest.mark.parametrize(("kind", "by"), crossed(TERMINAL, ["model", "provider"]))
 def test_names_of_models_and_providers_do_nothing(
     kind: str, by: str, stats_here: Callable[..., Ran], sandbox: Sandbox
 ) -> None:

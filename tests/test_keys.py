@@ -14,6 +14,7 @@ from openrouter_usage.jobs import keys as listing
 from openrouter_usage.money import dumps
 from openrouter_usage.openrouter import management
 from tests.booking import Booked, Tracker, TrackerAt
+from tests.cases import crossed
 from tests.controls import HOSTILE, audited, changes, key_named, managing, official, officially_listed
 from tests.sandbox import INFERENCE_KEY, MANAGEMENT_KEY, MISSING, Account, Fault, Sandbox, Workspace
 from tests.test_hostile_text import TERMINAL, harmless
@@ -266,8 +267,7 @@ def test_without_confirmation_nothing_is_even_asked(command: str, at: TrackerAt,
     assert ("keys disable" in ran.error_line) is command.startswith("delete")
 
 
-@pytest.mark.parametrize("action", CHANGING)
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize(("action", "name"), crossed(CHANGING, HOSTILE))
 def test_a_hostile_name_matches_nothing_and_changes_nothing(
     name: str, action: str, at: TrackerAt, account: Account, sandbox: Sandbox
 ) -> None:
@@ -282,8 +282,7 @@ def test_a_hostile_name_matches_nothing_and_changes_nothing(
 WRONG = ["agen", "AGENT", "Agent", " agent", "agent ", "agent\n", "agent,key 0001", "", "key", "key 000", "'agent'"]
 
 
-@pytest.mark.parametrize("action", CHANGING)
-@pytest.mark.parametrize("wanted", [*WRONG, "hash[:12]", "HASH", "label", "hash "])
+@pytest.mark.parametrize(("action", "wanted"), crossed(CHANGING, [*WRONG, "hash[:12]", "HASH", "label", "hash "]))
 def test_only_the_exact_name_or_the_whole_hash_will_do(
     wanted: str, action: str, at: TrackerAt, account: Account, sandbox: Sandbox
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from tests.booking import Booked, Tracker, TrackerAt
+from tests.cases import crossed
 from tests.controls import audited, changes, key_named, managing, officially_listed, outcomes
 from tests.running import contents
 from tests.sandbox import INFERENCE_KEY, MANAGEMENT_KEY, Account, Fault, Sandbox
@@ -412,9 +413,12 @@ def test_a_key_with_a_hostile_name_can_be_disabled_and_nothing_else_is(
     assert audited(at.tracker)[-1]["name"] == name
 
 
-@pytest.mark.parametrize("path", ["POST /keys", "PATCH /keys/*", "GET /keys", "GET /keys/*", "/workspaces"])
 @pytest.mark.parametrize(
-    "fault", [Fault.html(), Fault.raw(b"[]"), Fault.raw(b'{"data":null}'), Fault.raw(b""), Fault.status(500)]
+    ("path", "fault"),
+    crossed(
+        ["POST /keys", "PATCH /keys/*", "GET /keys", "GET /keys/*", "/workspaces"],
+        [Fault.html(), Fault.raw(b"[]"), Fault.raw(b'{"data":null}'), Fault.raw(b""), Fault.status(500)],
+    ),
 )
 def test_no_failing_answer_shows_a_secret(
     path: str, fault: Fault, at: TrackerAt, account: Account, sandbox: Sandbox

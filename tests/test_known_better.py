@@ -26,6 +26,7 @@ from openrouter_usage.tracker.enforcer import BudgetEnforcer
 from tests import calling
 from tests.booking import NOON, UTC, Tracker, TrackerAt, call, hold
 from tests.calling import Caller
+from tests.cases import crossed
 from tests.sandbox import Account, Fault, Raw, Reply, Sandbox
 from tests.test_query import GEN, made
 
@@ -235,8 +236,7 @@ def test_an_imported_line_ends_no_hold(tracker: Tracker, at: TrackerAt) -> None:
 ABSURD = [Raw("1000000.01"), Raw("-0.01"), Raw("NaN"), Raw("-Infinity"), Raw("1e999999999999999999999"), Raw("1e400")]
 
 
-@pytest.mark.parametrize("stream", [(), ("--stream",)], ids=["whole", "stream"])
-@pytest.mark.parametrize("cost", ABSURD, ids=str)
+@pytest.mark.parametrize(("stream", "cost"), crossed([(), ("--stream",)], ABSURD))
 def test_after_an_unbelievable_bill_nothing_is_sent_until_a_person_has_looked(
     cost: Any, stream: Any, caller: Caller, account: Account, sandbox: Sandbox
 ) -> None:

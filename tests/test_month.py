@@ -19,6 +19,7 @@ from openrouter_usage.figures.archive import ACTIVITY, ArchivedDay, gathered, wr
 from openrouter_usage.openrouter.answers.account import ActivityRow as Row
 from openrouter_usage.period import Stretch
 from tests.booking import Tracker, TrackerAt, call
+from tests.cases import crossed
 from tests.controls import managing
 from tests.oracle import SUMS, read_csv, read_markdown
 from tests.running import Ran, Stats, StatsAt
@@ -150,6 +151,7 @@ MOMENTS = {
 
 
 LONG = "365 days"
+GROUPED = ("model", "day", "key", "workspace", "provider")
 
 
 def month_of(today: date) -> tuple[date, date]:
@@ -167,22 +169,23 @@ PERIODS: dict[str, tuple[tuple[str, ...], Callable[[date], tuple[date, date]]]] 
 
 
 @pytest.mark.parametrize(
-    ("at", "period"),
-    [(at, period) for at in MOMENTS for period in PERIODS if period != LONG or at in ("a leap day", "new year")],
+    ("at", "shift"),
+    crossed(MOMENTS, range(len(GROUPED))),
 )
 def test_every_grouping_of_a_period_is_the_accounts_own_sum(
-    at: str, period: str, stats_at: StatsAt, account: Account
+    at: str, shift: int, stats_at: StatsAt, account: Account
 ) -> None:
+    """At each moment, each period by another grouping; over all moments, each period by each of them."""
     now = moment(MOMENTS[at])
-    live_at(account, now, back=400 if period == LONG else 75)
-    words, span = PERIODS[period]
-    first, last = span(now.date())
-    for by in ("model", "day", "key", "workspace", "provider"):
-        data = asked(stats_at, now, *words, "--by", by)
-        expected = truth(account, first, last, by)
-        if by == "provider" and first < now.date() - 31 * DAY:
+    is_long = at in ("a leap day", "new year")
+    live_at(account, now, back=400 if is_long else 75)
+    for number, (period, (words, span)) in enumerate(PERIODS.items()):
+        by = GROUPED[(number + shift) % len(GROUPED)]
+        first, last = span(now.date())
+        if (period == LONG and not is_long) or (by == "provider" and first < now.date() - 31 * DAY):
             continue  # older days are told without their providers
-        assert groups_of(data) == expected
+        data = asked(stats_at, now, *words, "--by", by)
+        assert groups_of(data) == truth(account, first, last, by)
         assert (data["partial"], data["missing"], gaps(data)) == (False, [], [])
         assert (data["breakdown"]["start"], data["breakdown"]["end"]) == (f"{first}T00:00:00Z", f"{last + DAY}T00:00:00Z")
         assert data["breakdown"]["coverage"]["zone"] == "UTC"

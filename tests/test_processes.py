@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.booking import Tracker
+from tests.cases import crossed
 from tests.running import HANG_GUARD_S, ROOT, Ran
 from tests.sandbox import Account, Reply, Sandbox, Stream
 from tests.storm.audit import audit
@@ -190,8 +191,7 @@ CHILDREN: dict[str, str] = {
 
 
 @FORKS
-@pytest.mark.parametrize("name", CHILDREN)
-@pytest.mark.parametrize("is_read", [False, True], ids=["idle", "read by a thread"])
+@pytest.mark.parametrize(("name", "is_read"), crossed(CHILDREN, [False, True]))
 def test_a_child_that_is_forked_with_a_stream_open_ends_and_the_parents_stream_goes_on(
     name: str, is_read: bool, run: Run, tracker: Tracker, sandbox: Sandbox, account: Account
 ) -> None:

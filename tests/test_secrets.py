@@ -20,6 +20,7 @@ from openrouter_usage.jobs import alert
 from openrouter_usage.openrouter.transport import Request, Transport
 from tests.booking import Tracker, TrackerAt
 from tests.calling import HELLO
+from tests.cases import crossed
 from tests.controls import managing
 from tests.proxy import Proxy, address_of
 from tests.running import Stats, contents
@@ -78,12 +79,12 @@ def test_the_test_itself_sees_a_key_in_every_disguise() -> None:
 def test_an_error_that_repeats_a_key_shows_nothing_of_it(name: str, at: TrackerAt, sandbox: Sandbox) -> None:
     """In an error's words, its page, and in what is kept."""
     said = f"no such key: {DISGUISES[name](INFERENCE_KEY)} !"
-    for fault in (Fault.status(400, message=said), Fault.status(500, message=said), Fault.status(403, message=said)):
-        sandbox.misbehave("*", fault)
-        for argv in (("call", *HELLO), ("call", *HELLO, "--json"), ("query", "--id", "gen-1")):
-            ran = at(None, *argv)
-            assert ran.code != 0
-            assert not shows(ran.out + ran.err, INFERENCE_KEY), ran.err
+    verbs = (("call", *HELLO), ("call", *HELLO, "--json"), ("query", "--id", "gen-1"))
+    for status, argv in crossed((400, 500, 403), verbs):
+        sandbox.misbehave("*", Fault.status(status, message=said))
+        ran = at(None, *argv)
+        assert ran.code != 0
+        assert not shows(ran.out + ran.err, INFERENCE_KEY), ran.err
     ran = Stats(at.tracker.home, sandbox.url)("--json", mgmt=MANAGEMENT_KEY)
     assert not shows(ran.out + ran.err, INFERENCE_KEY)
 
@@ -171,8 +172,7 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize("status", [404, 403, 410, 500, 302])
-@pytest.mark.parametrize("name", SAID)
+@pytest.mark.parametrize(("name", "status"), crossed(SAID, [404, 403, 410, 500, 302]))
 def test_a_webhooks_address_is_not_shown_when_its_server_repeats_it(
     name: str, status: int, at: TrackerAt, webhook: Webhook
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from openrouter_usage import files as skill
 from tests.booking import Booked, Tracker, call
+from tests.cases import crossed
 from tests.running import HANG_GUARD_S, ROOT, contents
 from tests.sandbox import MANAGEMENT_KEY, Sandbox
 
@@ -98,9 +99,9 @@ WRITERS: dict[str, Callable[[str], tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-@pytest.mark.parametrize("name", ["SKILL.md", "scripts/openrouter_usage/errors.py"])
-@pytest.mark.parametrize("writer", WRITERS)
+@pytest.mark.parametrize(
+    ("way", "writer", "name"), crossed(WAYS, WRITERS, ["SKILL.md", "scripts/openrouter_usage/errors.py"])
+)
 def test_no_output_takes_the_place_of_a_file_of_the_skill(
     writer: str, name: str, way: Any, installed: Installed
 ) -> None:
@@ -118,16 +119,17 @@ def test_no_file_of_the_skill_is_too_small_to_be_kept(name: str, installed: Inst
     assert installed.is_whole
 
 
-@pytest.mark.parametrize("name", ["scripts/requests.py", "scripts/openrouter_usage/json.py", "references/new.md"])
-@pytest.mark.parametrize("writer", WRITERS)
+@pytest.mark.parametrize(
+    ("writer", "name"),
+    crossed(WRITERS, ["scripts/requests.py", "scripts/openrouter_usage/json.py", "references/new.md"]),
+)
 def test_nothing_new_is_put_among_the_programs(writer: str, name: str, installed: Installed) -> None:
     """A file named like a package would be run in its place."""
     assert installed(*WRITERS[writer](str(installed.folder / name))).code == 2
     assert installed.is_whole
 
 
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-@pytest.mark.parametrize("verb", ["call", "clean", "import", "stats"])
+@pytest.mark.parametrize(("way", "verb"), crossed(WAYS, ["call", "clean", "import", "stats"]))
 def test_no_file_of_the_skill_is_taken_for_the_ledger(verb: str, way: Any, installed: Installed) -> None:
     """A ledger is appended to, cleaned and indexed where it lies."""
     argv = {

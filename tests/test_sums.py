@@ -24,6 +24,7 @@ from openrouter_usage.ledger.ledger import Ahead, Ledger
 from openrouter_usage.ledger.sums import GROUPINGS
 from openrouter_usage.period import Period, month, today
 from tests.booking import NOON, UTC, Tracker, call, hold
+from tests.cases import crossed
 
 HALF = Decimal("0.5")
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -53,9 +54,11 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 # -- adjacent periods ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("length", [timedelta(seconds=1), timedelta(minutes=20), 3 * HOUR, DAY, 100 * DAY])
 @pytest.mark.parametrize("border", BORDERS.values(), ids=list(BORDERS))
-@pytest.mark.parametrize("by", GROUPINGS)
+@pytest.mark.parametrize(
+    ("by", "length"),
+    crossed(GROUPINGS, [timedelta(seconds=1), timedelta(minutes=20), 3 * HOUR, DAY, 100 * DAY]),
+)
 def test_a_call_at_a_border_is_in_the_later_period_alone(
     by: str, border: datetime, length: timedelta, ledger: Ledger
 ) -> None:
@@ -372,9 +375,11 @@ TWICE = {
 }
 
 
-@pytest.mark.parametrize("length", [timedelta(minutes=1), timedelta(minutes=15), HOUR, 5 * HOUR, DAY, 40 * DAY])
 @pytest.mark.parametrize("kind", TWICE)
-@pytest.mark.parametrize("by", GROUPINGS)
+@pytest.mark.parametrize(
+    ("by", "length"),
+    crossed(GROUPINGS, [timedelta(minutes=1), timedelta(minutes=15), HOUR, 5 * HOUR, DAY, 40 * DAY]),
+)
 def test_a_call_that_was_told_twice_counts_once_in_any_part_of_a_day(
     by: str, kind: str, length: timedelta, ledger: Ledger
 ) -> None:
