@@ -359,6 +359,7 @@ def test_a_budget_says_how_each_window_stands(tracker, run_at):
 
 
 WEEK_SPENT = tuple(call(f"2026-11-{day}T08:00:00Z", cost="1") for day in range(15, 22))
+LONG_BEFORE = call("2026-01-01T08:00:00Z", cost="0")
 
 
 @pytest.mark.parametrize(
@@ -378,7 +379,7 @@ WEEK_SPENT = tuple(call(f"2026-11-{day}T08:00:00Z", cost="1") for day in range(1
          "when it ends is unknown: no tracked call in the last 7 completed UTC days"),
         ((*WEEK_SPENT, call("2026-11-20T08:00:00Z", cost=None)), ("--monthly", "9"), "unknown", None,
          "when it ends is unknown: 1 call of unknown cost in the last 7 completed UTC days"),
-        ((call("2026-11-20T08:00:00Z", cost="0"),), ("--monthly", "9"), "lasts", None,
+        ((LONG_BEFORE, call("2026-11-20T08:00:00Z", cost="0")), ("--monthly", "9"), "lasts", None,
          "at $0.00 a day it lasts past its reset, 2026-12-01 UTC"),
     ],
 )  # fmt: skip
@@ -390,6 +391,13 @@ def test_a_budget_says_when_it_ends_at_the_pace_of_its_calls(lines, caps, outloo
     assert (row["outlook"], row["ends_at"]) == (outlook, ends_at)
     has_pace = outlook != "unknown"
     assert (row["pace"] == f"tracked calls of {DAYS_OF_PACE}") == has_pace == (f"Pace: tracked calls of {DAYS_OF_PACE}" in text)
+
+
+def test_the_pace_of_a_young_ledger_is_that_of_the_days_it_has(tracker, run_at):
+    tracker.write(*(call(f"2026-11-{day}T20:00:00Z", cost="1") for day in (20, 20, 21)))
+    text = run_at(NOON, "budget", "set", "--monthly", "6").out.splitlines()
+    assert text[2] == "  at $1.50 a day it ends on 2026-11-24, about 12:00 UTC"
+    assert "Pace: tracked calls of the 2 completed UTC days since the first call, 2026-11-20 to 2026-11-21" in text
 
 
 def test_calls_that_run_are_told_without_a_budget_too(tracker, run_at):

@@ -179,6 +179,21 @@ def test_a_period_may_be_named_in_words_and_the_one_before_it_is_of_its_kind() -
         assert tuple(map(str, (*found, *earlier))) == expected, word
 
 
+def test_weekdays_and_hours_stand_by_the_clock_and_are_all_shown(at: TrackerAt) -> None:
+    at.tracker.write(*(call(f"2026-11-{16 + hour // 4:02}T{hour:02}:30:00Z", cost=f"{hour + 1}") for hour in range(24)))
+    hours = [row["name"] for row in at(NOON, "stats", "--by", "hour", "--json").data["groups"]]
+    assert hours == [f"{hour:02}:00" for hour in range(24)]
+    pairs = at(NOON, "stats", "--by", "weekday,hour", "--json", "--top", "3").data
+    assert [row["name"] for row in pairs["groups"]] == ["Saturday · 21:00", "Saturday · 22:00", "Saturday · 23:00"]
+    text = at(NOON, "stats", "--by", "weekday").out
+    assert text.index("  Monday") < text.index("  Tuesday") < text.index("  Saturday")
+
+
+def test_help_of_an_unknown_command_is_an_error_with_a_suggestion(at: TrackerAt) -> None:
+    ran = at(NOON, "help", "stast")
+    assert (ran.code, ran.out, ran.error_line) == (2, "", "cost_tracker.py: unknown command: stast -- did you mean stats?\n")
+
+
 def test_the_days_before_are_named_from_the_first_to_the_last_one(at: TrackerAt) -> None:
     at.tracker.write(call("2026-10-31T23:59:59Z", cost="1.5"), call("2026-09-30T23:59:59Z", cost="0.5"))
     ran = at(NOON, "stats", "--last-month", "--compare", "previous")

@@ -144,15 +144,15 @@ def test_a_budget_of_an_owner_is_set_shown_as_a_bar_and_taken_away(run_at, track
     ledger.close()
     assert run_at(NOON, "budget").out.splitlines()[1:] == [
         "daily: $1.00 spent + $4.00 held of $10.00 (50%), $5.00 left, resets 2026-11-23 UTC",
-        "  at $0.071429 a day it lasts past its reset, 2026-11-23 UTC",
+        "  at $0.083333 a day it lasts past its reset, 2026-11-23 UTC",
         "  ██▒▒▒▒▒▒▒▒░░░░░░░░░░ strict",
         "brake: $1.00 spent + $4.00 held of $2.00 in 10 min",
         "brake: the same request at most 5 times a minute",
         "client laptop, weekly: $1.50 spent + $0.50 held of $4.00 (50%), $2.00 left, resets 2026-11-23 UTC",
-        "  at $0.071429 a day it lasts past its reset, 2026-11-23 UTC",
+        "  at $0.083333 a day it lasts past its reset, 2026-11-23 UTC",
         "  ███████▒▒░░░░░░░░░░░ measured: the calls that run now can pass it by at most $1.50",
         "each other session, total: at most $1.00 (strict)",
-        "Pace: tracked calls of the last 7 completed UTC days, 2026-11-15 to 2026-11-21",
+        "Pace: tracked calls of the 6 completed UTC days since the first call, 2026-11-16 to 2026-11-21",
         "1 call running or unsettled; `cost_tracker.py settle` looks up what they cost",
     ]
     coloured = run_at(NOON, "budget", "--color", "always").out

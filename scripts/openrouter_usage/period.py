@@ -49,6 +49,10 @@ class Period(NamedTuple):
         return round((self.end - self.start) / DAY)
 
 
+# All the time of which a ledger can hold calls.
+EVER = Period(datetime(2000, 1, 1, tzinfo=UTC), FOREVER, "ever")
+
+
 def midnight(day: date, zone: tzinfo = UTC) -> datetime:
     """Return the moment, in UTC, when a day begins in a zone."""
     return datetime.combine(day, time(), zone).astimezone(UTC)

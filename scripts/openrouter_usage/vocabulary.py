@@ -16,6 +16,8 @@ from openrouter_usage.period import DAY, Period, Stretch, days, parse_day, today
 TIMES = ("day", "week", "month", "weekday", "hour")
 # Those whose groups follow one another; the others stand dearest first.
 IN_ORDER = ("day", "week", "month")
+# Those of which there are so few that all are shown, in the order of the clock and the calendar.
+IN_CIRCLE = ("weekday", "hour")
 # Tags by which the gateway, or a shared ledger, says who made a call; each is a grouping of its own.
 TAG_GROUPINGS = ("client", "agent", "project", "app", "member", "machine")
 LEDGER_NAMES = ("model", "provider", "session", "tag", *TAG_GROUPINGS)
@@ -69,6 +71,12 @@ def time_name(part: str, day: date, hour: int = 0) -> str:
     if part == "weekday":
         return WEEKDAYS[day.weekday()]
     return {"day": day.isoformat(), "month": day.isoformat()[:7], "hour": f"{hour:02d}:00"}[part]
+
+
+def places_in_circle(by: str, name: str) -> list[tuple[int, str]]:
+    """Return by what weekdays and hours are ordered; a group that is none of them comes last."""
+    named = (each for part, each in zip(parts_of(by), names_of(name), strict=True) if part in IN_CIRCLE)
+    return [(WEEKDAYS.index(each) if each in WEEKDAYS else len(WEEKDAYS), each) for each in named]
 
 
 def days_named(part: str, name: str) -> Stretch | None:

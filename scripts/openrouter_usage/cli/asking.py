@@ -11,7 +11,7 @@ from openrouter_usage.called import as_called
 from openrouter_usage.cli.program import Parser, checked, is_day, read_day, whole_number
 from openrouter_usage.errors import InvalidValue, SettingsError
 from openrouter_usage.figures.options import USUAL_GROUPINGS
-from openrouter_usage.period import UTC, Period, Stretch, days, find_zone, iso, parse_moment
+from openrouter_usage.period import EVER, UTC, Period, Stretch, days, find_zone, iso, parse_moment
 from openrouter_usage.vocabulary import (
     EXPECTED,
     FILTERS,
@@ -39,8 +39,6 @@ _WINDOWS = (
     ("last-month", "the month before"),
 )
 _WHEN = "YYYY-MM-DD, a moment such as 2026-11-22T10:30:00Z, or a word as for --period"
-# What a period without a beginning or an end reaches to.
-EVER = Period(datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC), "ever")
 
 
 # -- The arguments.
@@ -96,8 +94,7 @@ def add_grouping(parser: Parser) -> None:
         choices=Choices(GROUPINGS),
         default="model",
         metavar="WHAT",
-        help="group by model, provider, key, session, client, agent, project, app, tag, workspace, day, week, month, "
-        "weekday or hour; two with a comma: day,model (model)",
+        help=f"group by {', '.join(GROUPINGS[:-1])} or {GROUPINGS[-1]}; two with a comma: day,model (model)",
     )
 
 

@@ -52,7 +52,8 @@ ledger: OPENROUTER_USAGE_FILE, or ~/.openrouter/usage.jsonl; of a team: OPENROUT
 def main(argv: Sequence[str], *, now: datetime | None = None) -> int:
     """Run the verb that the arguments begin with and return its exit code; the clock is read once, here."""
     if argv and argv[0] == "help":
-        argv = [*argv[1:2], "--help"]
+        is_known = not argv[1:] or argv[1] in VERBS or argv[1].startswith("-")
+        argv = [*argv[1:2], "--help"] if is_known else argv[1:2]
     verb = argv[0] if argv else "--help"
     if verb not in VERBS:
         return _without_verb(argv)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import date, datetime, time
 
 from openrouter_usage.called import as_called
-from openrouter_usage.cli.asking import EVER, account_by, before_of, period_of
+from openrouter_usage.cli.asking import account_by, before_of, period_of
 from openrouter_usage.cli.program import complain, progress
 from openrouter_usage.entry import UnreadLine
 from openrouter_usage.errors import SettingsError
@@ -25,7 +25,7 @@ from openrouter_usage.jobs.price_list import canonical_names
 from openrouter_usage.ledger import engines
 from openrouter_usage.ledger.ledger import Ahead, Health, Ledger
 from openrouter_usage.money import Json, format_usd
-from openrouter_usage.period import UTC, Period, Stretch, spoken
+from openrouter_usage.period import EVER, UTC, Period, Stretch, spoken
 from openrouter_usage.text import named, plural, quoted, safe
 from openrouter_usage.vocabulary import Where, parts_of
 

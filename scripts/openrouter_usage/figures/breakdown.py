@@ -11,7 +11,7 @@ from openrouter_usage.entry import NOTHING, Usage
 from openrouter_usage.money import subtract
 from openrouter_usage.openrouter.answers.account import ActivityRow
 from openrouter_usage.period import UTC, Period, days
-from openrouter_usage.vocabulary import IN_ORDER, days_named, joined, names_of, parts_of
+from openrouter_usage.vocabulary import IN_CIRCLE, IN_ORDER, days_named, joined, names_of, parts_of, places_in_circle
 
 LOCAL, SHARED = "local ledger", "shared ledger"
 _NAMELESS = {
@@ -106,10 +106,10 @@ def compare(
 class Breakdown(NamedTuple):
     """Who or what spent the money of a period; `rows` and `more` add up to `total`, in USD.
 
-    The rows stand dearest first, days newest first; `more_count` groups are left out of them. Without a `period` it is
-    all that `source` has. `unattributed` is what the key spent in the period beyond that, where the rows come from the
-    local ledger; `truncated` means that OpenRouter cut its answer short. `coverage` tells which source had which day,
-    where the period was chosen by its days.
+    The rows stand dearest first, days newest first, weekdays and hours by the clock; `more_count` groups are left out
+    of them. Without a `period` it is all that `source` has. `unattributed` is what the key spent in the period beyond
+    that, where the rows come from the local ledger; `truncated` means that OpenRouter cut its answer short. `coverage`
+    tells which source had which day, where the period was chosen by its days.
     """
 
     by: str
@@ -184,19 +184,21 @@ def break_down(
 ) -> Breakdown:
     """Order groups and keep the first `top` of them, the rest added up.
 
-    Without `top`, all days, weeks and months are kept, and of any other grouping `most`. Of days the last ones stay:
-    nobody asks for a breakdown to see how it began.
+    Without `top`, all days, weeks, months, weekdays and hours are kept, and of any other grouping `most`. Of days the
+    last ones stay: nobody asks for a breakdown to see how it began.
     """
     shares = [Share(name, usage) for name, usage in groups.items()]
-    is_in_order = by in IN_ORDER
+    is_in_order, first = by in IN_ORDER, parts_of(by)[0]
     if is_in_order:
         shares.sort(key=lambda share: share.name, reverse=True)
     else:
         shares.sort(key=dearest_first)
-    shown = top if top is not None else len(shares) if is_in_order else most
-    if not is_in_order and parts_of(by)[0] in IN_ORDER:
-        # The dearest ones stay, and stand under their day.
+    shown = top if top is not None else len(shares) if is_in_order or by in IN_CIRCLE else most
+    # The dearest ones stay, and stand under their day, or in the order of the clock.
+    if not is_in_order and first in IN_ORDER:
         shares[:shown] = sorted(shares[:shown], key=lambda share: names_of(share.name)[0], reverse=True)
+    elif first in IN_CIRCLE:
+        shares[:shown] = sorted(shares[:shown], key=lambda share: places_in_circle(by, share.name))
     rest = sum((share.usage for share in shares[shown:]), NOTHING)
     whole = sum((share.usage for share in shares), NOTHING)
     return Breakdown(by, period, tuple(shares[:shown]), max(0, len(shares) - shown), rest, whole, source)

@@ -33,6 +33,8 @@ COLUMNS = {
     "reasoning_tokens": "reasoning_tokens",
     "streamed": "streamed",
     "finish_reason": "finish_reason",
+    "implausible_bill": "told",
+    "bill_seen": "seen",
 }
 _SIGNS = "[=+@＝＋－＠-]"  # with which a formula begins, the full-width forms included
 # In both, apostrophes that are there already count as part of the sign: so one more can be told from them.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,7 +12,7 @@ from openrouter_usage.figures.summary import Forecast, MonthEnd, Outlook, Pace, 
 from openrouter_usage.money import EXACT, ZERO, add, format_usd, multiply, ratio, rounded, total
 from openrouter_usage.openrouter.answers.account import ActivityRow, Gap, Parts, TodaySpend
 from openrouter_usage.openrouter.answers.key import KeyInfo
-from openrouter_usage.period import completed_days, midnight, spoken, week
+from openrouter_usage.period import EVER, Period, Stretch, completed_days, midnight, spoken, week
 from openrouter_usage.text import named, plural
 
 if TYPE_CHECKING:
@@ -90,20 +90,27 @@ class BudgetEnd(NamedTuple):
     ends_at: datetime | None = None
 
 
-def tracked_pace(spent: Usage, now: datetime) -> BudgetPace:
-    """Return the pace of tracked calls, given what they cost in the last seven completed UTC days.
+def tracked_pace(spent_in: Callable[[Period], Usage], now: datetime) -> BudgetPace:
+    """Return the pace of tracked calls over the last seven completed UTC days, or over those since the first call.
 
-    It is unknown without a call in those days, and while the cost of one of them is unknown.
+    `spent_in` sums the calls of whole UTC days. The pace is unknown without a call in those days, and while the cost of
+    one of them is unknown.
     """
     span = completed_days(now, PACE_DAYS)
+    spent = spent_in(span)
     days = f"the last {PACE_DAYS} completed UTC days"
     if not spent.requests:
         return BudgetPace(None, f"no tracked call in {days}")
     if spent.unknown:
         return BudgetPace(None, f"{plural(spent.unknown, 'call')} of unknown cost in {days}")
-    return BudgetPace(
-        Pace(ratio(spent.cost, PACE_DAYS), f"tracked calls of {days}, {span.first_day} to {span.last_day}")
-    )
+    if not spent_in(EVER._replace(end=span.start)).requests:
+        # The days before the first call are no days without spend: nobody looked.
+        first = next(day for day in span.utc_days if spent_in(Stretch(day, day).period).requests)
+        span = Stretch(first, span.last_day).period
+        if span.day_count < PACE_DAYS:
+            days = f"the {plural(span.day_count, 'completed UTC day')} since the first call"
+    pace = ratio(spent.cost, span.day_count)
+    return BudgetPace(Pace(pace, f"tracked calls of {days}, {Stretch(span.first_day, span.last_day)}"))
 
 
 def budget_end(scope: Scope, pace: BudgetPace, now: datetime) -> BudgetEnd:

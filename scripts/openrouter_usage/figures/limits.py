@@ -11,12 +11,11 @@ from openrouter_usage.budgets import MACHINE, STRICT, Budget, Owner
 from openrouter_usage.entry import Caps, Entry, Hold, Usage
 from openrouter_usage.errors import Braked, BudgetExceeded, UnbelievableBill
 from openrouter_usage.money import ZERO, add, total
-from openrouter_usage.period import FOREVER, UTC, Period, month, today, week
+from openrouter_usage.period import EVER, FOREVER, Period, month, today, week
 
 # A call begun before midnight may be billed after it; its hold counts in the day that follows as well.
 LONGEST_CALL = timedelta(hours=1)
 # What a total is of: everything that a ledger can hold.
-EVER = Period(datetime(2000, 1, 1, tzinfo=UTC), FOREVER, "ever")
 
 
 class Books(Protocol):

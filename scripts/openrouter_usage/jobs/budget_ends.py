@@ -24,11 +24,10 @@ def budget_ends(now: datetime) -> tuple[tuple[Fact, ...], str]:
 
 
 def _asked(now: datetime) -> tuple[Fact, ...]:
-    from openrouter_usage.figures.forecast import PACE_DAYS, budget_end, said_of_budget, tracked_pace
+    from openrouter_usage.figures.forecast import budget_end, said_of_budget, tracked_pace
     from openrouter_usage.figures.limits import own_books, standings
     from openrouter_usage.ledger.engines import open_ledger
     from openrouter_usage.ledger.ledger import Committed
-    from openrouter_usage.period import completed_days
 
     ledger = open_ledger(lock_timeout_s=2.0)
     found: list[Fact] = []
@@ -38,7 +37,7 @@ def _asked(now: datetime) -> tuple[Fact, ...]:
         for budget in (*ledger.caps(), *load_budgets()):
             if budget.owner.name == EVERY or not budget.caps.any:
                 continue
-            pace = tracked_pace(own_books(budget, books).spent(completed_days(now, PACE_DAYS)), now)
+            pace = tracked_pace(own_books(budget, books).spent, now)
             for scope in standings([budget], books, now):
                 if scope.period is None:
                     continue

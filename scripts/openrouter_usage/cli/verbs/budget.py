@@ -18,7 +18,6 @@ from openrouter_usage.cli.terminal import add_color, paint_of
 from openrouter_usage.entry import LONGEST_NAME, Hold
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.figures.forecast import (
-    PACE_DAYS,
     BudgetEnd,
     BudgetPace,
     budget_end,
@@ -31,7 +30,7 @@ from openrouter_usage.home.settings import CAPS, VARIABLES, clear_budget, load_b
 from openrouter_usage.ledger.ledger import Committed, Ledger
 from openrouter_usage.ledger.refused import remembered
 from openrouter_usage.money import Json, add, format_usd, multiply, ratio, rounded, share, usd
-from openrouter_usage.period import completed_days, iso, spoken
+from openrouter_usage.period import iso, spoken
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.render.paint import Paint
 from openrouter_usage.text import named, plural, quoted, safe
@@ -188,7 +187,7 @@ def _standing(ledger: Ledger, kept: list[_Kept], now: datetime) -> tuple[list[_S
                 continue
             own = own_books(budget, books)
             brake = braked(budget, own, now) if budget.burst else None
-            pace = tracked_pace(own.spent(completed_days(now, PACE_DAYS)), now)
+            pace = tracked_pace(own.spent, now)
             found.append(_Standing(list(standings([budget], books, now)), brake, pace))
         holds.extend(books.holds())
 
@@ -218,8 +217,8 @@ def _as_text(
             lines.append(f"{of}brake: {_braked(standing)}{format_usd(budget.burst.amount)} in {_spoken(budget.burst)}")
         if budget.repeats is not None:
             lines.append(f"{of}brake: the same request at most {plural(budget.repeats, 'time')} a minute")
-    paces = {each.pace.pace.how for each in found if each.pace.pace and any(scope.period for scope in each.scopes)}
-    lines += [f"Pace: {each}" for each in paces]
+    hows = (each.pace.pace.how for each in found if each.pace.pace and any(scope.period for scope in each.scopes))
+    lines += [f"Pace: {how_found}" for how_found in dict.fromkeys(hows)]
     if holds:
         lines.append(f"{plural(len(holds), 'call')} running or unsettled{_open_ended(holds)}; {_REMEDY}")
     return "\n".join([*lines, *notes]) + "\n"

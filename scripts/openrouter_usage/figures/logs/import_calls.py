@@ -28,6 +28,7 @@ from openrouter_usage.money import Json, loads
 _MOST_UNREAD = 100
 # Other programs write this where an answer carried no id; as an id it would make all those calls one.
 _NO_ID = "unknown"
+_FLAGS = ("streamed", "bill_seen", "seen")
 _WHOLE = ("prompt_tokens", "completion_tokens", "latency_ms", "cached_tokens", "cache_write_tokens", "reasoning_tokens")
 
 
@@ -149,7 +150,7 @@ def _typed(name: str, cell: str) -> Json:
         return None
     if name in _WHOLE:
         return int(value) if value.isascii() and value.isdigit() and len(value) < 20 else value
-    if name == "streamed":
+    if name in _FLAGS:
         return {"true": True, "false": False}.get(value.lower())
     return _tags(value) if name == "tags" else value
 
