@@ -26,7 +26,8 @@ IO_MODULES = {
     "time", "random",
     "secrets", "logging", "fcntl", "signal", "platform", "getpass", "webbrowser",
 }  # fmt: skip
-PRINTERS = {"tracker.cost_tracker"}  # print_summary() is asked for by name
+# print_summary() is asked for by name; the other answers, in a process of its own, the program that has started it.
+PRINTERS = {"tracker.cost_tracker", "home.system_keyring"}
 SOURCES = dict(modules())
 ROOMS = {name: source for name, source in SOURCES.items() if name.rpartition(".")[2] != "__init__"}
 
@@ -366,7 +367,8 @@ def test_a_cold_run_loads_requests_and_what_it_needs(mgmt: str | None, stats: St
         for place in loaded.values()
         if "site-packages" in place and not place.endswith(".so")
     }
-    assert {package.partition("__mypyc")[0] for package in packages} == ALLOWED_PACKAGES
+    # urllib3 looks for one of them where others may have put theirs.
+    assert {package.partition("__mypyc")[0] for package in packages} - {"backports"} == ALLOWED_PACKAGES
     unwanted = {
         "asyncio",
         "sqlite3",

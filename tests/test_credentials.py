@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -19,8 +20,9 @@ from openrouter_usage.home.credentials import find_credentials, how_to_move
 from openrouter_usage.home.settings import DEFAULT_BASE_URL, find_home, load_settings, parse_base_url
 from openrouter_usage.openrouter.endpoints import OpenRouter
 from openrouter_usage.openrouter.transport import Transport
+from tests.booking import Tracker
 from tests.proxy import Proxy, address_of
-from tests.running import STATS, Ran, Stats, copy_skill
+from tests.running import ROOT, STATS, Ran, Stats, copy_skill
 from tests.sandbox import INFERENCE_KEY, MANAGEMENT_KEY, Account, Sandbox
 
 LINE = f"OPENROUTER_API_KEY={INFERENCE_KEY}\n"
@@ -562,3 +564,69 @@ def test_no_file_of_the_skill_is_named_like_a_real_key() -> None:
     folders = (STATS.parent, Path(__file__).parent)
     found = [p for folder in folders for p in folder.rglob("*") if p.suffix != ".pyc" and p.is_file() and pattern.search(p.read_bytes())]
     assert found == []
+
+
+# -- the system's keyring --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def in_keyring(tmp_path: Path) -> Callable[..., dict[str, str]]:
+    """The environment in which the package keyring finds these secrets, or goes wrong in this way."""
+
+    def environment(held: object, wanted: str | None = "1") -> dict[str, str]:
+        path = tmp_path / "keyring.json"
+        path.write_text(json.dumps(held), encoding="utf-8")
+        found = {"PYTHON_KEYRING_BACKEND": "tests.file_keyring.FileKeyring", "KEYRING_FILE": str(path), "PYTHONPATH": str(ROOT)}
+        return found | ({"OPENROUTER_KEYRING": wanted} if wanted else {})
+
+    return environment
+
+
+HELD = {"openrouter-usage/OPENROUTER_API_KEY": INFERENCE_KEY, "openrouter-usage/OPENROUTER_MGMT_KEY": MANAGEMENT_KEY}
+
+
+def test_who_wants_it_has_the_keyring_asked_for_what_is_missing(
+    in_keyring: Callable[..., dict[str, str]], stats: Stats, sandbox: Sandbox
+) -> None:
+    refused(stats(key=None, env=in_keyring(HELD, wanted=None)), sandbox, "no OpenRouter key found")
+    refused(stats(key=None, env=in_keyring(HELD, wanted="perhaps")), sandbox, "OPENROUTER_KEYRING is neither yes nor no")
+    ran = stats(key=None, env=in_keyring(HELD), secrets=[INFERENCE_KEY, MANAGEMENT_KEY])
+    assert (ran.code, used(sandbox)) == (0, {INFERENCE_KEY, MANAGEMENT_KEY})
+    # The environment and the file come first; the file may also be where somebody wants it.
+    sandbox.requests.clear()
+    credentials_file(stats.home, f"OPENROUTER_KEYRING=yes\nOPENROUTER_MGMT_KEY={MANAGEMENT_KEY}\n")
+    others = {**HELD, "openrouter-usage/OPENROUTER_MGMT_KEY": "sk-or-v1-another-key"}
+    assert stats(key=None, env=in_keyring(others, wanted=None), secrets=[INFERENCE_KEY, MANAGEMENT_KEY]).code == 0
+    assert used(sandbox) == {INFERENCE_KEY, MANAGEMENT_KEY}
+    told = Tracker(stats.home, sandbox.url)("doctor", "--offline", env={**in_keyring(others, wanted=None), "OPENROUTER_API_KEY": None}).out
+    assert f"OPENROUTER_API_KEY …{INFERENCE_KEY[-4:]}, from the system's keyring (file)" in told
+
+
+@pytest.mark.parametrize(
+    ("held", "problem"),
+    [("asks", "it failed"), ("is locked", "it is locked"), ({}, "the system's keyring (file) has none either")],
+    ids=str,
+)
+def test_a_keyring_that_would_ask_for_a_password_is_left_alone(
+    held: object, problem: str, in_keyring: Callable[..., dict[str, str]], stats: Stats, sandbox: Sandbox
+) -> None:
+    ran = stats(key=None, env=in_keyring(held))
+    refused(ran, sandbox, "no OpenRouter key found", problem)
+    assert "what-an-error-repeats" not in ran.err
+    told = Tracker(stats.home, sandbox.url)("doctor", "--offline", env={**in_keyring(held), "OPENROUTER_API_KEY": None})
+    assert told.code == 2 and problem in told.out
+    # With a key from elsewhere, it is something to know.
+    ran = stats(key=INFERENCE_KEY, env=in_keyring(held))
+    assert ran.code == 0 and (problem in ran.err) == bool(held)
+
+
+def test_without_its_package_a_wanted_keyring_says_what_to_install(
+    stats: Stats, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    (tmp_path / "keyring.py").write_text("raise ModuleNotFoundError(name='keyring')\n", encoding="utf-8")
+    ran = stats(key=None, env={"OPENROUTER_KEYRING": "1", "PYTHONPATH": str(tmp_path)})
+    refused(ran, sandbox, "the Python package keyring is missing", 'pip install "openrouter-usage[keyring]"')
+    # A module of this name in the current folder is nobody's keyring.
+    none = {"OPENROUTER_KEYRING": "1", "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring"}
+    ran = stats(key=INFERENCE_KEY, env=none, cwd=tmp_path)
+    assert ran.code == 0 and "keyring is missing" not in ran.err

@@ -1,6 +1,7 @@
 """Finds OpenRouter keys: environment, then ~/.openrouter/credentials.env, then the skill's own folder.
 
-Nothing else is read: no `.env` of the current folder or of a parent, which may be a stranger's.
+Whoever wants it (OPENROUTER_KEYRING, there or in the file of the home) has the system's keyring asked for what is
+missing then. Nothing else is read: no `.env` of the current folder or of a parent, which may be a stranger's.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from urllib.parse import unquote
 
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.files import OTHERS_CAN_CHANGE, SKILL_FOLDER, distrust
+from openrouter_usage.home import system_keyring
 from openrouter_usage.redaction import protect
 from openrouter_usage.text import safe
 
@@ -60,11 +62,12 @@ class ApiKey:
 
 
 class Credentials(NamedTuple):
-    """The keys that were found, and warnings about where they lie."""
+    """The keys that were found, warnings about where they lie, and what the keyring said, with what helps."""
 
     api_key: ApiKey | None
     mgmt_key: ApiKey | None
     warnings: tuple[str, ...] = ()
+    keyring: tuple[str, str] = ("", "")
 
     @property
     def any(self) -> ApiKey | None:
@@ -78,14 +81,36 @@ def find_credentials(environ: Mapping[str, str], home: Path | None, skill_folder
     for name in NAMES:
         _take(found, name, environ.get(name), "the environment")
     warnings: list[str] = []
+    wants_keyring = environ.get(system_keyring.VARIABLE)
     for path in _files(home, skill_folder):
         if len(found) == len(NAMES):
             break
-        text = _read(path, warnings)
-        taken = [_take(found, name, value, str(path)) for name, value in _parse(text).items() if name in NAMES]
+        values = _parse(_read(path, warnings))
+        if wants_keyring is None and path.parent != skill_folder:
+            wants_keyring = values.get(system_keyring.VARIABLE)
+        taken = [_take(found, name, value, str(path)) for name, value in values.items() if name in NAMES]
         if any(taken) and path.parent == skill_folder:
             warnings.append(f"{safe(str(path), 300)} is deleted when the skill is updated; {how_to_move(path, home)}")
-    return Credentials(found.get(NAMES[0]), found.get(NAMES[1]), tuple(warnings))
+    of_keyring, hint = "", ""
+    if len(found) < len(NAMES) and system_keyring.is_wanted(wants_keyring):
+        of_keyring, hint = _take_from_keyring(found)
+    if of_keyring and found:
+        warnings.append(f"{of_keyring}; {hint}")
+    return Credentials(found.get(NAMES[0]), found.get(NAMES[1]), tuple(warnings), (of_keyring, hint))
+
+
+def _take_from_keyring(found: dict[str, ApiKey]) -> tuple[str, str]:
+    """Add what the keyring has; return what else there is to say of it, and what helps."""
+    missing = [name for name in NAMES if name not in found]
+    told = system_keyring.ask_keyring(missing)
+    where = f"the system's keyring ({safe(told.keyring, 200)})" if told.keyring else "the system's keyring"
+    for name in missing:
+        _take(found, name, told.keys.get(name), where)
+    if told.problem:
+        still = [name for name in missing if name not in found]
+        return f"{where} did not tell {' and '.join(still)}: {safe(told.problem, 200)}", told.hint
+    store = f"keyring set {system_keyring.SERVICE} {NAMES[0]}"
+    return (f"{where} has none either", f"store one: {store}") if not found else ("", "")
 
 
 def how_to_move(source: Path, home: Path | None, *, is_windows: bool = os.name == "nt") -> str:

@@ -40,7 +40,7 @@ VERSION = "0.1.0"
 
 DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
 OFFICIAL_HOST = "openrouter.ai"
-_OWN_NAMES = ("OPENROUTER_BASE_URL", "OPENROUTER_USAGE_FILE", "OPENROUTER_ALERT_WEBHOOK")
+_OWN_NAMES = ("OPENROUTER_BASE_URL", "OPENROUTER_KEYRING", "OPENROUTER_USAGE_FILE", "OPENROUTER_ALERT_WEBHOOK")
 _SURELY_SECRET = 16
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,8}|0[0-7]{0,12}|[1-9][0-9]{0,9}", re.ASCII)
 _METADATA_NAMES = (
@@ -112,10 +112,13 @@ class Settings(NamedTuple):
             return ApiKey.checked(given, "api_key", "the caller")
         key = self.credentials.api_key or self.mgmt_key
         if key is None:
+            of_keyring, hint = self.credentials.keyring
             raise MissingKey(
                 "no OpenRouter key found: set OPENROUTER_API_KEY in the environment or in "
-                f"{safe(str(self.home or '~'), 300)}/.openrouter/credentials.env",
-                hint="create a key at https://openrouter.ai/settings/keys, then: export OPENROUTER_API_KEY=your-key",
+                f"{safe(str(self.home or '~'), 300)}/.openrouter/credentials.env"
+                + (f"; {of_keyring}" if of_keyring else ""),
+                hint=hint
+                or "create a key at https://openrouter.ai/settings/keys, then: export OPENROUTER_API_KEY=your-key",
             )
         return key
 

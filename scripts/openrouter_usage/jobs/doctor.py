@@ -71,6 +71,7 @@ from openrouter_usage.home.settings import (
     parse_webhook,
     shared_ledger,
 )
+from openrouter_usage.home.system_keyring import VARIABLE
 from openrouter_usage.jobs.alert import read_rules
 from openrouter_usage.jobs.archive import Archive
 from openrouter_usage.jobs.together import Ended, run_together
@@ -359,10 +360,11 @@ def _tried(read: Callable[[], T], errors: list[OpenRouterUsageError]) -> T | Non
 def look_at_keys(environ: Mapping[str, str], home: Path | None, skill_folder: Path) -> list[Finding]:
     """Find the keys that a program would use, then check what each place holds by itself."""
     in_force, error = _keys_of(environ, home, skill_folder)
+    alone = {VARIABLE: "0"}  # the keyring was asked for what is in no other place
     places = (
-        _keys_of(environ, None, _NOWHERE),
-        _keys_of({}, home, _NOWHERE),
-        _keys_of({}, None, skill_folder),
+        _keys_of({**environ, **alone}, None, _NOWHERE),
+        _keys_of(alone, home, _NOWHERE),
+        _keys_of(alone, None, skill_folder),
     )
     used = {(key.name, key.secret) for key in _both(in_force)}
     hidden = [key for found, _ in places for key in _both(found) if (key.name, key.secret) not in used]
@@ -375,6 +377,8 @@ def look_at_keys(environ: Mapping[str, str], home: Path | None, skill_folder: Pa
         withheld_from=base_url.host if base_url and withheld else "",
         home=str(home or ""),
     )
+    if in_force.keyring[0]:
+        told.append(warning("keys", *in_force.keyring))
     legacy = skill_folder / "credentials.env"
     if os.path.lexists(legacy):
         text = f"{safe(str(legacy), 300)} is in the skill folder: the next update deletes it"
