@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from decimal import ROUND_HALF_UP, Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
+from json.encoder import encode_basestring_ascii
 from typing import NoReturn
 
 from openrouter_usage.errors import InvalidValue
@@ -179,30 +180,39 @@ def _refuse(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
+_NAMES = {None: "null", True: "true", False: "false"}
+
+
 def dumps(value: object, *, indent: int = 0) -> str:
     """Return JSON in ASCII with exact numbers; with an indent one member per line."""
-    return "".join(_pieces(value, "\n" if indent else "", " " * indent))
+    pieces: list[str] = []
+    _write(value, pieces.append, "\n" if indent else "", " " * indent)
+    return "".join(pieces)
 
 
-def _pieces(value: object, newline: str, step: str) -> list[str]:
-    if isinstance(value, Decimal):
-        return [plain(value)]
-    if isinstance(value, dict):
-        members = [
-            [json.dumps(str(k)), ": " if step else ":", *_pieces(v, newline + step, step)] for k, v in value.items()
-        ]
-        return _wrapped("{", members, "}", newline, step)
-    if isinstance(value, (list, tuple)):
-        return _wrapped("[", [_pieces(v, newline + step, step) for v in value], "]", newline, step)
-    return [json.dumps(value, allow_nan=False)]
-
-
-def _wrapped(opening: str, members: list[list[str]], closing: str, newline: str, step: str) -> list[str]:
-    if not members:
-        return [opening + closing]
-    pieces = [opening]
-    for number, member in enumerate(members):
-        pieces.append(("," if number else "") + (newline + step if step else ""))
-        pieces.extend(member)
-    pieces.append((newline if step else "") + closing)
-    return pieces
+def _write(value: object, add: Callable[[str], None], newline: str, step: str) -> None:
+    # The usual kinds by hand: json.dumps makes an encoder for each value.
+    if isinstance(value, str):
+        add(encode_basestring_ascii(value))
+    elif isinstance(value, Decimal):
+        add(plain(value))
+    elif type(value) is int:
+        add(int.__repr__(value))
+    elif value is None or isinstance(value, bool):
+        add(_NAMES[value])
+    elif isinstance(value, dict):
+        before = "{" + newline + step
+        for name, member in value.items():
+            add(before + encode_basestring_ascii(str(name)) + (": " if step else ":"))
+            _write(member, add, newline + step, step)
+            before = "," + newline + step
+        add(newline + "}" if value else "{}")
+    elif isinstance(value, (list, tuple)):
+        before = "[" + newline + step
+        for member in value:
+            add(before)
+            _write(member, add, newline + step, step)
+            before = "," + newline + step
+        add(newline + "]" if value else "[]")
+    else:
+        add(json.dumps(value, allow_nan=False))
