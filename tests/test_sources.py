@@ -195,3 +195,27 @@ def test_stats_py_joins_live_days_with_those_that_openrouter_has_forgotten(stats
     alone = stats_at(NOON, *words, "--json").data
     assert (alone["breakdown"]["total"]["usage_usd"], alone["breakdown"]["coverage"]["joined"]["account"]["requests"]) == (Decimal("1.125"), 0)
     assert [gap["code"] for gap in alone["missing"]] == ["no_key"]
+
+
+# -- a running period beside the one before it -------------------------------------------------------------------------
+
+
+def test_a_running_day_stands_beside_the_day_before_up_to_the_same_hour(stats_at: StatsAt, account: Account, home: Any) -> None:
+    """Of the account and of the ledger; where the hour is not known, it is said that a whole day stands there."""
+    account.now = lambda: NOON
+    for back, hour, cost in ((0, 9, "3"), (1, 9, "1"), (1, 20, "5"), (2, 20, "5")):
+        day = TODAY - back * DAY
+        at_hour = datetime(day.year, day.month, day.day, hour, tzinfo=timezone.utc)
+        account.add_activity(MODELS[0], date=day, usage=Decimal(cost), at=at_hour)
+    words = ("--compare", "previous")
+    ran = stats_at(NOON, "--today", *words, mgmt=MANAGEMENT_KEY)
+    assert "Before (2026-11-21 UTC to 2026-11-21 12:00 UTC): $1.00 (1), now +$2.00 (+200%)\n" in ran.out, ran.out
+    found = stats_at(NOON, "--days", "2", *words, "--json", mgmt=MANAGEMENT_KEY).data["breakdown"]["compared"]
+    assert (found["before"]["usage_usd"], found["end"], found["uneven"]) == (0, "2026-11-20T12:00:00Z", False)
+    uneven = stats_at(NOON, "--today", *words, "--source", "all", mgmt=MANAGEMENT_KEY)
+    assert "Before (2026-11-21 UTC): $6.00 (2), now -$3.00 (-50%); today so far stands beside a whole day" in uneven.out
+    Tracker(home, NOWHERE).write(
+        call("2026-11-22T11:00:00Z", MODELS[0], "2"), call("2026-11-21T11:00:00Z", MODELS[0], "1"), call("2026-11-21T13:00:00Z", MODELS[0], "4"),
+    )  # fmt: skip
+    alone = stats_at(NOON, "--week", *words)
+    assert "Before (2026-11-09 UTC to 2026-11-15 12:00 UTC): $0.00 (0), now +$7.00 (new)" in alone.out, alone.out

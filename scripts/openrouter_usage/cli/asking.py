@@ -239,6 +239,15 @@ def before_of(options: Namespace, now: datetime) -> Stretch:
     return before(Stretch(first, max(first, last)))
 
 
+def moments_before(options: Namespace, now: datetime, period: Period | None) -> Period:
+    """Return the moments of the same days, up to the same hour while the period is running."""
+    earlier = before_of(options, now)
+    found = days(earlier.first, earlier.last, "before", options.tz or UTC)
+    if period and period.start <= now < period.end:
+        return found._replace(end=min(found.end, found.start + (now - period.start)))
+    return found
+
+
 def title_of(options: Namespace, now: datetime) -> str:
     """Return the period as its days, or as it was asked for; moments are in UTC."""
     if options.period:

@@ -172,7 +172,13 @@ def joined_report(ledger: Ledger, options: Namespace, title: str, now: datetime,
     found = with_ledger(archived_days(known, whole, where), tracked_days(ledger, whole, options.by, where))
     wanted = Wanted(f"{title}, account and ledger", span.period, False, options.by, options.top, options.trend, where)
     report = joined_report_of(
-        found, span, earlier, account=account, wanted=wanted, name_of=canonical_names(found.slugs)
+        found,
+        span,
+        earlier,
+        account=account,
+        wanted=wanted,
+        name_of=canonical_names(found.slugs),
+        is_running=span.last == now.astimezone(UTC).date(),
     )
     health, ahead = ledger.health(), ledger.ahead(dated_ahead_from(now))
     notes = (*report.notes, *unread_notes(contents.unread), *unread_notes(health.unread), *ahead_notes(ahead))

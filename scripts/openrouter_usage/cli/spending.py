@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from openrouter_usage.called import as_called
-from openrouter_usage.cli.asking import account_by, before_of, is_searched, where_of
+from openrouter_usage.cli.asking import account_by, before_of, is_searched, moments_before, where_of
 from openrouter_usage.cli.program import complain
 from openrouter_usage.errors import MissingKey, Unreachable
 from openrouter_usage.figures.breakdown import LOCAL, Breakdown
@@ -30,7 +30,7 @@ from openrouter_usage.jobs.together import nothing
 from openrouter_usage.openrouter.answers.account import Gap, Parts, TodaySpend
 from openrouter_usage.openrouter.answers.analytics import Analytics
 from openrouter_usage.openrouter.answers.key import KeyInfo
-from openrouter_usage.period import Period, Stretch, spoken
+from openrouter_usage.period import DAY, Period, Stretch, spoken, today
 from openrouter_usage.text import ago
 from openrouter_usage.vocabulary import ChosenPeriod, account_dimensions, said_of
 
@@ -87,7 +87,18 @@ class Spending:
         if self._before:
             span = self._span(chosen)
             chosen = ChosenPeriod("", str(span.first), str(span.last))
-        return AccountDays(self._settings, chosen, by=by, timeout_s=timeout_s, where=where)
+        part_of = self._part_of()
+        return AccountDays(self._settings, chosen, by=by, timeout_s=timeout_s, where=where, part_of=part_of)
+
+    def _is_running(self, chosen: ChosenPeriod) -> bool:
+        return chosen.span(self._now).last == today(self._now).first_day
+
+    def _part_of(self) -> date | None:
+        """Return the day that stands beside the running one, None where no such day does."""
+        if self._before is None or self._chosen is None or not self._is_running(self._chosen):
+            return None
+        day = self._before.first + (self._chosen.span(self._now).length - 1) * DAY
+        return day if day <= self._before.last else None
 
     def _span(self, chosen: ChosenPeriod) -> Stretch:
         """Return the days of the period, and of the one beside it with what lies between them: one search for both."""
@@ -218,6 +229,7 @@ class Spending:
                 top=top,
                 name_of=canonical_names(self._found.slugs),
                 where=self._where,
+                is_running=self._is_running(chosen),
             )
         asked = set(account_dimensions(by, self._where)) & set(ACCOUNT_GROUPINGS)
         if asked:
@@ -226,7 +238,10 @@ class Spending:
 
     def _of_ledger(self, period: Period, by: str, days: Iterable[date] = ()) -> Breakdown | None:
         """Return what the local ledger knows of a period."""
-        found, problem = local_breakdown(period, top=self._options.top, by=by, days=days, where=self._where)
+        before = moments_before(self._options, self._now, period) if self._before else None
+        found, problem = local_breakdown(
+            period, top=self._options.top, by=by, days=days, where=self._where, before=before
+        )
         if problem:
             complain(PROGRAM, problem)
         return found

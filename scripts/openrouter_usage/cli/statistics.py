@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from openrouter_usage.called import as_called
-from openrouter_usage.cli.asking import before_of, period_of, refuse_account_words, title_of, where_of
+from openrouter_usage.cli.asking import moments_before, period_of, refuse_account_words, title_of, where_of
 from openrouter_usage.cli.opening import ahead_notes, open_ledger, unread_notes, unsettled_notes
 from openrouter_usage.cli.program import terminal_width, write
 from openrouter_usage.cli.terminal import is_terminal, paint_of
@@ -105,11 +105,8 @@ def _compared(
     ledger: Ledger, options: Namespace, now: datetime, period: Period | None, groups: Mapping[str, Usage]
 ) -> Comparison:
     """Sum the period before, up to the same hour while this one is running."""
-    zone, earlier = options.tz or UTC, before_of(options, now)
-    before = days(earlier.first, earlier.last, "before", zone)
-    if period and period.start <= now < period.end:
-        before = before._replace(end=min(before.end, before.start + (now - period.start)))
-    found = named_totals(ledger, before, options.by, zone, where_of(options)).groups
+    before = moments_before(options, now, period)
+    found = named_totals(ledger, before, options.by, options.tz or UTC, where_of(options)).groups
     return compare(before, groups, with_names(found, options.by))
 
 

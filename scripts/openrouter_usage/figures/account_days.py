@@ -258,6 +258,14 @@ class Told(NamedTuple):
         return is_trusted and not is_spent
 
 
+class Part(NamedTuple):
+    """What a UTC day had come to at the moment `until`."""
+
+    day: date
+    until: datetime
+    known: KnownDay
+
+
 class Tracked(NamedTuple):
     """What a ledger, `source`, has seen of UTC days, as groups of `ledger_question`'s groupings after the day."""
 
@@ -271,6 +279,7 @@ class DaysFound(NamedTuple):
 
     `live_until` is the moment up to which the running day is known, None where it is not among the days. `names` are
     rows that tell which model a dated slug is. With `tracked`, days that the account does not tell are the ledger's.
+    `part` is one of them up to the hour at which the running day is.
     """
 
     span: Stretch
@@ -281,6 +290,7 @@ class DaysFound(NamedTuple):
     notes: tuple[str, ...] = ()
     dimensions: tuple[str, ...] = ()
     tracked: Tracked | None = None
+    part: Part | None = None
 
     def is_of_ledger(self, day: date) -> bool:
         """Check whether a day that is known is the ledger's."""
@@ -349,19 +359,29 @@ def compared_periods(
     top: int | None,
     name_of: Canonical,
     where: Where,
+    is_running: bool,
     most: int = DEFAULT_TOP,
 ) -> Breakdown | None:
-    """Sum the days of a span, with those of an earlier one, if any, beside them: as many while the span is running."""
+    """Sum the days of a span, with those of an earlier one, if any, beside them.
+
+    While the span is running these are as many days, the last of them up to the same hour where that is known.
+    """
     now = _within(found, span)
     shared = period_breakdown(now, title=title, by=by, top=top, name_of=name_of, where=where, most=most)
     if shared is None or earlier is None:
         return shared
-    if found.live_until is not None and earlier.length > span.length:
-        earlier = Stretch(earlier.first, earlier.first + (span.length - 1) * DAY)
-    then = _within(found, earlier)
+    if is_running:
+        earlier = Stretch(earlier.first, min(earlier.last, earlier.first + (span.length - 1) * DAY))
+    then, period = _within(found, earlier), earlier.period
+    part = found.part
+    has_part = part is not None and found.tracked is None and earlier.last == part.day
+    if part and has_part and is_running:
+        then = then._replace(days={**then.days, part.day: part.known})
+        period = period._replace(end=part.until)
     unknown = earlier.length - len(then.days)
     after, before = (_sums(each, by, name_of, where) for each in (now, then))
-    return shared._replace(compared=compare(earlier.period, after, before, unknown_days=unknown))
+    compared = compare(period, after, before, unknown_days=unknown)
+    return shared._replace(compared=compared._replace(is_uneven=is_running and not has_part))
 
 
 def _within(found: DaysFound, span: Stretch) -> DaysFound:
@@ -506,7 +526,14 @@ _NOT_ARCHIVED = Gap("days", "not_archived", "not archived, and the ledger has no
 
 
 def joined_report(
-    found: DaysFound, span: Stretch, earlier: Stretch | None, *, account: str, wanted: Wanted, name_of: Canonical
+    found: DaysFound,
+    span: Stretch,
+    earlier: Stretch | None,
+    *,
+    account: str,
+    wanted: Wanted,
+    name_of: Canonical,
+    is_running: bool,
 ) -> Report:
     """Sum the days of a span, each by the account or by the ledger; SettingsError where neither knows a day of it."""
     shown = compared_periods(
@@ -518,6 +545,7 @@ def joined_report(
         top=wanted.top,
         name_of=name_of,
         where=wanted.where,
+        is_running=is_running,
         most=REPORT_TOP,
     )
     if shown is None:

@@ -84,12 +84,16 @@ class Change(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """The same in the period before, `changes` with the largest one first; `unknown_days` of it are in no sum."""
+    """The same in the period before, `changes` with the largest one first; `unknown_days` of it are in no sum.
+
+    With `is_uneven` a day that is still running stands beside a whole one.
+    """
 
     period: Period
     whole: Change
     changes: tuple[Change, ...]
     unknown_days: int = 0
+    is_uneven: bool = False
 
 
 def compare(

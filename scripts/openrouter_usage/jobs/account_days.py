@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from openrouter_usage.called import as_called
 from openrouter_usage.entry import NOTHING, Usage
 from openrouter_usage.errors import BadAnswer, OpenRouterUsageError, Unreachable
-from openrouter_usage.figures.account_days import DaysFound, KnownDay, Told, asks_for_providers
+from openrouter_usage.figures.account_days import DaysFound, KnownDay, Part, Told, asks_for_providers
 from openrouter_usage.figures.archive import ACTIVITY, ANALYTICS, UNKNOWN_PROVIDER, Days
 from openrouter_usage.files import archive_beside
 from openrouter_usage.home.credentials import ApiKey
@@ -27,7 +27,7 @@ from openrouter_usage.openrouter.answers.account import ActivityRow, Gap, Parts
 from openrouter_usage.openrouter.answers.analytics import MOST_DAYS, Analytics
 from openrouter_usage.openrouter.answers.fields import left_out_days, left_out_of, left_out_words
 from openrouter_usage.openrouter.endpoints import OpenRouter
-from openrouter_usage.period import DAY, NOTABLE_SKEW_S, UTC, Stretch, stretches
+from openrouter_usage.period import DAY, NOTABLE_SKEW_S, UTC, Stretch, stretches, today
 from openrouter_usage.vocabulary import ChosenPeriod, Where, account_dimensions
 
 # What the rows of /activity and of the archive tell apart; keys and workspaces only the analytics API knows.
@@ -78,10 +78,22 @@ class AccountDays:
     """One search for the days of a chosen period, with a management key, in two rounds of parallel questions."""
 
     def __init__(
-        self, settings: Settings, chosen: ChosenPeriod, *, by: str, timeout_s: float, where: Where = ()
+        self,
+        settings: Settings,
+        chosen: ChosenPeriod,
+        *,
+        by: str,
+        timeout_s: float,
+        where: Where = (),
+        part_of: date | None = None,
     ) -> None:
-        """Prepare a search of at most `timeout_s` seconds; nothing is asked yet."""
+        """Prepare a search of at most `timeout_s` seconds; nothing is asked yet.
+
+        Of the day `part_of`, the part up to the present hour is asked for as well, to be set beside the running day.
+        """
         self._settings = settings
+        self._part_of = part_of
+        self._part: Part | None = None
         self._chosen = chosen
         self._needs_providers = asks_for_providers(where)
         self._dimensions = account_dimensions(by, where)
@@ -111,7 +123,7 @@ class AccountDays:
         # Whose the archive is shows at the same time; were it another account's, its days are asked for afterwards.
         kept = self._archive.guess() if self._is_of_rows and min(wanted, default=running) < running else {}
         asked = [day for day in wanted - kept.keys() if day >= oldest]
-        self._round(key, asked, now, needs_account=bool(kept))
+        self._round(key, asked, now, needs_account=bool(kept), is_first=True)
 
     def finish(self, key: ApiKey, parts: Parts, now: datetime) -> DaysFound:
         """Combine the answers, after asking once more about the days that are still unknown."""
@@ -139,6 +151,7 @@ class AccountDays:
             (*(row for rows in told.activity.values() for row in rows), *self._archive.rows()),
             tuple(self._archive.notes),
             self._dimensions,
+            part=self._part,
         )
 
     def _hides_provider(self, known: KnownDay) -> bool:
@@ -212,6 +225,7 @@ class AccountDays:
         *,
         needs_account: bool = False,
         needs_activity: bool = False,
+        is_first: bool = False,
     ) -> None:
         """Ask for days, and for what else is needed, a few questions at a time, until all is told or time is over."""
         client = connect(self._settings, timeout_s=self._left_s)(key)
@@ -224,6 +238,8 @@ class AccountDays:
             tasks["account"] = client.account
         if needs_activity:
             tasks["activity"] = client.activity
+        if is_first and self._part_of is not None and self._part_of >= oldest:
+            tasks["part"] = partial(self._ask_part, client, self._part_of, now)
         queue = list(self._pieces(wanted, now))
         while queue or tasks:
             room = max(0, MOST_A_MINUTE - self._questions - len(tasks))
@@ -278,6 +294,15 @@ class AccountDays:
             raise BadAnswer(left_out_words(found.left_out, "row"), hint=_LATER)
         return frozenset(day_of(row, span) for row in found.rows if row.usage != NOTHING)
 
+    def _ask_part(self, client: OpenRouter, day: date, now: datetime) -> Part | None:
+        """Ask what a day had come to at the present hour; None where not all of that can be told."""
+        piece = Stretch(day, day)
+        until = piece.period.start + (now - today(now).start)
+        found = _until(client, piece, until, *self._asked(piece, now))
+        if found.truncated or found.left_out:
+            return None
+        return Part(day, until, KnownDay(ANALYTICS, tuple(self._rows_of(found, piece, now))))
+
     def _take(self, answers: dict[str, Any], asked: Collection[str]) -> None:
         """Keep what was answered beside the days."""
         if "sums" in asked:
@@ -286,6 +311,8 @@ class AccountDays:
             self._archive.decide(answers["account"])
         if "activity" in asked and not isinstance(answers["activity"], Gap):
             self._again = answers["activity"]
+        if "part" in asked and not isinstance(answers["part"], Gap):
+            self._part = answers["part"]
 
     def _take_piece(self, piece: Stretch, answer: Analytics | Gap, now: datetime) -> list[Stretch]:
         """Keep the rows of each day of a piece; return its halves where the answer was cut short."""
@@ -302,14 +329,18 @@ class AccountDays:
             self._give_up([piece], Gap.of_left_out("days", answer.left_out, "row"))
             return []
         rows: dict[date, list[ActivityRow]] = {day: [] for day in piece.days()}
-        asked = self._asked(piece, now)
-        for spend in answer.rows:
-            told = dict(zip(asked, spend.names, strict=False))
-            rows[day_of(spend, piece)].append(self._row(day_of(spend, piece), told, spend.usage))
+        for row in self._rows_of(answer, piece, now):
+            rows[row.day].append(row)
         self._rows.update((day, tuple(found)) for day, found in rows.items())
         if piece.last == now.astimezone(UTC).date():
             self._live_until = min(now, answer.cached_at or now)
         return []
+
+    def _rows_of(self, answer: Analytics, piece: Stretch, now: datetime) -> Iterator[ActivityRow]:
+        asked = self._asked(piece, now)
+        for spend in answer.rows:
+            told = dict(zip(asked, spend.names, strict=False))
+            yield self._row(day_of(spend, piece), told, spend.usage)
 
     def _row(self, day: date, told: Mapping[str, str], usage: Usage) -> ActivityRow:
         """Return a row; `told` has a name for each dimension that was asked, which for old days is not the provider."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from openrouter_usage.called import as_called
 from openrouter_usage.entry import NOTHING, Usage
 from openrouter_usage.errors import OpenRouterUsageError
-from openrouter_usage.figures.breakdown import LOCAL, SHARED, Breakdown, added, break_down, with_names
+from openrouter_usage.figures.breakdown import LOCAL, SHARED, Breakdown, added, break_down, compare, with_names
 from openrouter_usage.figures.options import ACCOUNT_GROUPINGS, DEFAULT_TOP
 from openrouter_usage.home.credentials import ApiKey
 from openrouter_usage.home.settings import Settings, ledger_file, load_settings, shared_ledger
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from openrouter_usage.figures.report import Compared
     from openrouter_usage.figures.summary import Summary
     from openrouter_usage.ledger.ledger import Ledger
-    from openrouter_usage.ledger.sums import Totals
+    from openrouter_usage.ledger.sums import Groups, Totals
     from openrouter_usage.openrouter.answers.account import ActivityRow, Gap
     from openrouter_usage.openrouter.answers.analytics import Analytics, Spend
 
@@ -93,18 +93,32 @@ def account_breakdown(
 
 
 def local_breakdown(
-    period: Period, *, top: int | None, by: str, days: Iterable[date] = (), where: Where = ()
+    period: Period,
+    *,
+    top: int | None,
+    by: str,
+    days: Iterable[date] = (),
+    where: Where = (),
+    before: Period | None = None,
 ) -> tuple[Breakdown | None, str]:
     """Break a period of the ledger down; None and a reason, "" for a ledger without calls, when there is nothing.
 
-    With `by` day, the `days` are rows also where the ledger has no call of them.
+    With `by` day, the `days` are rows also where the ledger has no call of them. The period `before` is set beside it.
     """
-    totals, problem = _of_ledger(lambda ledger: named_totals(ledger, period, by, where=where))
+
+    def sums(ledger: Ledger) -> tuple[Totals, Groups]:
+        found = named_totals(ledger, before, by, where=where).groups if before else {}
+        return named_totals(ledger, period, by, where=where), found
+
+    found, problem = _of_ledger(sums)
+    totals, earlier = found or (None, {})
     if totals is None or not totals.total.requests:
         return None, problem
     quiet = {day.isoformat(): NOTHING for day in days} if by == "day" else {}
     groups = quiet | with_names(totals.groups, by)
-    return break_down(groups, by, most=DEFAULT_TOP, top=top, period=period, source=LOCAL), ""
+    compared = compare(before, groups, with_names(earlier, by)) if before else None
+    shown = break_down(groups, by, most=DEFAULT_TOP, top=top, period=period, source=LOCAL)
+    return shown._replace(compared=compared), ""
 
 
 def local_tracked_days(span: Stretch, by: str, where: Where) -> tuple[Tracked, str]:

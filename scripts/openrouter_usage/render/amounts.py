@@ -206,7 +206,9 @@ def compared_lines(found: Comparison) -> list[str]:
     is_days = midnight(start.date()) == start and midnight(end.date()) == end
     span = f"{Stretch(start.date(), (end - DAY).date())} UTC" if is_days else f"{spoken(start)} to {spoken(end)}"
     unknown = f"; {plural(found.unknown_days, 'day')} of it unknown" if found.unknown_days else ""
-    lines = [f"Before ({span}): {spent(whole.before)} ({whole.before.requests:,}), now {changed(whole)}{unknown}"]
+    uneven = "; today so far stands beside a whole day" if found.is_uneven else ""
+    before = f"Before ({span}): {spent(whole.before)} ({whole.before.requests:,})"
+    lines = [f"{before}, now {changed(whole)}{unknown}{uneven}"]
     rose = [each for each in found.changes if each.difference > 0][:_MOST_CHANGES]
     fell = [each for each in found.changes if each.difference < 0][:_MOST_CHANGES]
     for words, some in (("Rose most", rose), ("Fell most", fell)):
@@ -239,6 +241,7 @@ def compared_data(found: Comparison | None, fields: Callable[[Usage], dict[str, 
         "start": iso(found.period.start),
         "end": iso(found.period.end),
         "unknown_days": found.unknown_days,
+        "uneven": found.is_uneven,
         "before": fields(found.whole.before),
         "difference_usd": found.whole.difference,
         "changes": [

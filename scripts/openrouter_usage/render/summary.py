@@ -175,7 +175,8 @@ def _breakdown(breakdown: Breakdown) -> list[str]:
             f"{heading} no usage"
             + (f" in the completed UTC days {period.first_day} to {period.last_day}" if period else "")
         ]
-    lines = [heading, *as_lines(breakdown, _with_calls, mark="• "), *more_line(breakdown, spent)]
+    compared = compared_lines(breakdown.compared) if breakdown.compared else []
+    lines = [heading, *compared, *as_lines(breakdown, _with_calls, mark="• "), *more_line(breakdown, spent)]
     if breakdown.total.unknown:
         lines.append(f"{plural(breakdown.total.unknown, 'call')} of unknown cost not in these")
     if breakdown.truncated:
