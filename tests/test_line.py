@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,41 @@ def test_a_line_of_ones_own_leaves_out_what_stands_for_nothing(bar: Stats) -> No
                  ["--line-format", "{left}", "--max-age", "60"]):  # fmt: skip
         ran = bar(*argv, **KEYS)
         assert ran.code == 2 and ("{today}, {week}" in ran.err or "--line-format" in ran.err), ran
+
+
+def test_a_session_without_the_gateway_costs_what_the_key_spent_since_it_began(bar: Stats, sandbox: Sandbox) -> None:
+    key = sandbox.account.key(DEMO_KEY)
+    assert key is not None
+
+    def hook(event: str, session: str = "s-1", template: str = "{session} · {spent}") -> str:
+        told = json.dumps({"session_id": session, "hook_event_name": event, "cwd": "/", "reason": "exit"}).encode()
+        ran = bar("--line-format", template, **KEYS, input=told)
+        assert (ran.code, ran.err) == (0, ""), ran
+        return ran.out.rstrip("\n")
+
+    began = hook("SessionStart")
+    moment = r"of this key since \d\d:\d\d UTC"
+    assert re.fullmatch(rf"\$0\.00 {moment}", began), began
+    key.usage += Decimal("0.31")
+    key.byok_usage += Decimal("0.02")
+    asked = sandbox.calls("/key")
+    assert hook("Stop") == began  # no beginning and no end: a status line asks nobody on the spot
+    assert sandbox.calls("/key") == asked
+    assert re.fullmatch(rf"\$0\.31 \+ \$0\.02 BYOK {moment}", hook("SessionEnd"))
+    assert re.fullmatch(rf"\$0\.00 {moment}", hook("SessionEnd", "never seen before"))
+    # Who does not name it has nothing kept, and asks nobody.
+    asked = sandbox.calls("/key")
+    (kept,) = (bar.home / ".openrouter" / "cache").glob("sessions-*.json")
+    assert hook("SessionStart", "s-3", "{left}") == LEFT and "s-3" not in json.loads(kept.read_text())
+    assert sandbox.calls("/key") == asked
+    # Nobody answers in the time that a hook has: the last figures, with their age.
+    key.usage += Decimal(1)
+    grow_old(bar, timedelta(minutes=7))
+    sandbox.misbehave("*", Fault.delay(20))
+    assert re.fullmatch(rf"\$0\.31 \+ \$0\.02 BYOK {moment} · 7 min old", hook("SessionEnd"))
+    sandbox.behave()
+    # A total that has become smaller says nothing of a session, and nor does a file that somebody has spoilt.
+    key.usage -= Decimal(40)
+    assert hook("SessionEnd") == ""
+    kept.write_text("[", encoding="utf-8")
+    assert re.fullmatch(rf"\$0\.00 {moment}", hook("SessionEnd"))

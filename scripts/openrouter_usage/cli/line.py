@@ -28,13 +28,17 @@ _WITH_SESSION = "💰 {today} · {session} · {left} · {age}"
 _INPUT_WAIT_S = 0.1
 _LARGEST_INPUT = 256 * 1024
 _LOCK_WAIT_S = 0.2
+# Claude Code gives its hooks 1.5 seconds at the end of a session, a third of which Python may need.
+_HOOK_WAIT_S = 0.9
+_HOOKS = ("SessionStart", "SessionEnd")
 
 
 class Client(NamedTuple):
-    """What Claude Code says on standard input: the id of its session, and its own estimate of the cost in USD."""
+    """What Claude Code says on standard input: the id of its session, its own estimate in USD, and the hook's event."""
 
     session: str
     estimate: Decimal | None
+    hook: str
 
 
 def show_line(
@@ -46,13 +50,15 @@ def show_line(
 ) -> int:
     """Print the line from the last figures, whatever their age; old ones are renewed by a process of its own.
 
-    Only where there are none is OpenRouter asked on the spot, at most once a minute.
+    Only where there are none is OpenRouter asked on the spot, at most once a minute; and for `{spent}` in a hook, when
+    the session begins or ends.
     """
     names = names_in(template) if template else []
     client = _client()
     if client and template is None:
         template, names = _WITH_SESSION, names_in(_WITH_SESSION)
-    parts = _parts(settings, clock(), timeout_s)
+    is_hook = client is not None and client.hook in _HOOKS and "spent" in names
+    parts = _for_hook(settings, clock(), timeout_s) if is_hook else _parts(settings, clock(), timeout_s)
     if parts is None:
         write("💰 no figures yet\n")
         return 0
@@ -62,6 +68,7 @@ def show_line(
         return 0
     makers: dict[str, Callable[[], str]] = {
         "session": lambda: _session(client),
+        "spent": lambda: _spent(settings, client, parts),
         "budget": lambda: _budget(now),
         "runway": lambda: _runway(parts, summary),
     }
@@ -88,6 +95,14 @@ def _parts(settings: Settings, now: datetime, timeout_s: float) -> Parts | None:
         return latest(settings, now, timeout_s=timeout_s).parts
     finally:
         held.close()
+
+
+def _for_hook(settings: Settings, now: datetime, timeout_s: float) -> Parts | None:
+    """Return the figures of this moment, or the last ones where OpenRouter does not answer in the time of a hook."""
+    try:
+        return latest(settings, now, timeout_s=min(timeout_s, _HOOK_WAIT_S)).parts
+    except OpenRouterUsageError:
+        return load_snapshot(snapshot_file(settings), settings.base_url.url)
 
 
 # -- What the program that shows the line knows of its session.
@@ -125,7 +140,7 @@ def _read_client(handle: int, found: list[Client]) -> None:
             continue
         session = told.get("session_id") if isinstance(told, dict) else None
         if isinstance(told, dict) and isinstance(session, str) and 0 < len(session) <= LONGEST_NAME:
-            found.append(Client(session, _estimate(told.get("cost"))))
+            found.append(Client(session, _estimate(told.get("cost")), str(told.get("hook_event_name"))))
         return
 
 
@@ -157,6 +172,21 @@ def _session(client: Client | None) -> str:
         unknown = f" + {plural(usage.unknown, 'call')} of unknown cost" if usage.unknown else ""
         return f"{format_usd(usage.cost)}{unknown} session"
     return "" if client.estimate is None else f"~{format_usd(client.estimate)} session"
+
+
+def _spent(settings: Settings, client: Client | None, parts: Parts) -> str:
+    """Write what this key spent since the session began, whoever used it; "" where that is unknown."""
+    path = snapshot_file(settings)
+    if client is None or path is None:
+        return ""
+    from openrouter_usage.jobs.session_spend import session_spend
+
+    found = session_spend(path, client.session, parts)
+    if found is None:
+        return ""
+    byok = f" + {format_usd(found.byok)} BYOK" if found.byok else ""
+    day = "" if found.since.date() == parts.taken_at.date() else f"{found.since:%Y-%m-%d} "
+    return f"{format_usd(found.usage)}{byok} of this key since {day}{found.since:%H:%M} UTC"
 
 
 # -- What the budget leaves, and for how long the rest will last.

@@ -91,5 +91,5 @@ OF_SUMMARY: Mapping[str, Callable[[Summary, datetime], str]] = {
     "left": lambda summary, now: _left(summary),
     "age": _age,
 }
-OTHERS = ("session", "budget", "runway")
+OTHERS = ("session", "spent", "budget", "runway")
 NAMES = (*OF_SUMMARY, *OTHERS)
