@@ -4,6 +4,7 @@
 
 ROUNDS ?= 15
 ARGS ?=
+WORKERS = "$$("$(PY)" -c 'import os; print(min(8, 2 * (os.cpu_count() or 1)))')"
 # A benchmark is a module that takes --rounds; the others in the folder help them.
 BENCH ?= $(basename $(notdir $(shell grep -l '"--rounds"' benchmarks/*.py)))
 
@@ -29,7 +30,7 @@ LOCKED := --constraint constraints.txt
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check storm mutants page validate lint types bench docs sandbox lock clean skill package picture site
+.PHONY: help demo test check team storm mutants page validate lint types bench docs sandbox lock clean skill package picture site
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -43,9 +44,12 @@ demo: $(VENV)/.run ## show the summary of an invented account; no key needed
 test: export EVERY_CASE := $(EVERY_CASE)
 test: $(VENV)/.dev ## run the tests; ARGS="tests/test_docs.py" for some of them
 	@"$(PY)" -m compileall -q scripts
-	@"$(PY)" -m pytest -n "$$("$(PY)" -c 'import os; print(min(8, 2 * (os.cpu_count() or 1)))')" $(ARGS)
+	@"$(PY)" -m pytest -n $(WORKERS) $(ARGS)
 
 check: lint types test ## what CI runs: lint, types and tests
+
+team: $(VENV)/.dev ## the tests of budgets, reports and export once more, with the ledger on a PostgreSQL server
+	@"$(PY)" -m pytest -m team -n $(WORKERS) $(ARGS)
 
 storm: $(VENV)/.dev ## the full-size runs, some minutes; ARGS="-k clean" for some of them
 	@"$(PY)" -m pytest -m storm --timeout 1800 $(ARGS)

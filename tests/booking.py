@@ -159,6 +159,15 @@ class Tracker:
         with self.ledger.open("ab") as file:
             file.write(b"".join(lines))
 
+    def fill(self, *lines: bytes) -> None:
+        """Let the ledger have these lines, and no others."""
+        self.ledger.unlink(missing_ok=True)
+        if lines:
+            self.write(*lines)
+
+    def at(self, now: datetime | None) -> None:
+        """Let whoever has a clock of its own beside the program's have this time; a file has none."""
+
     def environment(self, env: Mapping[str, str | None]) -> dict[str, str]:
         """The whole environment of a run: nothing is inherited but PATH."""
         wanted: dict[str, str | None] = {
@@ -232,6 +241,7 @@ class TrackerAt:
                 self.monkeypatch.delenv(name, raising=False)
             else:
                 self.monkeypatch.setenv(name, value)
+        self.tracker.at(now)
         before = contents(self.tracker.home)
         self.capsys.readouterr()
         code = run(PROGRAM, lambda words: _program(words, now), list(argv))

@@ -115,10 +115,37 @@ def stats_here(stats_at: StatsAt) -> Callable[..., Ran]:
     return partial(stats_at, None)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what holds for every engine of the ledger with each of them."""
+    if "engine" not in metafunc.fixturenames:
+        return
+    from tests.engines import ALWAYS, BOTH
+
+    module = metafunc.module.__name__.rpartition(".")[2]
+    if module in BOTH and metafunc.function.__name__ not in BOTH[module]:
+        marks = () if module in ALWAYS else pytest.mark.team
+        metafunc.parametrize("engine", ["file", pytest.param("postgresql", marks=marks)], indirect=True)
+
+
 @pytest.fixture
-def tracker(home: Path, sandbox: Sandbox) -> Tracker:
+def engine(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The engine of the ledger, with nothing in it."""
+    from tests.engines import OnFile, OnServer
+
+    if getattr(request, "param", "file") == "file":
+        yield OnFile()
+        return
+    team = request.getfixturevalue("database")
+    team.empty()
+    yield OnServer(team)
+    team.close()
+
+
+@pytest.fixture
+def tracker(home: Path, sandbox: Sandbox, engine: Any) -> Tracker:
     """cost_tracker.py as a process, pointed at the sandbox, with an inference key."""
-    return Tracker(home, sandbox.url)
+    found: Tracker = engine.tracker(home, sandbox.url)
+    return found
 
 
 @pytest.fixture
@@ -164,6 +191,15 @@ def postgres() -> Iterator[Any]:
     servers.require()
     with servers.running() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def database(postgres: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A shared ledger for all tests of this process that empty it first."""
+    from tests.team import made
+
+    with made(postgres, tmp_path_factory.mktemp("team")) as ledger:
+        yield ledger
 
 
 @pytest.fixture

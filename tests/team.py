@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import count
 from pathlib import Path
+from typing import Any
+
+import psycopg
 
 from openrouter_usage.entry import Entry, Hold, Release, read_line
 from openrouter_usage.home.settings import shared_ledger
 from openrouter_usage.ledger.team import TeamLedger
 from openrouter_usage.ledger.team_server import initialise
-from tests.booking import Tracker
+from tests.booking import Tracker, written
 from tests.postgres import Server
 
 _NUMBERS = count(1)
@@ -36,6 +39,9 @@ class Team:
     database: str
     folder: Path
     opened: list[TeamLedger] = field(default_factory=list)
+    _boss: psycopg.Connection[Any] | None = None
+    _writing: TeamLedger | None = None
+    _now: datetime | None = None
 
     def url(self, member: str = "alice", password: str = "") -> str:
         """The address of the ledger for a member; `boss` administers it."""
@@ -51,33 +57,62 @@ class Team:
         return made
 
     def sql(self, text: str) -> list[tuple[object, ...]]:
-        """Run SQL as the owner."""
-        return self.server.run(f"SET search_path = openrouter_usage; {text}", database=self.database)
+        """Run SQL as the owner, and return the rows of the last statement."""
+        try:
+            return self._run(text)
+        except psycopg.OperationalError:  # the server was started again meanwhile
+            self.close()
+            return self._run(text)
+
+    def _run(self, text: str) -> list[tuple[object, ...]]:
+        if self._boss is None:
+            url = self.server.url(database=self.database)
+            self._boss = psycopg.connect(url, autocommit=True, options="-c search_path=openrouter_usage")
+        done = self._boss.execute(text.encode())
+        while done.nextset():
+            pass
+        return done.fetchall() if done.description else []
+
+    def close(self) -> None:
+        """Close the owner's connection, and all ledgers."""
+        if self._boss is not None:
+            self._boss.close()
+        self._boss = self._writing = None
+        while self.opened:
+            self.opened.pop().close()
 
     def at(self, now: datetime | None) -> None:
         """Set the server's clock; None lets it run."""
+        if now == self._now:
+            return
         value = "" if now is None else f"INSERT INTO test_clock VALUES ('{now.isoformat()}')"
         self.sql(f"DELETE FROM test_clock; {value}")
+        self._now = now
 
     def empty(self) -> None:
-        """Take everything out again."""
-        self.sql(f"TRUNCATE {TABLES}")
+        """Take everything out again, whoever is in the middle of something."""
+        self.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+        self.sql("; ".join(f"DELETE FROM {table}" for table in TABLES.split(", ")))
+        self._now = None
 
     def write(self, *lines: bytes) -> None:
-        """Write lines of the file format, as programs would have at the time of each line."""
-        ledger = self.ledger()
+        """Write lines of the file format, as programs would have at the time of each line; others are left out."""
+        if self._writing is None:
+            self._writing = self.ledger()
+        ledger, before = self._writing, self._now
         for line in b"".join(lines).splitlines():
             record = read_line(line)
             if isinstance(record, Hold):
                 self.at(record.ts)
                 ledger.hold(record, lambda books: None)
-                self.at(None)
             elif isinstance(record, Release):
                 ledger.release(record.hold, record.ts)
-            elif isinstance(record, Entry):
+            elif isinstance(record, Entry) and record.hold:
                 self.at(record.ts)
-                (ledger.settle if record.hold else ledger.append)(record)
-                self.at(None)
+                ledger.settle(record)
+            elif isinstance(record, Entry):
+                ledger.append_all([record], may_lower=False)  # as lines of other programs are read
+        self.at(before)
 
 
 @dataclass
@@ -87,9 +122,28 @@ class TeamTracker(Tracker):
     team: Team | None = None
 
     def write(self, *lines: bytes) -> None:
-        """Write to the shared ledger."""
+        """Write to the shared ledger; the folder is there, as it is of a file."""
         assert self.team is not None
+        self.folder.mkdir(mode=0o700, exist_ok=True)
         self.team.write(*lines)
+
+    @property
+    def bytes(self) -> bytes:
+        """All calls, as lines."""
+        assert self.team is not None
+        return written(self.team.ledger().entries())
+
+    def fill(self, *lines: bytes) -> None:
+        """Let the shared ledger have these lines, and no others."""
+        assert self.team is not None
+        self.team.close()
+        self.team.empty()
+        self.team.write(*lines)
+
+    def at(self, now: datetime | None) -> None:
+        """Let the server have this time as well."""
+        assert self.team is not None
+        self.team.at(now)
 
 
 @contextmanager
@@ -111,5 +165,4 @@ def made(server: Server, folder: Path) -> Iterator[Team]:
     try:
         yield team
     finally:
-        while team.opened:
-            team.opened.pop().close()
+        team.close()

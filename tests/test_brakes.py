@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openrouter_usage.budgets import MACHINE, Budget, Burst, Owner
@@ -15,13 +15,16 @@ from openrouter_usage.entry import Entry, Hold
 from openrouter_usage.errors import Braked, Repeated
 from openrouter_usage.figures.limits import LONGEST_CALL, Asked, braked, check_all
 from openrouter_usage.figures.repeats import Repeats
-from openrouter_usage.ledger.ledger import Committed, Ledger
+from openrouter_usage.ledger.engines import open_ledger
+from openrouter_usage.ledger.ledger import Committed
 from openrouter_usage.ledger.refused import LARGEST_FILE, refused_beside, remember, remembered
 from tests.booking import NOON, Tracker, TrackerAt
+from tests.engines import Engine
 from tests.gatewaying import HELLO, MODEL, running
 from tests.sandbox import Reply, Sandbox, Webhook
 
 CENT = Decimal("0.01")
+SHARED = [HealthCheck.function_scoped_fixture]  # each example begins with an empty ledger
 MINUTE = timedelta(minutes=1)
 STEPS = st.lists(
     st.tuples(st.sampled_from(["append", "hold", "settle", "release", "again", "look"]), st.integers(0, 25), st.booleans()),
@@ -29,16 +32,18 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=SHARED)
 @given(STEPS)
-def test_a_brake_counts_the_calls_of_its_stretch_and_those_that_run(tmp_path_factory, steps) -> None:
+def test_a_brake_counts_the_calls_of_its_stretch_and_those_that_run(tmp_path_factory, engine, steps) -> None:
     """Whether the lines were read before, are new, are another program's, or complete a call that is known."""
     path = tmp_path_factory.mktemp("books") / "usage.jsonl"
-    ledger, other = Ledger(path), Ledger(path)
+    engine.afresh(path)
+    ledger, other = engine.ledger(path), engine.ledger(path)
     budget = Budget(Owner("client", "x"), burst=Burst(Decimal(1), 600))
     now, open_holds = NOON, []
     for number, (step, minutes, is_own) in enumerate(steps):
         now += MINUTE * minutes
+        engine.at(now)
         tags = (("client", "x" if is_own else "y"),)
         if step == "append":
             other.append(Entry(now, "m", 1, 1, CENT * (number + 1), f"gen-{number}", tags=tags))
@@ -65,13 +70,14 @@ def test_a_brake_counts_the_calls_of_its_stretch_and_those_that_run(tmp_path_fac
         assert found == [(spent, CENT * 7 * len(running_now))]
 
 
-def test_a_brake_refuses_beyond_its_amount_and_lets_go_when_its_stretch_is_over(tmp_path: Path) -> None:
-    ledger, budget = Ledger(tmp_path / "usage.jsonl"), Budget(MACHINE, burst=Burst(Decimal(1), 600))
+def test_a_brake_refuses_beyond_its_amount_and_lets_go_when_its_stretch_is_over(tmp_path: Path, engine: Engine) -> None:
+    ledger, budget = engine.ledger(tmp_path / "usage.jsonl"), Budget(MACHINE, burst=Burst(Decimal(1), 600))
 
     def ask(amount: str, now: datetime) -> None:
         most = Decimal(amount)
+        engine.at(now)
         hold = Hold(f"{now}{amount}", now, "m", most)
-        ledger.hold(hold, lambda books: check_all([budget], Asked(most, most), books, now))
+        ledger.hold(hold, lambda books: check_all([budget], Asked(most, most), books, now), [budget])
         ledger.settle(Entry(now, "m", 1, 1, most, f"gen-{now}", hold=hold.id))
 
     ask("0.6", NOON)
@@ -143,10 +149,11 @@ def test_a_gateway_brakes_and_says_later_what_it_refused(home: Path, sandbox: Sa
 
 
 def test_a_call_of_ones_own_that_was_refused_is_remembered_and_a_loop_in_a_program_is_stopped(
-    home: Path, sandbox: Sandbox, monkeypatch, capsys
+    at: TrackerAt, engine: Engine
 ) -> None:
-    run_at = TrackerAt(Tracker(home, sandbox.url), monkeypatch, capsys)
-    call = ("call", "--model", "openai/gpt-5-mini", "--prompt", "hi", "--max-tokens", "5", "--session", "s")
+    run_at = at
+    # The requests of this process are remembered in it, whatever the ledger.
+    call = ("call", "--model", "openai/gpt-5-mini", "--prompt", engine.name, "--max-tokens", "5", "--session", "s")
     assert "No refused call is remembered." in run_at(None, "budget", "log").out
     run_at(None, "budget", "set", "--repeats", "1")
     assert [run_at(None, *call).code for _ in range(2)] == [0, 3]
@@ -156,20 +163,21 @@ def test_a_call_of_ones_own_that_was_refused_is_remembered_and_a_loop_in_a_progr
     assert [(row["code"], row["session"]) for row in rows] == [("repeated", "s"), ("over_budget", "t")]
 
 
-def test_what_a_budget_has_used_and_refused_is_delivered_once(home: Path, sandbox: Sandbox, monkeypatch, capsys) -> None:
+def test_what_a_budget_has_used_and_refused_is_delivered_once(tracker: Tracker, sandbox: Sandbox, engine: Engine, at: TrackerAt) -> None:
     """Without asking OpenRouter; again in the next window, and for the next threshold."""
-    run_at = TrackerAt(Tracker(home, sandbox.url), monkeypatch, capsys)
+    run_at = at
     run_at(NOON, "budget", "set", "--client", "laptop", "--daily", "1", "--total", "10")
-    ledger = Ledger(home / ".openrouter" / "usage.jsonl")
+    ledger = engine.ledger(tracker.ledger)
 
     def spend(cost: str) -> None:
         ledger.append(Entry(NOON, "m", 1, 1, Decimal(cost), f"gen-{cost}", tags=(("client", "laptop"),)))
 
     spend("0.6")
+    path = open_ledger().path  # in the environment of the last run
     for _ in range(2):
-        remember(ledger.path, {"ts": "2026-11-22T11:00:00Z", "scope": "daily", "kind": "client", "name": "laptop"})
-    remember(ledger.path, {"ts": "2026-11-22T11:00:00Z", "scope": "brake", "kind": "machine"})
-    remember(ledger.path, {"ts": "2026-11-21T11:00:00Z", "scope": "weekly", "kind": "machine"})
+        remember(path, {"ts": "2026-11-22T11:00:00Z", "scope": "daily", "kind": "client", "name": "laptop"})
+    remember(path, {"ts": "2026-11-22T11:00:00Z", "scope": "brake", "kind": "machine"})
+    remember(path, {"ts": "2026-11-21T11:00:00Z", "scope": "weekly", "kind": "machine"})
     with Webhook() as webhook:
         told: list[list[str]] = []
         for step in ("first", "same", "more", "next day"):
@@ -181,12 +189,13 @@ def test_what_a_budget_has_used_and_refused_is_delivered_once(home: Path, sandbo
             code = run_at(moment, "alert", *words).code
             told.append([message["text"] for message in webhook.messages()[before:]])
             assert code == (3 if told[-1] else 0)
+    books = "this machine's ledger" if engine.name == "file" else f"the shared ledger {ledger.source}"
     assert told == [
-        ["OpenRouter: $0.60 of the daily budget of client laptop, $1.00, is spent (50% reached; this machine's ledger, UTC)",
+        [f"OpenRouter: $0.60 of the daily budget of client laptop, $1.00, is spent (50% reached; {books}, UTC)",
          "OpenRouter: the daily budget of client laptop refused 2 calls today (UTC); `cost_tracker.py budget log` lists them",
          "OpenRouter: a brake refused 1 call today (UTC); `cost_tracker.py budget log` lists them"],
         [],
-        ["OpenRouter: $1.00 of the daily budget of client laptop, $1.00, is spent (100% reached; this machine's ledger, UTC)"],
+        [f"OpenRouter: $1.00 of the daily budget of client laptop, $1.00, is spent (100% reached; {books}, UTC)"],
         [],
     ]  # fmt: skip
     assert sandbox.received("GET *") == []

@@ -24,6 +24,7 @@ from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.openrouter.answers.generation import CallUsage, Generation, read_generation
 from openrouter_usage.period import Period, month, today
 from openrouter_usage.tracker.booking import Booking
+from tests.team import Team
 
 START = datetime(2026, 11, 29, 22, 30, tzinfo=timezone.utc)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -63,7 +64,7 @@ class Budget(RuleBasedStateMachine):
         # In memory where there is such a place: no power fails here, and every step is waited for.
         self.folder = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
         self.path = self.folder / "usage.jsonl"
-        self.ledgers = [Ledger(self.path), Ledger(self.path)]
+        self.ledgers = [self.opened(), self.opened()]
         self.now = START
         self.caps = Caps()
         self.open: dict[str, Call] = {}
@@ -71,6 +72,10 @@ class Budget(RuleBasedStateMachine):
         self.moments: set[datetime] = set()
         self.overrun = ZERO
         self.count = 0
+
+    def opened(self) -> Ledger:
+        """The ledger, as another program opens it."""
+        return Ledger(self.path)
 
     def teardown(self) -> None:
         for ledger in self.ledgers:
@@ -133,7 +138,7 @@ class Budget(RuleBasedStateMachine):
     @rule(call=consumes(calls), who=WHO, times=st.integers(0, 2))
     def crash(self, call: Call, who: int, times: int) -> None:
         """Its program dies; the call is looked up by both programs, by one of them, or by nobody ever."""
-        self.ledgers[who] = Ledger(self.path)
+        self.ledgers[who] = self.opened()
         generation = self.generation(call)
         for turn in range(times):
             entry = generation.entry(call.began, hold=call.hold)
@@ -216,3 +221,49 @@ def _no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 Budget.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None, report_multiple_bugs=False)
 TestBudget = Budget.TestCase
+
+
+class SharedBudget(Budget):
+    """The same with the ledger of a team, whose server has the machine's clock; there is no file to disturb."""
+
+    team: Team
+
+    def __init__(self) -> None:
+        self.team.close()
+        self.team.empty()
+        super().__init__()
+
+    def opened(self) -> Ledger:
+        return self.team.ledger()
+
+    @property
+    def now(self) -> datetime:
+        return self._now
+
+    @now.setter
+    def now(self, moment: datetime) -> None:
+        self._now = moment
+        self.team.at(moment)
+
+    def disturb(self, keep: int) -> None:
+        """Nothing of it lies on this machine."""
+
+    def clean(self, before: timedelta, who: int) -> None:
+        """Nothing is removed but by an owner of the tables."""
+
+    def records(self) -> Iterator[object]:
+        found = self.ledgers[0].entries()
+        ended = self.team.sql("SELECT key FROM hold WHERE state = 'released'")
+        return iter([*found, *(Release(str(key), self.now) for (key,) in ended)])
+
+
+SharedBudget.TestCase.settings = settings(max_examples=12, stateful_step_count=25, deadline=None, report_multiple_bugs=False)
+
+
+@pytest.mark.team
+class TestSharedBudget(SharedBudget.TestCase):
+    """On a server that tests share."""
+
+    @pytest.fixture(autouse=True)
+    def _on_a_server(self, database: Team) -> None:
+        SharedBudget.team = database

@@ -32,6 +32,7 @@ from openrouter_usage.render.table import escaped
 from openrouter_usage.text import columns
 from tests import booking, oracle
 from tests.booking import NOON, UTC, Booked, Tracker, TrackerAt, call, hold, moment, release
+from tests.engines import Engine
 from tests.running import exact_json
 from tests.terminals import on_a_terminal
 from tests.test_hostile_text import TERMINAL, harmless
@@ -42,8 +43,8 @@ Golden = Callable[[str, str], None]
 
 
 @pytest.fixture
-def tracker(home: Path) -> Tracker:
-    return Tracker(home)
+def tracker(home: Path, engine: Engine) -> Tracker:
+    return engine.tracker(home)
 
 
 def shown(ran: Booked, tracker: Tracker) -> str:
@@ -554,11 +555,11 @@ NAMED = {"model": "model", "session": "session", "provider": "provider", "tag": 
 
 @pytest.mark.parametrize("by", NAMED)
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_name_is_only_shown(name: str, by: str, tracker: Tracker, at: TrackerAt) -> None:
+def test_a_hostile_name_is_only_shown(name: str, by: str, tracker: Tracker, at: TrackerAt, engine: Engine) -> None:
     text = HOSTILE[name][:200] if by == "tag" else HOSTILE[name]
     tracker.write(call(cost="1", **{NAMED[by]: {"k": text} if by == "tag" else text}))
     raw = f"k={text}" if by == "tag" else text
-    raw = raw.encode("utf-8", "replace").decode()
+    raw = engine.kept(raw.encode("utf-8", "replace").decode())
     pages = {face: at(NOON, "stats", "--by", by, "--format", face).out for face in FACES}
     for page in pages.values():
         harmless(page)

@@ -21,6 +21,7 @@ from openrouter_usage.figures.exchange import COLUMNS, shielded, unshielded
 from tests import booking, oracle
 from tests.booking import Tracker, TrackerAt, call, hold
 from tests.disk import without_power
+from tests.engines import Engine
 from tests.running import exact_json
 from tests.test_hostile_text import ANY_TEXT, FORMULAS, TERMINAL, harmless
 
@@ -30,8 +31,8 @@ needs_posix = pytest.mark.skipif(os.name != "posix", reason="limits and links ar
 
 
 @pytest.fixture
-def tracker(home: Path) -> Tracker:
-    found = Tracker(home)
+def tracker(home: Path, engine: Engine) -> Tracker:
+    found = engine.tracker(home)
     found.write(booking.sample())
     return found
 
@@ -67,7 +68,7 @@ def test_json_has_the_fields_that_other_programs_expect(at: TrackerAt) -> None:
 
 def test_figures_are_exact(tracker: Tracker, at: TrackerAt) -> None:
     costs = ["1E-27", "0.30000000000000004", "1000000", "999999.999999999999999999999999999", "0", "1E+3"]
-    tracker.ledger.write_bytes(b"".join(call(cost=cost) for cost in costs))
+    tracker.fill(b"".join(call(cost=cost) for cost in costs))
     records = exact_json(at(None, "export", "--format", "json").out)
     rows = oracle.read_csv(at(None, "export", "--format", "csv").out)
     marked = oracle.read_markdown(at(None, "export", "--format", "markdown").out)
@@ -95,14 +96,14 @@ def test_a_span_is_exported_as_stats_counts_it(argv: tuple[str, ...], requests: 
 
 
 def test_a_call_reported_twice_is_exported_once(tracker: Tracker, at: TrackerAt) -> None:
-    tracker.ledger.write_bytes(call(cost=None, id="gen-1") + call(cost="1", id="gen-1") + call(cost="2", id="gen-1"))
+    tracker.fill(call(cost=None, id="gen-1") + call(cost="1", id="gen-1") + call(cost="2", id="gen-1"))
     (record,) = exact_json(at(None, "export", "--format", "json").out)
     assert record["cost_usd"] == 2  # of two bills that contradict each other the larger one counts
 
 
 @pytest.mark.parametrize("face", FORMATS)
 def test_an_empty_ledger_gives_an_empty_table(face: str, tracker: Tracker, at: TrackerAt) -> None:
-    tracker.ledger.unlink()
+    tracker.fill()
     text = at(None, "export", "--format", face).out
     empty = {"csv": ",".join(COLUMNS) + "\n", "json": "[\n]\n"}
     assert text == empty.get(face, text)
@@ -137,9 +138,9 @@ def test_a_cell_of_another_program_is_read_somehow(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", [*FORMULAS, *TERMINAL.values(), "a|b", "a,b", 'say "x"', "x" * 1_000], ids=ascii)
-def test_a_hostile_name_stays_in_its_cell(text: str, tracker: Tracker, at: TrackerAt) -> None:
-    tracker.ledger.write_bytes(call(model=text, session=text, provider=text, tags={text[:200]: text[:200]}))
-    kept = text.encode("utf-8", "replace").decode()
+def test_a_hostile_name_stays_in_its_cell(text: str, tracker: Tracker, at: TrackerAt, engine: Engine) -> None:
+    tracker.fill(call(model=text, session=text, provider=text, tags={text[:200]: text[:200]}))
+    kept = engine.kept(text.encode("utf-8", "replace").decode())
     pages = {face: at(None, "export", "--format", face).out for face in FORMATS}
     for page in pages.values():
         harmless(page)

@@ -22,6 +22,7 @@ from openrouter_usage.money import format_usd, plain
 from openrouter_usage.render.svg import DARK, LIGHT, THEMED, Colours, element, part_of, text, ticks
 from tests import booking
 from tests.booking import NOON, Booked, Tracker, TrackerAt, call, hold
+from tests.engines import Engine
 from tests.pages import SIGHTS, Element, Rows, contrast, read_page, read_table, seen
 from tests.running import Stats
 from tests.sandbox import INFERENCE_KEY, Sandbox
@@ -45,8 +46,8 @@ MARKUP = [
 
 
 @pytest.fixture
-def tracker(home: Path) -> Tracker:
-    found = Tracker(home)
+def tracker(home: Path, engine: Engine) -> Tracker:
+    found = engine.tracker(home)
     found.write(booking.sample())
     return found
 
@@ -140,7 +141,7 @@ def test_each_model_of_a_day_is_that_of_stats(at: TrackerAt) -> None:
 
 def test_figures_are_exact_however_large_small_and_many(tracker: Tracker, at: TrackerAt) -> None:
     costs = ["1E-27", "0.30000000000000004", "1000000", "999999.999999999999999999999999999", "0", "0.1", "0.2"]
-    tracker.ledger.write_bytes(b"".join(call(cost=cost, model=f"a/{n}") for n, cost in enumerate(costs)))
+    tracker.fill(b"".join(call(cost=cost, model=f"a/{n}") for n, cost in enumerate(costs)))
     with localcontext() as context:
         context.prec = 5
         page = page_of(at(NOON, "report", *TO_STDOUT))
@@ -153,7 +154,7 @@ def test_figures_are_exact_however_large_small_and_many(tracker: Tracker, at: Tr
 
 
 def test_models_beyond_the_first_are_added_up_and_counted(tracker: Tracker, at: TrackerAt) -> None:
-    tracker.ledger.write_bytes(b"".join(call(cost=str(n), model=f"a/{n}") for n in range(1, 41)))
+    tracker.fill(b"".join(call(cost=str(n), model=f"a/{n}") for n in range(1, 41)))
     page = page_of(at(NOON, "report", *TO_STDOUT, "--top", "3"))
     *rows, last = by_model(page)
     assert [row["Model"] for row in rows] == ["a/40", "a/39", "a/38", "and 37 more"]
@@ -241,7 +242,7 @@ def test_unknown_costs_are_counted_named_and_marked_and_never_zero(at: TrackerAt
 
 
 def test_only_unknown_costs_are_no_spend_of_zero(tracker: Tracker, at: TrackerAt) -> None:
-    tracker.ledger.write_bytes(call(cost=None) + call(cost=None, ts="2026-11-02T00:00:00Z"))
+    tracker.fill(call(cost=None) + call(cost=None, ts="2026-11-02T00:00:00Z"))
     page = page_of(at(NOON, "report", *TO_STDOUT))
     assert "No cost is known: $0.00 + 2 calls of unknown cost." in page.text
     assert "$0.00 + 2 calls of unknown cost" in page.text and "·  –" not in page.text
@@ -251,7 +252,7 @@ def test_only_unknown_costs_are_no_spend_of_zero(tracker: Tracker, at: TrackerAt
 
 
 def test_byok_stands_apart_and_is_in_no_credits(tracker: Tracker, at: TrackerAt) -> None:
-    tracker.ledger.write_bytes(call(cost="0", byok_cost=4.2) + call(cost="1.5"))
+    tracker.fill(call(cost="0", byok_cost=4.2) + call(cost="1.5"))
     page = page_of(at(NOON, "report", *TO_STDOUT))
     assert (by_time(page)[-1]["Credits"], by_time(page)[-1]["BYOK"]) == (Decimal("1.5"), Decimal("4.2"))
     assert "5.7" not in page.text
@@ -276,7 +277,7 @@ def test_a_hold_of_unknown_size_is_not_known(tracker: Tracker, at: TrackerAt) ->
 
 @pytest.mark.parametrize("face", ["--html", "--svg"])
 def test_an_empty_ledger_says_so(face: str, tracker: Tracker, at: TrackerAt) -> None:
-    tracker.ledger.unlink()
+    tracker.fill()
     ran = at(NOON, "report", face, "-")
     assert (ran.code, ran.err) == (0, "")
     assert "No calls in this period." in ran.out
@@ -388,7 +389,7 @@ def assert_inert(shown: str, page: Element) -> None:
 
 @pytest.mark.parametrize("name", [*MARKUP, *FORMULAS, *TERMINAL.values()], ids=ascii)
 def test_a_hostile_name_is_only_text(name: str, tracker: Tracker, at: TrackerAt) -> None:
-    tracker.ledger.write_bytes(
+    tracker.fill(
         call(model=name, session=name, provider=name, tags={"a": name[:200]}) + call(model=name + "2", cost=None)
     )
     ran = at(NOON, "report", *TO_STDOUT)

@@ -25,7 +25,9 @@ from openrouter_usage.render.table import escaped
 from openrouter_usage.vocabulary import Filter
 from tests.booking import NOON, Tracker, TrackerAt, call, hold
 from tests.booking import sample as lines_of_a_sample
+from tests.engines import BOTH
 from tests.postgres import Server
+from tests.running import ROOT
 from tests.team import Team, TeamTracker
 
 UTC = timezone.utc
@@ -270,3 +272,10 @@ def test_every_page_of_reports_budgets_and_exports_is_the_same_with_both_engines
     for (page, with_file), (_, with_server) in zip(*found, strict=True):
         assert with_file == with_server, page
     assert all("NAME" in text for page, text in found[0] if page[0] == "stats")
+
+
+def test_what_is_left_out_with_a_server_is_there_with_a_file() -> None:
+    for module, names in BOTH.items():
+        text = (ROOT / "tests" / f"{module}.py").read_text(encoding="utf-8")
+        assert "engine" in text or "tracker" in text
+        assert all(f"def {name}(" in text for name in names), module

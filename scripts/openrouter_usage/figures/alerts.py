@@ -77,8 +77,9 @@ class Spending(NamedTuple):
     runway_of: str = "the balance"
     pace: str = "the last 7 days' pace"
     remarks: tuple[str, ...] = ()
-    # Of this machine's own budgets, from its ledger.
+    # Of the budgets of this machine and of a team, and the ledger that they are of.
     scopes: tuple[Scope, ...] = ()
+    books: str = "this machine's ledger"
     refusals: tuple[Refusals, ...] = ()
 
     @property
@@ -133,7 +134,7 @@ def judge(
     holding += [alert for alert in states.values() if alert is not None]
     holding += _spike(rules, now, unknown)
     if rules.budgets is not None:
-        holding += [alert for scope in now.scopes for alert in _used(scope, rules.budgets)]
+        holding += [alert for scope in now.scopes for alert in _used(scope, rules.budgets, now.books)]
         holding += [_refused(refusals, now.starts[0]) for refusals in now.refusals]
     known = fired if known is None else known
     rearmed = [mark for mark, moment in known.items() if _is_over(mark, moment, states, now)]
@@ -168,7 +169,7 @@ def _crossed(name: str, limit: Decimal, spent: Decimal, start: date, *, source: 
         yield Alert(marks, text, reached[0] == 100, still)
 
 
-def _used(scope: Scope, least: Decimal) -> Iterator[Alert]:
+def _used(scope: Scope, least: Decimal, books: str) -> Iterator[Alert]:
     """Return one alert for the highest threshold of a budget that is reached by what is spent."""
     if scope.period is None:
         return
@@ -180,7 +181,7 @@ def _used(scope: Scope, least: Decimal) -> Iterator[Alert]:
     if marks:
         budget = f"the {scope.name} budget{_of(scope.owner)}, {format_usd(scope.cap)},"
         said = f"{format_usd(scope.spent)} of {budget} is spent"
-        text, still = (f"{said} ({word}{reached[0]}% reached; this machine's ledger, UTC)" for word in ("", "still "))
+        text, still = (f"{said} ({word}{reached[0]}% reached; {books}, UTC)" for word in ("", "still "))
         yield Alert(marks, text, reached[0] == 100, still)
 
 

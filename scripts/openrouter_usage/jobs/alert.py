@@ -156,12 +156,12 @@ def spending(settings: Settings, now: datetime, *, timeout_s: float) -> Spending
 
 
 def of_budgets(standing: Spending, budgets: Iterable[Budget]) -> Spending:
-    """Return how things stand with this machine's budgets added: each cap, and what was refused on this UTC day."""
+    """Return how things stand with budgets added, also a shared ledger's: each cap, and what was refused today."""
     now = standing.taken_at
-    wanted = [budget for budget in budgets if budget.owner.name != EVERY]
     found: list[Scope] = []
     ledger = open_ledger()
     try:
+        wanted = [budget for budget in (*ledger.caps(), *budgets) if budget.owner.name != EVERY]
         ledger.committed(lambda books: found.extend(standings(wanted, books, now)))
     finally:
         ledger.close()
@@ -172,7 +172,8 @@ def of_budgets(standing: Spending, budgets: Iterable[Budget]) -> Spending:
             if scope and kind in KINDS and str(row.get("ts"))[:10] == now.date().isoformat():
                 counts[Owner(kind, name), scope] += 1
     refusals = tuple(Refusals(owner, safe(scope), number) for (owner, scope), number in counts.items())
-    return standing._replace(scopes=tuple(found), refusals=refusals)
+    books = ledger.shown if ledger.is_shared else standing.books
+    return standing._replace(scopes=tuple(found), refusals=refusals, books=books)
 
 
 def _asked(
@@ -250,6 +251,7 @@ def _from_ledger(settings: Settings, now: datetime, troubles: list[OpenRouterUsa
     finally:
         ledger.close()
     sums = _empty_days(past) | {day: usage.cost for day, usage in groups.items()}
+    which = "the shared" if ledger.is_shared else "the local"
     unknown = f"; {plural(running_month.unknown, 'call')} of unknown cost left out" if running_month.unknown else ""
     return Spending(
         now,
@@ -259,7 +261,7 @@ def _from_ledger(settings: Settings, now: datetime, troubles: list[OpenRouterUsa
         balance=None,
         runway_days=None,
         past_days=tuple(sums.values()),
-        source=f"tracked calls from the local ledger, because OpenRouter could not be asked{unknown}",
+        source=f"tracked calls from {which} ledger, because OpenRouter could not be asked{unknown}",
         troubles=tuple(troubles),
         unasked=troubles[-1] if troubles else None,
     )
