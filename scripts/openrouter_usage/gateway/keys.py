@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -122,11 +122,16 @@ def remove_key(name: str) -> None:
     """Forget a client; its token is refused from then on."""
 
     def change(keys: tuple[GatewayKey, ...]) -> tuple[GatewayKey, ...]:
-        if all(key.name != name for key in keys):
-            raise SettingsError(f"no gateway key is named {safe(name, 60)}", hint="gateway key list names them")
+        require_key(name, keys)
         return tuple(key for key in keys if key.name != name)
 
     _change(change)
+
+
+def require_key(name: str, keys: Iterable[GatewayKey]) -> None:
+    """Raise SettingsError when no client has this name."""
+    if all(key.name != name for key in keys):
+        raise SettingsError(f"no gateway key is named {safe(name, 60)}", hint="gateway key list names them")
 
 
 def _change(change: Callable[[tuple[GatewayKey, ...]], tuple[GatewayKey, ...]]) -> None:

@@ -88,6 +88,7 @@ def _key(options: Namespace, now: datetime) -> tuple[str, dict[str, Json]]:
     if not options.name:
         raise SettingsError("a gateway key has a name", hint=f"gateway key {what} laptop", code="usage")
     if what == "remove":
+        keys.require_key(options.name, keys.load_keys())
         if not options.yes:
             raise SettingsError(
                 f"the key {named(options.name)} is only removed with --yes",
