@@ -521,6 +521,7 @@ cost_tracker.py stast | did you mean stats?
 cost_tracker.py credit | did you mean credits?
 cost_tracker.py balance | see cost_tracker.py --help
 cost_tracker.py --today | put the command first: cost_tracker.py stats --today
+cost_tracker.py -q | -q is an option of cost_tracker.py collect, cost_tracker.py alert and cost_tracker.py sync
 cost_tracker.py --line | --line is an option of stats.py
 cost_tracker.py --unheard-of | see cost_tracker.py --help
 """

@@ -112,7 +112,7 @@ def _without_verb(argv: Sequence[str]) -> int:
     own = [place for place in places if place.startswith(PROGRAM)]
     if close:
         hint = f"did you mean {close}?"
-    elif own:
+    elif own and (len(own) == 1 or own[0].endswith(" stats")):
         hint = f"put the command first: {own[0]} {word}"
     elif places:
         hint = said_of_places(word, places)
