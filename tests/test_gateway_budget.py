@@ -68,6 +68,7 @@ def test_a_call_over_budget_is_refused_with_402_in_its_own_shape(
     daily(gateway, "0.01")
     got = gateway.post(f"/api/v1{path}", body)
     assert (got.status, got.headers["x-should-retry"]) == (402, "false") and "retry-after" not in got.headers
+    assert b"shorter answer (max_tokens)" in got.body and b"--max" not in got.body
     message = got.json[place[0]][place[1]]
     assert "daily budget of $0.01" in message and "spent" in message and "held" in message and "asked" in message
     assert "midnight UTC" in message
@@ -224,7 +225,8 @@ def test_a_client_with_a_gateway_key_never_sees_the_real_one(home: Path, sandbox
         assert gateway.wait_for_entries(2)[0]["tags"] == {"client": "laptop", "project": "site"}
         listed = gateway.tracker("gateway", "key", "list")
         assert "laptop" in listed.out and token not in listed.out
-        assert gateway.tracker("gateway", "key", "remove", "laptop").code == 2
+        assert "only removed with --yes" in gateway.tracker("gateway", "key", "remove", "laptop").error_line
+        assert "no gateway key is named nobody" in gateway.tracker("gateway", "key", "remove", "nobody").error_line
         assert gateway.tracker("gateway", "key", "remove", "laptop", "--yes").code == 0
         got = gateway.post(Authorization=f"Bearer {token}")
         assert got.status == 401 and len(sandbox.received("POST *")) == 2

@@ -53,7 +53,8 @@ def refused_by(shape: str, error: OpenRouterUsageError, *, user_agent: str = "")
     status = 400 if user_agent.lower().startswith("codex") else 402
     if isinstance(error, NoSuchModel) or type(error) is InvalidValue:
         status = 400
-    message = f"{error.message}; {error.hint}" if error.hint else error.message
+    # The client of a gateway has no options of ours: what it can change is its request.
+    message = f"{error.message}; {error.hint}".replace("--max-tokens", "max_tokens") if error.hint else error.message
     if isinstance(error, Refused):
         message += as_called("; `cost_tracker.py budget log` lists what was refused")
     return refuse(shape, status, message, code=error.code)
