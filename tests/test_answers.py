@@ -201,3 +201,9 @@ def test_only_the_json_value_true_makes_a_management_key() -> None:
     for value in ("true", 1, "false", None, [1]):
         assert read_key({"data": {"usage": 0, "is_management_key": value}}).is_management_key is False  # type: ignore[dict-item]
     assert read_key({"data": {"usage": 0, "is_provisioning_key": True}}).is_management_key is True
+
+
+def test_a_message_names_the_whole_path_of_a_field() -> None:
+    answer = Fields({"data": {"data": [5]}}, "/analytics/query")
+    with pytest.raises(BadAnswer, match=r"answer to /analytics/query \(data\.data\) is not understood: an object was expected"):
+        list(answer.within("data").each("data"))

@@ -50,14 +50,18 @@ class Fields:
 
     def within(self, name: str) -> Fields:
         """Return a field that is itself an object."""
-        return Fields(self._values.get(name), f"{self.where} ({name})")
+        return Fields(self._values.get(name), self._path(name))
 
     def each(self, name: str) -> Iterator[Fields]:
         """Return the objects of a field that is a list."""
         values = self._values.get(name)
         if not isinstance(values, list):
             raise self.wrong(name, "a list was expected")
-        return (Fields(value, f"{self.where} ({name})") for value in values)
+        return (Fields(value, self._path(name)) for value in values)
+
+    def _path(self, name: str) -> str:
+        """Return where a field is: `/key (data)`, and what is in it, `/key (data.limit)`."""
+        return f"{self.where[:-1]}.{name})" if self.where.endswith(")") else f"{self.where} ({name})"
 
     def usd(self, name: str) -> Decimal:
         """Return a required amount."""
