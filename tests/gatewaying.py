@@ -200,3 +200,20 @@ def shared(folder: Path, *argv: str, env: Mapping[str, str] | None = None) -> It
     home.mkdir()
     with Sandbox(Account.simple()) as sandbox, running(home, sandbox, *argv, env=env) as found:
         yield found
+
+
+def with_short_waits(home: Path) -> Path:
+    """A folder whose `sitecustomize` shortens the waits of the gateway: no test waits for a minute."""
+    folder = home / "short"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'openrouter_usage.gateway.server':\n"
+        "            from openrouter_usage.gateway import waits\n"
+        "            waits.IDLE_S = waits.SLOWEST_REQUEST_S = 1.0\n"
+        "            waits.GRACE_S = 0.2; waits.ALERTS_S = 0.5\n"
+        "sys.meta_path.insert(0, Finder())\n"
+    )
+    return folder

@@ -15,8 +15,9 @@ import pytest
 
 from tests.booking import Tracker, TrackerAt, call
 from tests.controls import managing
+from tests.gatewaying import HELLO, Running, wait_until, with_short_waits
 from tests.running import contents
-from tests.sandbox import INFERENCE_KEY, MANAGEMENT_KEY, Account, Fault, Sandbox, Unreachable, Webhook
+from tests.sandbox import INFERENCE_KEY, MANAGEMENT_KEY, Account, Fault, Reply, Sandbox, Unreachable, Webhook
 
 UTC = timezone.utc
 ROUTING_KEY = "routing-key-canary-5d1e"
@@ -649,3 +650,22 @@ def test_settings_that_cannot_be_written_are_an_error(spoil: str, at: TrackerAt,
 
 def test_a_home_that_is_none_is_an_error(at: TrackerAt) -> None:
     assert at(None, "alert", "--daily-limit", "5", env={"HOME": ""}).code == 2
+
+
+def test_a_gateway_that_runs_sends_what_a_budget_has_to_say_once(home: Path, sandbox: Sandbox, webhook: Webhook) -> None:
+    """A refusal and a cap that is reached, without cron; a check by hand finds nothing new."""
+    tracker = Tracker(home, sandbox.url, {"TMPDIR": str(home)})
+    tracker("budget", "set", "--daily", "0.10")
+    tracker("alert", "--budgets", "--webhook", webhook.slack_url)
+    gateway = Running(home, sandbox, env={"PYTHONPATH": str(with_short_waits(home))}).start()
+    try:
+        assert gateway.post(body={**HELLO, "max_tokens": 100_000}).status == 402
+        wait_until(lambda: webhook.messages())
+        sandbox.account.reply = Reply("Hi", cost=Decimal("0.09"))
+        assert gateway.post().status == 200
+        wait_until(lambda: len(webhook.messages()) > 1)
+    finally:
+        gateway.stop()
+    refused, reached = texts(webhook)
+    assert "refused 1 call" in refused and "$0.09" in reached and "80%" in reached, texts(webhook)
+    assert tracker("alert").code == 0 and len(webhook.messages()) == 2

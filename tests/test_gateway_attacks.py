@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gatewaying import HELLO, Running, running, shared, wait_until
+from tests.gatewaying import HELLO, Running, running, shared, wait_until, with_short_waits
 from tests.sandbox import INFERENCE_KEY, Fault, Reply, Sandbox
 from tests.sandbox.answer import Answer
 from tests.sandbox.reply import Stream
@@ -127,7 +127,7 @@ def test_a_header_bomb_is_refused(gateway: Running) -> None:
 @pytest.fixture(scope="module")
 def shared_impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("impatient")
-    yield from shared(folder, env={"PYTHONPATH": str(_with_short_waits(folder))})
+    yield from shared(folder, env={"PYTHONPATH": str(with_short_waits(folder))})
 
 
 @pytest.fixture
@@ -146,23 +146,6 @@ def test_a_head_that_never_ends_is_cut_off(impatient: Running) -> None:
 def test_a_body_that_never_ends_is_cut_off(impatient: Running) -> None:
     assert raw(impatient, request(b"{", Content_Length="10")).split()[1] == b"408"
     assert not impatient.tracker.ledger.exists()
-
-
-def _with_short_waits(home: Path) -> Path:
-    """A folder whose `sitecustomize` shortens the waits of the gateway: no test waits for a minute."""
-    folder = home / "short"
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(
-        "import sys\n"
-        "class Finder:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'openrouter_usage.gateway.server':\n"
-        "            from openrouter_usage.gateway import waits\n"
-        "            waits.IDLE_S = waits.SLOWEST_REQUEST_S = 1.0\n"
-        "            waits.GRACE_S = 0.2\n"
-        "sys.meta_path.insert(0, Finder())\n"
-    )
-    return folder
 
 
 @pytest.mark.parametrize("is_chunked", [False, True])

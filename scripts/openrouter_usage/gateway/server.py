@@ -30,14 +30,15 @@ from openrouter_usage.gateway.booking import Page, Room
 from openrouter_usage.gateway.denial import refuse
 from openrouter_usage.gateway.forward import ProxiedCall, quietly
 from openrouter_usage.gateway.headers import stranger
-from openrouter_usage.gateway.keys import KeyRing, folder
+from openrouter_usage.gateway.keys import KeyRing, folder, load_keys
 from openrouter_usage.gateway.log import Log
 from openrouter_usage.gateway.lookups import LookUps
 from openrouter_usage.gateway.memory import Memory, learned_beside
 from openrouter_usage.gateway.paths import SPENDING, find_route
 from openrouter_usage.gateway.writer import Writer
 from openrouter_usage.home.credentials import ApiKey
-from openrouter_usage.home.settings import Settings, load_settings
+from openrouter_usage.home.settings import Settings, load_budgets, load_settings
+from openrouter_usage.jobs.alert import check_budgets
 from openrouter_usage.ledger.engines import open_ledger
 from openrouter_usage.money import ZERO, Json, add, dumps
 from openrouter_usage.openrouter.network import SharedContext, proxies_for
@@ -93,7 +94,7 @@ class Server:
         self._since, self._calls, self._spent = utc_now(), 0, ZERO
         self._running: dict[asyncio.Task[web.StreamResponse], ProxiedCall] = {}
         self._busy: dict[object, float] = {}
-        self._is_ending = self._has_news = False
+        self._is_ending, self._has_news = False, True
         self._token = tokens.token_urlsafe(24)
         self._hosts = LOOPBACK if options.host in ("127.0.0.1", "::1", "localhost") else (*LOOPBACK, options.host)
 
@@ -212,6 +213,7 @@ class Server:
 
     def _done(self, task: asyncio.Task[web.StreamResponse]) -> None:
         self._running.pop(task, None)
+        self._has_news = True
         if not task.cancelled() and task.exception() is not None:
             self.log.say(f"⚠ a bug: {task.exception()!r}")
 
@@ -245,7 +247,6 @@ class Server:
         """Count a recorded call."""
         self._calls += 1
         self._spent = add(self._spent, entry.cost or ZERO)
-        self._has_news = True
 
     def _look_at_budget(self) -> None:
         """See what is left, in the writer's thread, where the ledger is open anyway."""
@@ -257,18 +258,34 @@ class Server:
             self.left = None
 
     async def _watch(self) -> None:
-        """Close connections on which nothing happens: a request whose head never ends is none."""
+        """Close connections on which nothing happens, as a request whose head never ends is none; send alerts."""
         seen: dict[object, float] = {}
+        alerted = -waits.ALERTS_S
         while True:
             await asyncio.sleep(waits.IDLE_S / 6)
             await asyncio.to_thread(self.memory.save)
             moment, known = time.monotonic(), self._server.connections
+            if self._has_news and self.options.announces and moment - alerted >= waits.ALERTS_S:
+                self._has_news, alerted = False, moment
+                await asyncio.to_thread(self._alert)
             seen = {each: seen.get(each, moment) for each in known}
             self._busy = {each: at for each, at in self._busy.items() if each in seen}
             for each in known:
                 last = self._busy.get(each)
                 if last != 0.0 and moment - (last or seen[each]) > waits.IDLE_S:
                     each.force_close()
+
+    def _alert(self) -> None:
+        """Send what the saved alert on budgets has to say; no call depends on it."""
+        try:
+            budgets = (*load_budgets(), *(key.budget for key in load_keys()))
+            outcome = check_budgets(self.settings, budgets, utc_now())
+        except OpenRouterUsageError as error:
+            self.log.say(f"⚠ no alert is sent: {error.message}")
+            return
+        if outcome and outcome.error:
+            self.log.say(f"⚠ {outcome.error.message}")
+            self._has_news = True  # it stays due
 
     # -- the end -------------------------------------------------------------------------------------------------------
 

@@ -18,3 +18,5 @@ CONNECT_S = 30.0
 LOCK_S = 5.0
 # A call that would fit if running calls were billed what they cost waits for them, and is refused only then.
 ROOM_S = 60.0
+# Alerts are checked at most so often, and only after a call.
+ALERTS_S = 60.0

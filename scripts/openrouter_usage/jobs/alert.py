@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -20,7 +23,15 @@ from openrouter_usage.figures.forecast import PACE_DAYS, forecast, said_of_pace
 from openrouter_usage.figures.limits import Scope, standings
 from openrouter_usage.figures.summary import Outlook, build_summary
 from openrouter_usage.files import Distrusted, how_to_own, locked, make_private_folder, read_own, replace_file
-from openrouter_usage.home.settings import Settings, cap, is_metadata, parse_webhook
+from openrouter_usage.home.settings import (
+    BaseUrl,
+    Settings,
+    cap,
+    is_metadata,
+    load_preference,
+    parse_webhook,
+    settings_file,
+)
 from openrouter_usage.jobs.snapshot import latest
 from openrouter_usage.ledger.engines import open_ledger
 from openrouter_usage.ledger.refused import remembered
@@ -28,7 +39,7 @@ from openrouter_usage.money import ZERO, Json, add, dumps, loads
 from openrouter_usage.openrouter.answers.account import ActivityRow, Gap
 from openrouter_usage.openrouter.answers.fields import left_out_of
 from openrouter_usage.period import UTC, Period, completed_days, month, parse_moment, today, week
-from openrouter_usage.redaction import WEBHOOK
+from openrouter_usage.redaction import ROUTING_KEY, WEBHOOK, holds, protect
 from openrouter_usage.text import named, plural, quoted, safe
 
 # -- Delivers an alert: one JSON post to the address that the user gave, and nowhere else.
@@ -89,6 +100,91 @@ def _undelivered(why: str) -> Unreachable:
         hint="check the webhook's address; it is tried again at the next check",
         code="not_delivered",
     )
+
+
+# -- Where alerts go.
+
+PAGERDUTY = "https://events.pagerduty.com/v2/enqueue"
+_PAGERDUTY_HOSTS = ("events.pagerduty.com", "events.eu.pagerduty.com")
+_DISCORD_HOSTS, _DISCORD_BRANCHES = ("discord.com", "discordapp.com"), ("ptb", "canary", "www")
+_DISCORD_PATH = re.compile(r"/api(?:/v\d+)?/webhooks/[^/]+/[^/]+/?")
+
+
+class Target(NamedTuple):
+    """Where alerts are delivered to: "webhook" or "pagerduty" and its address; "" is nowhere but the screen."""
+
+    kind: str
+    url: str
+
+
+def checked_url(kind: str, url: str, settings: Settings) -> str:
+    """Return the address of a webhook; SettingsError for one that is not safe, or that contains a key."""
+    address = parse_webhook(url)
+    for key in (settings.credentials.api_key, settings.credentials.mgmt_key):
+        # Quoted or in base64 too: the receiver could decode it.
+        if key and holds(url, key.secret):
+            raise SettingsError(
+                f"the webhook's address contains {key.name}", hint="remove the key: a webhook needs no OpenRouter key"
+            )
+    if kind == "pagerduty" and not (address.is_loopback or _is_pagerduty(address)):
+        raise SettingsError(
+            f"the routing key is sent only to PagerDuty ({' and '.join(_PAGERDUTY_HOSTS)}), but {safe(address.host)} "
+            "is another host",
+            hint=f"leave the address out, or use {PAGERDUTY}; for a service of your own use --webhook",
+        )
+    return url
+
+
+def _is_pagerduty(address: BaseUrl) -> bool:
+    return address.host.lower() in _PAGERDUTY_HOSTS and urlsplit(address.url).port in (None, 443)
+
+
+def saved_target(kept: dict[str, Json], settings: Settings) -> Target:
+    """Return where alerts go when no option says so: OPENROUTER_ALERT_WEBHOOK, else the saved target."""
+    named_by_environment = os.environ.get("OPENROUTER_ALERT_WEBHOOK", "").strip()
+    if named_by_environment:
+        return Target("webhook", checked_url("webhook", named_by_environment, settings))
+    for kind in ("webhook", "pagerduty"):
+        if kept.get(kind):
+            return Target(kind, checked_url(kind, str(kept[kind]), settings))
+    return Target("", "")
+
+
+def routing_key() -> str:
+    """Return PagerDuty's key for this integration, from OPENROUTER_PAGERDUTY_KEY; SettingsError without it."""
+    key = os.environ.get("OPENROUTER_PAGERDUTY_KEY", "").strip()
+    if not key:
+        raise SettingsError("OPENROUTER_PAGERDUTY_KEY is not set", hint="set it to the integration's routing key")
+    protect(key, ROUTING_KEY)
+    return key
+
+
+def _is_discord(url: str) -> bool:
+    """Check whether a webhook uses Discord's own format, which has no `text`; its Slack-compatible paths have."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".").lower()
+    branch, _, rest = host.partition(".")
+    is_theirs = host in _DISCORD_HOSTS or (branch in _DISCORD_BRANCHES and rest in _DISCORD_HOSTS)
+    return is_theirs and _DISCORD_PATH.fullmatch(parts.path) is not None
+
+
+def send(alert: Alert, target: Target, secret: str) -> None:
+    """Deliver one alert, if it goes anywhere but to the screen; `secret` is PagerDuty's routing key."""
+    text = f"OpenRouter: {alert.text}"
+    if target.kind == "webhook":
+        deliver(target.url, {"content" if _is_discord(target.url) else "text": text})
+    elif target.kind == "pagerduty":
+        event: dict[str, Json] = {"summary": text, "source": "openrouter-usage"}
+        event["severity"] = "critical" if alert.is_critical else "warning"
+        head: dict[str, Json] = {"routing_key": secret, "event_action": "trigger"}
+        deliver(target.url, head | {"dedup_key": f"openrouter-usage:{alert.marks[0]}", "payload": event})
+
+
+def name_of(target: Target, secret: str) -> str:
+    """Return a target's name in the record of sent alerts; its address is secret, but the checksum is not."""
+    if not target.kind:
+        return SCREEN
+    return f"{target.kind}:{sha256(f'{target.url} {secret}'.encode()).hexdigest()[:16]}"
 
 
 # -- Checks alerts and delivers each one exactly once, however many processes check at the same time.
@@ -295,6 +391,28 @@ def check(folder: Path, rules: Rules, now: Spending, tell: Callable[[Alert], Non
             # After each one: should the next delivery fail, this one is not told again.
             _save(path, fired)
         return Outcome(verdict.due, (), None, verdict.unknown, verdict.standing)
+
+
+def check_budgets(settings: Settings, budgets: Iterable[Budget], now: datetime) -> Outcome | None:
+    """Check the saved alert on budgets alone, for a program that runs on; None where none is saved, or none to tell.
+
+    Raises SettingsError for saved alerts that cannot be used, LedgerError for a ledger that cannot be read.
+    """
+    kept = load_preference("alerts")
+    rules, target = read_rules(kept), saved_target(kept, settings)
+    if rules.budgets is None or not target.kind:
+        return None
+    secret = routing_key() if target.kind == "pagerduty" else ""
+    standing = of_budgets(nothing_but_budgets(now), budgets)
+    only = Rules(budgets=rules.budgets)
+    return check(
+        settings_file().parent, only, standing, lambda alert: send(alert, target, secret), name_of(target, secret)
+    )
+
+
+def nothing_but_budgets(now: datetime) -> Spending:
+    """Return how things stand where no rule asks OpenRouter."""
+    return Spending(now, None, None, None, None, None, (), source="this machine's budgets, from its ledger")
 
 
 def forget(folder: Path) -> None:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import re
 from argparse import Namespace
 from datetime import datetime
 from decimal import Decimal
-from hashlib import sha256
 from statistics import median
-from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from openrouter_usage.called import as_called
 from openrouter_usage.cli.program import Parser, checked, complain, whole_number, write
 from openrouter_usage.errors import InvalidValue, OpenRouterUsageError, Refused, SettingsError, Unreachable
-from openrouter_usage.figures.alerts import Alert, Rules, Spending
+from openrouter_usage.figures.alerts import Rules, Spending
 from openrouter_usage.gateway.keys import load_keys
 from openrouter_usage.home.settings import (
-    BaseUrl,
     Settings,
     cap,
     change_preference,
@@ -29,10 +23,24 @@ from openrouter_usage.home.settings import (
     save_preference,
     settings_file,
 )
-from openrouter_usage.jobs.alert import SCREEN, Outcome, check, deliver, forget, of_budgets, read_rules, spending
+from openrouter_usage.jobs.alert import (
+    PAGERDUTY,
+    Outcome,
+    Target,
+    check,
+    checked_url,
+    forget,
+    name_of,
+    nothing_but_budgets,
+    of_budgets,
+    read_rules,
+    routing_key,
+    saved_target,
+    send,
+    spending,
+)
 from openrouter_usage.money import Json, format_usd, plain, usd
 from openrouter_usage.period import iso, spoken
-from openrouter_usage.redaction import ROUTING_KEY, holds, protect
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import safe
 
@@ -46,23 +54,12 @@ EXAMPLES = """examples:
 a limit alerts at 50, 80 and 100 %, once in each UTC window; exit code 3 when an alert was sent
 """
 PROGRAM = as_called("cost_tracker.py alert")
-PAGERDUTY = "https://events.pagerduty.com/v2/enqueue"
-_PAGERDUTY_HOSTS = ("events.pagerduty.com", "events.eu.pagerduty.com")
-_DISCORD_HOSTS, _DISCORD_BRANCHES = ("discord.com", "discordapp.com"), ("ptb", "canary", "www")
-_DISCORD_PATH = re.compile(r"/api(?:/v\d+)?/webhooks/[^/]+/[^/]+/?")
 _AMOUNTS = {
     "daily_limit": "limit of the UTC day",
     "weekly_limit": "limit of the UTC week",
     "monthly_limit": "limit of the UTC month",
     "balance_below": "alert when the balance is below this",
 }
-
-
-class Target(NamedTuple):
-    """Where alerts are delivered to: "webhook" or "pagerduty" and its address; "" is nowhere but the screen."""
-
-    kind: str
-    url: str
 
 
 def describe(parser: Parser) -> None:
@@ -124,29 +121,23 @@ def run(options: Namespace, *, now: datetime) -> int:
         save_preference("alerts", None)
         forget(settings_file().parent)
     if chosen and chosen.kind == "pagerduty":
-        _routing_key()  # before anything is saved: a setting that cannot work would fail every later check
+        routing_key()  # before anything is saved: a setting that cannot work would fail every later check
     kept = load_preference("alerts")
     if amounts or chosen:
         kept = change_preference("alerts", lambda known: _merged(known, amounts, chosen))
     rules = read_rules({name: value for name, value in kept.items() if name not in amounts})._replace(**amounts)
-    target = chosen or _target(kept, settings)
+    target = chosen or saved_target(kept, settings)
     if options.list or options.clear:
         return _list(options, rules, kept, target, now)
     if not rules.number:
         raise SettingsError("no alert is set", hint="set one with: alert --daily-limit 10", code="usage")
-    routing_key = _routing_key() if target.kind == "pagerduty" else ""
-    if rules.asks_openrouter:
-        standing = spending(settings, now, timeout_s=options.timeout)
-    else:
-        standing = Spending(now, None, None, None, None, None, (), source="this machine's budgets, from its ledger")
+    secret = routing_key() if target.kind == "pagerduty" else ""
+    asks = rules.asks_openrouter
+    standing = spending(settings, now, timeout_s=options.timeout) if asks else nothing_but_budgets(now)
     if rules.budgets is not None:
         standing = of_budgets(standing, (*load_budgets(), *(key.budget for key in load_keys())))
     outcome = check(
-        settings_file().parent,
-        rules,
-        standing,
-        lambda alert: _tell(alert, target, routing_key),
-        _name_of(target, routing_key),
+        settings_file().parent, rules, standing, lambda alert: send(alert, target, secret), name_of(target, secret)
     )
     face = _as_json(outcome, standing, rules, now) if options.json else None
     write(face or _as_text(outcome, standing, rules, quiet=options.quiet))
@@ -158,13 +149,6 @@ def run(options: Namespace, *, now: datetime) -> int:
     if standing.unasked:
         return standing.unasked.exit_code
     return Unreachable.exit_code if len(outcome.unknown) == rules.number else 0
-
-
-def _name_of(target: Target, routing_key: str) -> str:
-    """Return a target's name in the record of sent alerts; its address is secret, but the checksum is not."""
-    if not target.kind:
-        return SCREEN
-    return f"{target.kind}:{sha256(f'{target.url} {routing_key}'.encode()).hexdigest()[:16]}"
 
 
 def _as_text(outcome: Outcome, standing: Spending, rules: Rules, *, quiet: bool) -> str:
@@ -234,7 +218,7 @@ def _chosen(options: Namespace, settings: Settings) -> Target | None:
     for kind in ("webhook", "pagerduty"):
         url = getattr(options, kind)
         if url is not None:
-            return Target(kind, _checked_url(kind, url, settings))
+            return Target(kind, checked_url(kind, url, settings))
     return None
 
 
@@ -245,47 +229,6 @@ def _merged(known: dict[str, Json], amounts: dict[str, Decimal], chosen: Target 
         kept = {name: value for name, value in kept.items() if name not in ("webhook", "pagerduty")}
         kept[chosen.kind] = chosen.url
     return {name: value for name, value in kept.items() if value is not None}
-
-
-def _checked_url(kind: str, url: str, settings: Settings) -> str:
-    """Return the address of a webhook; SettingsError for one that is not safe, or that contains a key."""
-    address = parse_webhook(url)
-    for key in (settings.credentials.api_key, settings.credentials.mgmt_key):
-        # Quoted or in base64 too: the receiver could decode it.
-        if key and holds(url, key.secret):
-            raise SettingsError(
-                f"the webhook's address contains {key.name}", hint="remove the key: a webhook needs no OpenRouter key"
-            )
-    if kind == "pagerduty" and not (address.is_loopback or _is_pagerduty(address)):
-        raise SettingsError(
-            f"the routing key is sent only to PagerDuty ({' and '.join(_PAGERDUTY_HOSTS)}), but {safe(address.host)} "
-            "is another host",
-            hint=f"leave the address out, or use {PAGERDUTY}; for a service of your own use --webhook",
-        )
-    return url
-
-
-def _is_pagerduty(address: BaseUrl) -> bool:
-    return address.host.lower() in _PAGERDUTY_HOSTS and urlsplit(address.url).port in (None, 443)
-
-
-def _target(kept: dict[str, Json], settings: Settings) -> Target:
-    """Return where alerts go when no option says so: OPENROUTER_ALERT_WEBHOOK, else the saved target."""
-    named_by_environment = os.environ.get("OPENROUTER_ALERT_WEBHOOK", "").strip()
-    if named_by_environment:
-        return Target("webhook", _checked_url("webhook", named_by_environment, settings))
-    for kind in ("webhook", "pagerduty"):
-        if kept.get(kind):
-            return Target(kind, _checked_url(kind, str(kept[kind]), settings))
-    return Target("", "")
-
-
-def _routing_key() -> str:
-    key = os.environ.get("OPENROUTER_PAGERDUTY_KEY", "").strip()
-    if not key:
-        raise SettingsError("OPENROUTER_PAGERDUTY_KEY is not set", hint="set it to the integration's routing key")
-    protect(key, ROUTING_KEY)
-    return key
 
 
 def _list(options: Namespace, rules: Rules, kept: dict[str, Json], target: Target, now: datetime) -> int:
@@ -300,23 +243,3 @@ def _list(options: Namespace, rules: Rules, kept: dict[str, Json], target: Targe
         lines = [f"{name.replace('_', ' ')}: {amount}" for name, amount in amounts.items()]
         write("\n".join([*lines, delivers_to or "alerts are only printed, not delivered"]) + "\n")
     return 0
-
-
-def _is_discord(url: str) -> bool:
-    """Check whether a webhook uses Discord's own format, which has no `text`; its Slack-compatible paths have."""
-    parts = urlsplit(url)
-    host = (parts.hostname or "").rstrip(".").lower()
-    branch, _, rest = host.partition(".")
-    is_theirs = host in _DISCORD_HOSTS or (branch in _DISCORD_BRANCHES and rest in _DISCORD_HOSTS)
-    return is_theirs and _DISCORD_PATH.fullmatch(parts.path) is not None
-
-
-def _tell(alert: Alert, target: Target, routing_key: str) -> None:
-    text = f"OpenRouter: {alert.text}"
-    if target.kind == "webhook":
-        deliver(target.url, {"content" if _is_discord(target.url) else "text": text})
-    elif target.kind == "pagerduty":
-        event: dict[str, Json] = {"summary": text, "source": "openrouter-usage"}
-        event["severity"] = "critical" if alert.is_critical else "warning"
-        head: dict[str, Json] = {"routing_key": routing_key, "event_action": "trigger"}
-        deliver(target.url, head | {"dedup_key": f"openrouter-usage:{alert.marks[0]}", "payload": event})
