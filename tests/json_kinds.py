@@ -175,10 +175,10 @@ def ledger(ask: Asking, sandbox: Sandbox) -> None:
     file.write_text("".join(json.dumps({**ENTRY, "id": f"gen-{n}", "model": f"a/{n}"}) + "\n" for n in range(3)))
     ask("import", str(file))
     ask("import", str(file))
-    cached = {**ENTRY, "id": "gen-cached", "cached_tokens": 1, "cache_discount": 0.25}
+    cached = {**ENTRY, "id": "gen-cached", "cached_tokens": 1, "cache_discount": 0.25, "tool_cost": 0.1}
     with (ask.home / ".openrouter" / "usage.jsonl").open("a") as ledger_file:
         ledger_file.write(json.dumps(cached) + "\n")
-    ask("stats", "--since", "2026-11-01", "--trend", "--top", "2", "--caching", "--compare", "2026-10")
+    ask("stats", "--since", "2026-11-01", "--trend", "--top", "2", "--caching", "--fees", "--compare", "2026-10")
     ask("stats", "--today", "--tz", "Asia/Tokyo")
     ask("stats", "--wek")
     ask("export", "--format", "csv", "--output", str(ask.home / "report.csv"))

@@ -60,7 +60,7 @@ OPTIONAL = {
     "provider": NAMES, "session": NAMES, "finish_reason": NAMES, "tags": st.dictionaries(SHORT, SHORT, max_size=4),
     "cached_tokens": COUNTS, "cache_write_tokens": COUNTS, "reasoning_tokens": COUNTS, "latency_ms": COUNTS,
     "streamed": st.booleans(), "cost_source": st.sampled_from(["billed", "late", "estimated", "unknown"]),
-    "told": NAMES, "seen": st.booleans(),
+    "told": NAMES, "seen": st.booleans(), "tool_cost": AMOUNTS, "file_cost": AMOUNTS,
 }  # fmt: skip
 
 

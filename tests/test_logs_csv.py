@@ -194,3 +194,27 @@ def test_saved_answers_are_booked_with_the_bill_of_the_sandbox_and_without_their
         ran = at(None, "import", given(tracker, text))
         assert (ran.code, ran.out) == (2, "") and message in ran.error_line
     assert tracker.bytes == before
+
+
+def test_fees_are_told_as_parts_of_the_cost(tracker: Tracker, at: TrackerAt) -> None:
+    """From an answer, from the file and from BYOK calls; the rest is for tokens, and all add up to the total."""
+    with Sandbox(Account.simple()) as sandbox:
+        sandbox.account.reply = Reply("Yes.", prompt_tokens=20, completion_tokens=10, tool_cost=Decimal("0.02"))
+        ran = Tracker(tracker.home, sandbox.url)("call", "--model", "openai/gpt-5.2", "--prompt", "hi", "--max-cost", "1", "--json")
+        cost = ran.data["usage"]["cost_usd"]
+    kept = (json.loads(line, parse_float=Decimal) for line in tracker.bytes.splitlines())
+    assert [line["tool_cost"] for line in kept if "kind" not in line] == [Decimal("0.02")]
+    given_file = given(tracker, as_csv([row(1, cost_web_search="0.004", cost_file_processing="0.002"), row(2)]))
+    assert at(NOON, "import", given_file).code == 0
+    byok = call("2026-11-22T09:00:00Z", cost="0.05", byok_cost=1, tags={"client": "codex"})
+    with tracker.ledger.open("ab") as ledger:
+        ledger.write(byok)
+    data = at(NOON, "stats", "--fees", "--json").data
+    total = cost + 2 * Decimal("0.012345") + Decimal("0.05")
+    found = data["fees"]
+    fees = [found[name] for name in ("tools_usd", "files_usd", "byok_fee_usd", "rest_usd", "calls")]
+    assert fees == [Decimal("0.024"), Decimal("0.002"), Decimal("0.05"), total - Decimal("0.076"), 3]
+    assert data["total"]["cost_usd"] == found["cost_usd"] == total
+    assert next((each["name"], each["byok_fee_usd"]) for each in found["by_client"]) == ("codex", Decimal("0.05"))
+    text = at(NOON, "stats", "--fees").out.splitlines()
+    assert text[2].startswith("Fees: web search and tools $0.024, files $0.002, BYOK $0.05 in 3 calls; ")

@@ -96,7 +96,8 @@ class Entry:
     """One call: when (UTC), which model, its tokens, and its cost in USD; a cost of None is unknown.
 
     `told` is the cost that the answer named where that is implausible, "" for every other call;
-    `seen` says that a person has looked at it since.
+    `seen` says that a person has looked at it since. `tool_cost` and `file_cost` are the parts of the cost that
+    OpenRouter took for web search and other server tools, and for reading files; None where it did not say.
     """
 
     ts: datetime
@@ -120,6 +121,8 @@ class Entry:
     hold: str = ""
     told: str = ""
     seen: bool = False
+    tool_cost: Decimal | None = None
+    file_cost: Decimal | None = None
 
     @property
     def is_certain(self) -> bool:
@@ -247,7 +250,7 @@ class UnreadLine:
 Record = Entry | Hold | Release | Unread
 _TOKENS = ("cached_tokens", "cache_write_tokens", "reasoning_tokens", "latency_ms")
 _NAMES = ("provider", "session", "finish_reason", "hold", "told")
-_AMOUNTS = ("byok_cost", "cache_discount")
+_AMOUNTS = ("byok_cost", "cache_discount", "tool_cost", "file_cost")
 
 
 def checked_entry(values: Mapping[str, object]) -> Entry:

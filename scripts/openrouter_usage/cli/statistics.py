@@ -29,6 +29,7 @@ from openrouter_usage.vocabulary import Where, days_of_word, said_of
 
 if TYPE_CHECKING:
     from openrouter_usage.figures.caching import CachingReport
+    from openrouter_usage.figures.fees import FeesReport
 
 _MOST_TRIES = 20
 FORMATS = ("text", "table", "json", "csv", "markdown")
@@ -38,11 +39,12 @@ def run(options: Namespace, *, now: datetime) -> int:
     """Print the report of a period."""
     if options.account and options.source == "ledger":
         raise SettingsError("--account needs --source account", hint="add --source account", code="usage")
-    if options.source == "account" and (options.compare or options.caching):
+    if options.source == "account" and options.compare:
         hint = as_called("to compare what the account spent: stats.py --month --compare previous")
-        raise SettingsError("archived days have no --compare and no --caching", hint=hint, code="usage")
-    if options.source == "all" and options.caching:
-        raise SettingsError("archived days have no --caching", hint="add --source ledger", code="usage")
+        raise SettingsError("archived days have no --compare", hint=hint, code="usage")
+    if options.source != "ledger" and (options.caching or options.fees):
+        word = "--caching" if options.caching else "--fees"
+        raise SettingsError(f"archived days have no {word}", hint="add --source ledger", code="usage")
     if options.source == "account":
         from openrouter_usage.cli.opening import archived_report
 
@@ -76,6 +78,7 @@ def make_report(ledger: Ledger, options: Namespace, now: datetime) -> Report:
         breakdown=found,
         trend=every_day(by_day) if options.trend else None,
         caching=_caching(ledger, period, where) if options.caching else None,
+        fees=_fees(ledger, period, where) if options.fees else None,
         beside=_beside(ledger, options, now) if options.period and zone is not UTC else None,
         open_holds=len(health.holds),
         held=held(health.holds),
@@ -119,6 +122,14 @@ def _caching(ledger: Ledger, period: Period | None, where: Where) -> CachingRepo
     prices = kept_prices()
     entries = (entry for entry in ledger.entries(period) if is_picked(entry, where))
     return caching_report(entries, prices.find if prices else lambda name: None, known_names())
+
+
+def _fees(ledger: Ledger, period: Period | None, where: Where) -> FeesReport:
+    from openrouter_usage.figures.exchange import is_picked
+    from openrouter_usage.figures.fees import fees_report
+    from openrouter_usage.jobs.price_list import known_names
+
+    return fees_report((entry for entry in ledger.entries(period) if is_picked(entry, where)), known_names())
 
 
 def _beside(ledger: Ledger, options: Namespace, now: datetime) -> Beside:

@@ -185,7 +185,7 @@ def _of_ledger(options: Namespace, now: datetime) -> int:
     from openrouter_usage.cli.statistics import run
 
     options.json, options.format = options.face == "json", options.face
-    options.account, options.trend, options.caching = None, False, False
+    options.account, options.trend, options.caching, options.fees = None, False, False, False
     try:
         return run(options, now=now)
     finally:

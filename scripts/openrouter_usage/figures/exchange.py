@@ -35,6 +35,8 @@ COLUMNS = {
     "finish_reason": "finish_reason",
     "implausible_bill": "told",
     "bill_seen": "seen",
+    "tool_cost_usd": "tool_cost",
+    "file_cost_usd": "file_cost",
 }
 _SIGNS = "[=+@＝＋－＠-]"  # with which a formula begins, the full-width forms included
 # In both, apostrophes that are there already count as part of the sign: so one more can be told from them.

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from openrouter_usage.entry import NOTHING, Usage
 from openrouter_usage.figures.breakdown import Breakdown, added, break_down
 from openrouter_usage.figures.caching import CachingReport
+from openrouter_usage.figures.fees import FeesReport
 from openrouter_usage.money import ZERO, subtract
 from openrouter_usage.period import UTC, Period, midnight
 from openrouter_usage.text import named
@@ -200,6 +201,7 @@ class Report:
     file: str = ""
     account: str | None = None
     caching: CachingReport | None = None
+    fees: FeesReport | None = None
     notes: tuple[str, ...] = ()
 
     @property

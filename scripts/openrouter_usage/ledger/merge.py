@@ -16,7 +16,7 @@ from openrouter_usage.entry import UNKNOWN_MODEL, Entry, write_line
 from openrouter_usage.money import ZERO
 
 _NAMES = ("provider", "session", "tags", "finish_reason", "hold")
-_FACTS = ("streamed", "latency_ms", "cache_discount")
+_FACTS = ("streamed", "latency_ms", "cache_discount", "tool_cost", "file_cost")
 _TOKENS = ("prompt_tokens", "completion_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens")
 
 

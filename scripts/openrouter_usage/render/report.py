@@ -10,6 +10,7 @@ from typing import NamedTuple
 from openrouter_usage.entry import Usage
 from openrouter_usage.figures.breakdown import Breakdown, break_down, dearest_first
 from openrouter_usage.figures.caching import Caching, CachingReport
+from openrouter_usage.figures.fees import Fees, FeesReport
 from openrouter_usage.figures.report import Report
 from openrouter_usage.money import Json, format_usd, multiply, plain, ratio, rounded, share
 from openrouter_usage.period import Period, iso, spoken
@@ -80,6 +81,7 @@ def as_json(report: Report, now: datetime) -> str:
         "compared": compared_data(found.compared, _usage),
         "joined": joined_data(found.coverage.joined if found.coverage else None, _usage),
         "caching": _caching_data(report.caching),
+        "fees": _fees_data(report.fees),
         "open_holds": report.open_holds,
         "held_usd": report.held,
         "unsettled_calls": report.unsettled,
@@ -101,6 +103,21 @@ def _caching_data(found: CachingReport | None) -> Json:
         name: [{"name": group, **_effect_data(each)} for group, each in rows] for name, rows in groups.items()
     }
     return {**_effect_data(found.total), **named_groups}
+
+
+def _fees_data(found: FeesReport | None) -> Json:
+    if found is None:
+        return None
+    groups = {"by_model": found.by_model, "by_client": found.by_client}
+    named_groups: dict[str, Json] = {
+        name: [{"name": group, **_fee_data(each)} for group, each in rows] for name, rows in groups.items()
+    }
+    return {**_fee_data(found.total), **named_groups}
+
+
+def _fee_data(found: Fees) -> dict[str, Json]:
+    parts: dict[str, Json] = {"tools_usd": found.tools, "files_usd": found.files, "byok_fee_usd": found.byok}
+    return {"cost_usd": found.cost, **parts, "rest_usd": found.rest, "calls": found.calls}
 
 
 def _effect_data(found: Caching) -> dict[str, Json]:
@@ -187,8 +204,9 @@ def as_text(report: Report, width: int, drawing: Drawing = AS_LINES) -> str:
     """Write the report for a terminal of `width` columns; amounts in USD."""
     title = f"OpenRouter Cost Statistics ({report.title})"
     caching = _caching(report.caching) if report.caching else []
+    fees = _fees(report.fees) if report.fees else []
     totals = [*_answer(report.breakdown), *_totals(report.breakdown.total)]
-    lines = [title, _rule(title), *caching, *totals, *_beside(report)]
+    lines = [title, _rule(title), *caching, *fees, *totals, *_beside(report)]
     if report.breakdown.rows or report.breakdown.more_count:
         lines += ["", f"{heading_of(report.breakdown.by)}:", *_groups(report.breakdown, drawing)]
     if report.trend and report.trend.rows:
@@ -232,6 +250,23 @@ def _caching(found: CachingReport) -> list[str]:
         if len(rows) > _MOST_CACHING:
             lines.append(f"  ... and {plural(len(rows) - _MOST_CACHING, f'more {kind}')}")
     return lines
+
+
+def _fees(found: FeesReport) -> list[str]:
+    """Write which fees are in the cost, in all and by model and client."""
+    lines = [f"Fees: {_fee_parts(found.total)}"]
+    for kind, rows in (("model", found.by_model), ("client", found.by_client)):
+        lines += [f"  {kind} {named(name)}: {_fee_parts(each)}" for name, each in rows[:_MOST_CACHING]]
+        if len(rows) > _MOST_CACHING:
+            lines.append(f"  ... and {plural(len(rows) - _MOST_CACHING, f'more {kind}')}")
+    return lines
+
+
+def _fee_parts(found: Fees) -> str:
+    parts = (("web search and tools", found.tools), ("files", found.files), ("BYOK", found.byok))
+    told = [f"{name} {format_usd(amount)}" for name, amount in parts if amount]
+    calls = f" in {plural(found.calls, 'call')}" if told else "none that an answer has named"
+    return f"{', '.join(told)}{calls}; {format_usd(found.rest)} for tokens"
 
 
 def _effect(found: Caching) -> str:

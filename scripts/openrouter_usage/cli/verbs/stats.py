@@ -33,6 +33,7 @@ def describe(parser: Parser) -> None:
     add_compare(parser)
     parser.add_argument("--trend", action="store_true", help="one bar a day")
     parser.add_argument("--caching", action="store_true", help="what prompt caching saved, by model and client")
+    parser.add_argument("--fees", action="store_true", help="web search, file and BYOK fees as parts of the cost")
     parser.add_argument(
         "--top", type=whole_number(0, 100_000), metavar="N", help=f"groups shown ({REPORT_TOP}; all days)"
     )

@@ -83,6 +83,7 @@ def logged_call(row: Mapping[str, str], name_of: Canonical) -> Entry:
     if not identity:
         raise InvalidValue("generation_id is missing")
     cached, byok = _cell(row, "cost_cache"), _cell(row, "byok_usage_inference")
+    web, files = _cell(row, "cost_web_search"), _cell(row, "cost_file_processing")
     values: dict[str, object] = {name: _whole(_cell(row, column)) for name, column in _COUNTS.items()}
     values |= {
         "ts": _cell(row, "created_at"),
@@ -94,6 +95,9 @@ def logged_call(row: Mapping[str, str], name_of: Canonical) -> Entry:
         "cache_discount": _opposite(usd(cached)) if cached else None,
         # Of a call without a key of one's own it is 0, which is no BYOK cost.
         "byok_cost": (usd(byok) or None) if byok else None,
+        # 0 in most rows, which says nothing that is worth a field.
+        "tool_cost": (usd(web) or None) if web else None,
+        "file_cost": (usd(files) or None) if files else None,
         "provider": _cell(row, "provider_name"),
         "finish_reason": _cell(row, "finish_reason_normalized") or _cell(row, "finish_reason_raw"),
         "streamed": {"true": True, "false": False}.get(_cell(row, "streamed").lower()),

@@ -44,6 +44,7 @@ class CallUsage:
     reasoning_tokens: int | None = None
     cost: Decimal | None = None
     byok_cost: Decimal | None = None
+    tool_cost: Decimal | None = None
     finish_reason: str = ""
     has_usage: bool = False
     told: str = ""
@@ -63,6 +64,7 @@ class CallUsage:
             # A client may add the chunks up and repeat the usage without the cost.
             cost=_either(later.cost, self.cost),
             byok_cost=_either(later.byok_cost, self.byok_cost),
+            tool_cost=_either(later.tool_cost, self.tool_cost),
             finish_reason=later.finish_reason or self.finish_reason,
             told=later.told or self.told,
             has_usage=self.has_usage or later.has_usage,
@@ -81,6 +83,7 @@ class CallUsage:
             cache_write_tokens=self.cache_write_tokens,
             reasoning_tokens=self.reasoning_tokens,
             byok_cost=self.byok_cost,
+            tool_cost=self.tool_cost,
             cost_source="billed" if self.cost is not None else "",
             provider=self.provider,
             session=_name(session),
@@ -116,6 +119,7 @@ def _with_usage(named: CallUsage, usage: Fields) -> CallUsage:
     read, written = _count(usage, "cache_read_input_tokens"), _count(usage, "cache_creation_input_tokens")
     sent, received = _count(usage, "prompt_tokens", "input_tokens"), _count(usage, "completion_tokens", "output_tokens")
     cost, told = _amount(usage, "cost"), unbelievable(usage.get("cost"))
+    costs = _details(usage, "cost_details")
     return replace(
         named,
         # Only /messages names cached tokens beside the others; everywhere else they are part of the prompt.
@@ -127,9 +131,8 @@ def _with_usage(named: CallUsage, usage: Fields) -> CallUsage:
         cost=cost,
         told=told,
         # For any other call the upstream cost is the same money as `cost`, and adding it would double it.
-        byok_cost=_amount(_details(usage, "cost_details"), "upstream_inference_cost")
-        if usage.flag("is_byok")
-        else None,
+        byok_cost=_amount(costs, "upstream_inference_cost") if usage.flag("is_byok") else None,
+        tool_cost=_amount(costs, "server_tool_cost") or None,
         has_usage=any(figure is not None for figure in (sent, received, cost, told or None)),
     )
 
