@@ -230,6 +230,9 @@ def test_a_client_with_a_gateway_key_never_sees_the_real_one(home: Path, sandbox
         assert gateway.tracker("gateway", "key", "remove", "laptop", "--yes").code == 0
         got = gateway.post(Authorization=f"Bearer {token}")
         assert got.status == 401 and len(sandbox.received("POST *")) == 2
+    # Who starts it first, and who makes a key first, is told of the other.
+    assert b"no client has a token yet -- run: cost_tracker.py gateway key add NAME\n" in gateway.err
+    assert "cost_tracker.py gateway setup CLIENT" in gateway.tracker("gateway", "key", "add", "other").out
 
 
 def test_nobody_else_gets_in(home: Path, sandbox: Sandbox) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from openrouter_usage.called import as_called
-from openrouter_usage.cli.program import EXIT_CODES, Parser, checked, whole_number, with_version, write
+from openrouter_usage.cli.program import EXIT_CODES, Parser, checked, complain, whole_number, with_version, write
 from openrouter_usage.home.settings import cap
 from openrouter_usage.period import UTC
 from openrouter_usage.render.envelope import envelope
@@ -46,6 +46,7 @@ def parser() -> Parser:
 def main(argv: Sequence[str]) -> int:
     """Serve until SIGTERM or ^C; 0 when everything is recorded."""
     options = parser().parse_args(list(argv))
+    from openrouter_usage.gateway.keys import load_keys
     from openrouter_usage.gateway.log import Log
     from openrouter_usage.gateway.server import Options, Server, raise_file_limit
 
@@ -63,6 +64,8 @@ def main(argv: Sequence[str]) -> int:
         url = await server.start()
         try:
             write(_told(url, as_json=options.json))
+            if wanted.has_keys and not load_keys():
+                complain(PROGRAM, "no client has a token yet", as_called("run: cost_tracker.py gateway key add NAME"))
             await ended.wait()
         finally:
             await server.stop()

@@ -102,6 +102,7 @@ def _key(options: Namespace, now: datetime) -> tuple[str, dict[str, Json]]:
     tags = dict(_tag(text) for text in options.tag)
     token = keys.add_key(options.name, tags, budget_given(options), options.max_cost, iso(now))
     told = "This token is shown once; only the gateway on this machine knows it, and it is worth nothing elsewhere."
+    told += "\n" + as_called("What a client has to be told: cost_tracker.py gateway setup CLIENT")
     return f"{token}\n\n{told}\n", {"name": options.name, "token": token}
 
 
