@@ -180,6 +180,7 @@ def ledger(ask: Asking, sandbox: Sandbox) -> None:
         ledger_file.write(json.dumps(cached) + "\n")
     ask("stats", "--since", "2026-11-01", "--trend", "--top", "2", "--caching", "--fees", "--compare", "2026-10")
     ask("stats", "--today", "--tz", "Asia/Tokyo")
+    ask("top")
     ask("stats", "--wek")
     ask("export", "--format", "csv", "--output", str(ask.home / "report.csv"))
     ask("report", "--svg", str(ask.home / "chart.svg"))
@@ -208,6 +209,7 @@ def calls(ask: Asking, sandbox: Sandbox) -> None:
     with (ask.home / ".openrouter" / "usage.jsonl").open("a") as books:
         books.write('{"kind":"hold","hold":"killed","ts":"2026-11-22T10:00:00Z","model":"a/b"}\n')
         books.write(json.dumps({**ENTRY, "id": "gen-nobody-knows", "cost": None}) + "\n")
+    ask("top", "--top", "1")
     ask("settle")
     ask("stats")
     account.generation_lag_requests = 0

@@ -507,7 +507,7 @@ stats.py --unheard-of | see stats.py --help
 stats.py word | see stats.py --help
 stats.py --by colour | see stats.py --help
 stats.py --js | see stats.py --help
-cost_tracker.py settle --days 7 | --days is an option of stats.py, cost_tracker.py stats, cost_tracker.py report and 3 more
+cost_tracker.py settle --days 7 | --days is an option of stats.py, cost_tracker.py stats, cost_tracker.py report and 4 more
 cost_tracker.py stats --by sesion | did you mean session?
 cost_tracker.py stats --line | --line is an option of stats.py
 cost_tracker.py stats --by tagg | did you mean tag?

@@ -93,6 +93,10 @@ def test_a_terminal_gets_an_aligned_table_with_a_total(tracker: Tracker, golden:
         assert code == 0, err
         return out.replace(str(tracker.home), "HOME")
 
+    wide = drawn(NO_COLOR="1", COLUMNS="120")
+    golden("stats-terminal-120.txt", wide)
+    golden("stats-terminal-120-colour.txt", drawn(COLUMNS="120"))
+    assert max(map(columns, wide.partition("By Model:")[2].splitlines())) > 80
     plain, colour = drawn(NO_COLOR="1"), drawn()
     golden("stats-terminal.txt", plain)
     golden("stats-terminal-colour.txt", colour)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from openrouter_usage.cli.watching import View, watch
 from openrouter_usage.errors import Denied, Unreachable
-from tests.booking import NOON, Tracker
+from tests.booking import NOON, Tracker, TrackerAt, call, hold
 from tests.running import STATS, StatsAt
 from tests.sandbox import Account, Sandbox
 from tests.terminals import on_a_terminal
@@ -104,3 +105,26 @@ def test_without_a_terminal_it_is_refused(words: tuple[str, ...], said: str, sta
     ran = stats_at(NOON, "--watch", *words)
     assert ran.code == 2 and said in ran.out + ran.err
     assert sandbox.received() == []
+
+
+def test_top_shows_the_ledger_by_client_session_and_model(home: Path, at: TrackerAt) -> None:
+    """Once in a pipe; on a terminal until ^C, with calls that are written meanwhile."""
+    at.tracker.write(
+        call("2026-11-22T11:30:00Z", "a/b", "1.5", tags={"client": "codex"}, session="fix"), call("2026-11-22T01:00:00Z", "c/d", "0.25"),
+        call("2026-11-21T23:00:00Z", "c/d", "9"), hold("h1", "2026-11-22T11:59:00Z", "0.5"),
+    )  # fmt: skip
+    text = at(NOON, "top").out
+    assert text.splitlines()[:3] == [
+        "OpenRouter calls (2026-11-22, UTC; local ledger)",
+        "$1.75 in 2 calls; in the last hour $1.50 in 1 call",
+        "1 call running or unsettled, up to $0.50, not in these",
+    ]
+    assert [heading for heading in text.splitlines() if heading.startswith("By ")] == ["By Client:", "By Session:", "By Model:"]
+    assert len(re.findall(r"  Total +\$1.75 +100% +2 +4,000\n", text)) == 3
+    data = at(NOON, "top", "--by", "client,model", "--top", "1", "--json").data
+    assert [(row["names"], row["cost_usd"]) for row in data["tables"][0]["groups"]] == [(["codex", "a/b"], Decimal("1.5"))]
+    assert data["tables"][0]["more"]["cost_usd"] == Decimal("0.25")
+    shown = Tracker(home, env={"TERM": "xterm", "COLUMNS": "100"})
+    code, out, err = on_a_terminal(shown, "top", "--since", "2026-11-22", "--every", "1", until="in 1 s")
+    assert (code, err) == (0, "")
+    assert "  codex" in out.split("\x1b[H")[2] and "\x1b[33m1 call running" in out

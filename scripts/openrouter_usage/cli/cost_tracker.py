@@ -18,6 +18,7 @@ PROGRAM = as_called("cost_tracker.py")
 VERBS = {
     "stats": "what the tracked calls cost, or the account, by model, day, session, provider or tag",
     "report": "draw what the tracked calls cost: a page, or its chart alone",
+    "top": "show live what tracked calls cost, by client, session and model",
     "export": "write the tracked calls as CSV, JSON or Markdown",
     "import": "add the calls of an export, another ledger, or OpenRouter's logs as CSV",
     "query": "look up the bill of one call",

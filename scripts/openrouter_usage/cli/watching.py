@@ -1,8 +1,9 @@
-"""stats.py --watch: the summary in place on a terminal, asked for once a minute, with its age."""
+"""A live view in place on a terminal, with its age: stats.py --watch, asked for once a minute, and `top`."""
 
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -14,6 +15,7 @@ from openrouter_usage.text import ago, columns
 
 EVERY_S = 60
 _HOME, _END_OF_LINE, _BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
+_COLOUR = re.compile("\x1b\\[\\d*m")
 _USUAL_HEIGHT = 24
 
 
@@ -40,8 +42,9 @@ def watch(
     clock: Callable[[], datetime],
     *,
     sleep: Callable[[float], None] = time.sleep,
+    every_s: int = EVERY_S,
 ) -> int:
-    """Draw what `show` returns until ^C, and return 0; `show` is called once a minute, its age is drawn every second.
+    """Draw what `show` returns until ^C, and return 0; `show` is called every `every_s`, its age is drawn every second.
 
     A failure to reach OpenRouter leaves the last figures and names the failure; any other error ends the view, and so
     does a failure before there are figures.
@@ -51,10 +54,10 @@ def watch(
     while True:
         try:
             now = clock()
-            if asked_at is None or not 0 <= (now - asked_at).total_seconds() < EVERY_S:
+            if asked_at is None or not 0 <= (now - asked_at).total_seconds() < every_s:
                 view, asked_at = _next(show, view, now), now
                 now = clock()
-            write(_drawn(view, now, asked_at))
+            write(_drawn(view, now, asked_at, every_s))
             sleep(1)
         except KeyboardInterrupt:
             write("\n")
@@ -74,11 +77,11 @@ def _kept(last: View | None, error: OpenRouterUsageError) -> View:
     return last._replace(problem=error.message)
 
 
-def _drawn(view: View | None, now: datetime, asked_at: datetime) -> str:
+def _drawn(view: View | None, now: datetime, asked_at: datetime, every_s: int) -> str:
     if view is None:
         return ""
     age_s = max(0.0, (now - view.taken_at).total_seconds())
-    wait_s = max(0, EVERY_S - int((now - asked_at).total_seconds()))
+    wait_s = max(0, every_s - int((now - asked_at).total_seconds()))
     problem = f"; these figures are old: {view.problem}" if view.problem else ""
     foot = f"As of {ago(age_s)} ago; next in {wait_s} s; ^C ends{problem}"
     return _HOME + "".join(f"{line}{_END_OF_LINE}\n" for line in _fitting(view.text.splitlines(), foot)) + _BELOW
@@ -98,7 +101,7 @@ def _fitting(lines: list[str], foot: str) -> list[str]:
 
 
 def _rows(line: str, width: int) -> int:
-    return max(1, -(-columns(line) // width))
+    return max(1, -(-columns(_COLOUR.sub("", line)) // width))
 
 
 def _height() -> int:

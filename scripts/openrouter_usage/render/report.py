@@ -63,8 +63,8 @@ def as_json(report: Report, now: datetime) -> str:
     """Write the report as the data of an envelope of kind `statistics`."""
     found, trend = report.breakdown.oldest_first, report.trend or NO_TREND
     period, beside = found.period, report.beside
-    groups, more = as_data(found, _usage)
-    days, earlier = as_data(trend.oldest_first, _usage)
+    groups, more = as_data(found, usage_data)
+    days, earlier = as_data(trend.oldest_first, usage_data)
     data: dict[str, Json] = {
         "title": report.title,
         "start": iso(period.start) if period else None,
@@ -74,12 +74,12 @@ def as_json(report: Report, now: datetime) -> str:
         "origin": found.source,
         "account": report.account,
         "missing": [{"start": iso(span.start), "end": iso(span.end), "days": _days(span)} for span in found.missing],
-        "total": _usage(found.total),
+        "total": usage_data(found.total),
         "by": found.by,
         "groups": groups,
         "more": more,
-        "compared": compared_data(found.compared, _usage),
-        "joined": joined_data(found.coverage.joined if found.coverage else None, _usage),
+        "compared": compared_data(found.compared, usage_data),
+        "joined": joined_data(found.coverage.joined if found.coverage else None, usage_data),
         "caching": _caching_data(report.caching),
         "fees": _fees_data(report.fees),
         "open_holds": report.open_holds,
@@ -90,7 +90,7 @@ def as_json(report: Report, now: datetime) -> str:
         "earlier": {"days": earlier.pop("count"), **earlier},
         "utc": None
         if beside is None
-        else {"start": iso(beside.period.start), "end": iso(beside.period.end), **_usage(beside.total)},
+        else {"start": iso(beside.period.start), "end": iso(beside.period.end), **usage_data(beside.total)},
     }
     return envelope("statistics", now, data, notes=report.notes)
 
@@ -136,7 +136,8 @@ def _days(span: Period) -> int:
     return (span.last_day - span.first_day).days + 1
 
 
-def _usage(usage: Usage) -> dict[str, Json]:
+def usage_data(usage: Usage) -> dict[str, Json]:
+    """Return sums with exact amounts."""
     counts: dict[str, Json] = {name: getattr(usage, name) for name in COUNTS}
     money: dict[str, Json] = {"cost_usd": usage.cost, "byok_usd": usage.byok_cost}
     return counts | money | {"unknown_cost_calls": usage.unknown, "estimated_cost_calls": usage.estimated}
