@@ -28,8 +28,9 @@ from openrouter_usage.period import Stretch
 from openrouter_usage.vocabulary import LEDGER_NAMES, TIMES, Filter, names_of
 from tests.booking import NOON, NOWHERE, Tracker, TrackerAt, call
 from tests.oracle import read_csv
-from tests.running import StatsAt
-from tests.sandbox import MANAGEMENT_KEY, Account
+from tests.running import STATS, StatsAt
+from tests.sandbox import MANAGEMENT_KEY, Account, Sandbox
+from tests.terminals import on_a_terminal
 
 DAY = timedelta(days=1)
 FIRST = date(2026, 11, 14)
@@ -219,3 +220,21 @@ def test_a_running_day_stands_beside_the_day_before_up_to_the_same_hour(stats_at
     )  # fmt: skip
     alone = stats_at(NOON, "--week", *words)
     assert "Before (2026-11-09 UTC to 2026-11-15 12:00 UTC): $0.00 (0), now +$7.00 (new)" in alone.out, alone.out
+
+
+def test_a_chosen_period_is_a_table_on_a_terminal_and_lines_in_a_pipe(stats_at: StatsAt, home: Any, sandbox: Sandbox) -> None:
+    for model, cost, calls in ((MODELS[0], "12.5", 3), ("an-author/" + "a-long-name-" * 6, "0.000125", 1)):
+        tokens = {"prompt_tokens": 1_000, "completion_tokens": 500, "cached_tokens": 400}
+        sandbox.account.add_activity(model, usage=Decimal(cost), requests=calls, **tokens)
+    env = {"TERM": "xterm", "COLUMNS": "80", "OPENROUTER_MGMT_KEY": MANAGEMENT_KEY}
+    code, out, err = on_a_terminal(Tracker(home, sandbox.url, env=env), "--yesterday", script=STATS)
+    assert code == 0, err
+    found = out.partition("UTC): $12.50 (4)\n")[2].partition("Tokens:")[0].splitlines()
+    assert max(map(len, found)) <= 80 and "…" in out
+    assert [line.split()[0] for line in found] == ["model", MODELS[0], found[2].split()[0], found[3].split()[0], "Total"]
+    assert len({line.index(".", line.index("$")) for line in found[1:3] + found[4:]}) == 1
+    assert "Tokens: 2,000 in (800 of them cached), 1,000 out; $3.13 a call, $4.17 per 1,000 tokens" in out
+    now = datetime.now(timezone.utc)
+    assert f"• {MODELS[0]}: $12.50 (3)\n" in stats_at(now, "--yesterday", mgmt=MANAGEMENT_KEY).out
+    asked = stats_at(now, "--yesterday", "--format", "table", mgmt=MANAGEMENT_KEY).out
+    assert "\x1b" not in asked and "  Total" in asked and "…" not in asked

@@ -24,6 +24,7 @@ from openrouter_usage.ledger.ledger import Health, Ledger
 from openrouter_usage.ledger.sums import Totals
 from openrouter_usage.money import ZERO, format_usd, total
 from openrouter_usage.period import UTC, Period, days
+from openrouter_usage.render.paint import Drawing
 from openrouter_usage.text import plural
 from openrouter_usage.vocabulary import Where, days_of_word, said_of
 
@@ -162,7 +163,7 @@ def _rendered(face: str, report: Report, now: datetime, options: Namespace) -> s
         # In a pipe the text stays as programs know it; only a table that was asked for is drawn there too.
         is_seen = is_terminal()
         most = terminal_width() if is_seen else None
-        drawing = faces.Drawing(is_seen or face == "table", most, paint_of(options))
+        drawing = Drawing(is_seen or face == "table", most, paint_of(options))
         return faces.as_text(report, terminal_width(), drawing)
     written = {"json": faces.as_json, "csv": faces.as_csv, "markdown": faces.as_markdown}
     return written[face](report, now)

@@ -24,6 +24,7 @@ from openrouter_usage.cli.program import (
     EXIT_CODES,
     Parser,
     complain,
+    terminal_width,
     whole_number,
     with_version,
     write,
@@ -46,6 +47,7 @@ LINE_EXAMPLE = "{today} · {left} · {session}"
 # The module of each face is loaded alone.
 _FACES = {
     "text": "render.summary",
+    "table": "render.summary",
     "line": "render.line",
     "json": "render.envelope",
     "csv": "render.table",
@@ -92,7 +94,7 @@ def parser() -> Parser:
         help="one line at once, from the last answers; old ones are renewed in the background",
     )
     face.add_argument(
-        "--format", choices=("text", "json", "csv", "markdown", "line"), dest="face", help="output format"
+        "--format", choices=("text", "table", "json", "csv", "markdown", "line"), dest="face", help="output format"
     )
     parser.add_argument("--line-format", metavar="TEXT", help=f"a line of your own: '{LINE_EXAMPLE}'")
     parser.add_argument(
@@ -122,6 +124,9 @@ def parser() -> Parser:
     parser.add_argument(
         "--timeout", type=whole_number(1, 600), default=30, metavar="S", help="seconds to wait for OpenRouter (30)"
     )
+    from openrouter_usage.cli.terminal import add_color
+
+    add_color(parser)
     parser.set_defaults(face="text")
     return parser
 
@@ -167,7 +172,7 @@ def main(argv: Sequence[str], *, clock: Callable[[], datetime] = _now) -> int:
 
     found = latest(settings, now, max_age_s=options.max_age or 0, timeout_s=options.timeout, meanwhile=meanwhile)
     summary = _summary(options, found.parts, spending)
-    write(_rendered(options.face, summary, clock() if found.is_kept else found.parts.taken_at, found.error))
+    write(_rendered(options, summary, clock() if found.is_kept else found.parts.taken_at, found.error))
     if found.error:
         complain(PROGRAM, f"these figures are old: {found.error.message}", found.error.hint)
         return found.error.exit_code
@@ -213,7 +218,7 @@ def _view(options: Namespace, settings: Settings, now: datetime) -> View:
     ask = (lambda: spending.ask(settings.mgmt_key)) if spending else (lambda: None)
     # A little less than a minute, so that what this view has asked for itself is never taken for new.
     found = latest(settings, now, max_age_s=EVERY_S - 1, timeout_s=options.timeout, meanwhile=ask)
-    text = _rendered("text", _summary(options, found.parts, spending), now, found.error)
+    text = _rendered(options, _summary(options, found.parts, spending), now, found.error)
     return View(text, found.parts.taken_at, found.error.message if found.error else "")
 
 
@@ -318,11 +323,23 @@ def _from_ledger(options: Namespace, period: Period) -> Breakdown | None:
     return found
 
 
-def _rendered(face: str, summary: Summary, now: datetime, error: OpenRouterUsageError | None) -> str:
+def _rendered(options: Namespace, summary: Summary, now: datetime, error: OpenRouterUsageError | None) -> str:
     """Write the summary in one face; only that face's module is loaded."""
+    face: str = options.face
+    breakdown = summary.breakdown
+    # The usual summary keeps its shape; what was asked for is a table where somebody looks at it.
+    if face in ("text", "table") and breakdown and (breakdown.coverage or face == "table"):
+        from openrouter_usage.cli.terminal import is_terminal, paint_of
+
+        if face == "table" or is_terminal():
+            from openrouter_usage.render.paint import Drawing
+            from openrouter_usage.render.summary import as_text
+
+            return as_text(summary, now, Drawing(True, terminal_width() if is_terminal() else None, paint_of(options)))
     if face == "json":
         from openrouter_usage.render.envelope import summary_as_json
 
         return summary_as_json(summary, now, error=error)
-    text: str = getattr(import_module(f"openrouter_usage.{_FACES[face]}"), f"as_{face}")(summary, now)
+    name = "text" if face == "table" else face
+    text: str = getattr(import_module(f"openrouter_usage.{_FACES[face]}"), f"as_{name}")(summary, now)
     return text

@@ -16,6 +16,7 @@ from openrouter_usage.text import named, plural, safe
 from openrouter_usage.vocabulary import names_of, spoken_name
 
 Told = Callable[[Usage], str]
+_MICRO = Decimal("0.000001")
 
 
 def credits_and_byok(credits: Decimal, byok: Decimal | None) -> str:
@@ -81,6 +82,28 @@ def reset_words(limit: Limit) -> str:
         return "never resets"
     name = safe(limit.reset, 20)
     return f"{name}, resets {spoken(limit.resets_at)}" if limit.resets_at else name
+
+
+def averages(usage: Usage) -> tuple[Decimal | None, Decimal | None]:
+    """Return what a call and a thousand tokens cost on average, in USD; None where not every cost is known."""
+    known = usage.requests - usage.unknown
+    if not known or not usage.cost:
+        return None, None
+    a_call = rounded(ratio(usage.cost, known), _MICRO)
+    if usage.unknown or not usage.total_tokens:
+        return a_call, None
+    return a_call, rounded(ratio(multiply(usage.cost, 1_000), usage.total_tokens), _MICRO)
+
+
+def token_lines(usage: Usage) -> list[str]:
+    """Write the tokens of some calls, and what a call and a thousand tokens cost."""
+    if not usage.total_tokens:
+        return []
+    cached = f" ({usage.cached_tokens:,} of them cached)" if usage.cached_tokens else ""
+    told = [f"Tokens: {usage.prompt_tokens:,} in{cached}, {usage.completion_tokens:,} out"]
+    words = ("a call", "per 1,000 tokens")
+    told += [f"{format_usd(each)} {of}" for each, of in zip(averages(usage), words, strict=True) if each is not None]
+    return ["; ".join(told)]
 
 
 def span_words(breakdown: Breakdown) -> str:

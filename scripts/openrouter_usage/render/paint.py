@@ -27,3 +27,14 @@ class Paint(NamedTuple):
 
 
 PLAIN = Paint()
+
+
+class Drawing(NamedTuple):
+    """How a text is drawn: the groups as lines or as a table, of at most so many columns, and in which colours."""
+
+    has_table: bool = False
+    most: int | None = None
+    paint: Paint = PLAIN
+
+
+AS_LINES = Drawing()

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
 
 from openrouter_usage.entry import Usage
 from openrouter_usage.figures.breakdown import Breakdown, break_down, dearest_first
 from openrouter_usage.figures.caching import Caching, CachingReport
 from openrouter_usage.figures.fees import Fees, FeesReport
 from openrouter_usage.figures.report import Report
-from openrouter_usage.money import Json, format_usd, multiply, plain, ratio, rounded, share
+from openrouter_usage.money import Json, format_usd, multiply, plain, ratio, share
 from openrouter_usage.period import Period, iso, spoken
 from openrouter_usage.render import table
 from openrouter_usage.render.amounts import (
     as_cells,
     as_data,
     as_lines,
+    averages,
     compared_data,
     compared_lines,
     earlier_line,
@@ -28,7 +28,7 @@ from openrouter_usage.render.amounts import (
     source_spans,
 )
 from openrouter_usage.render.envelope import envelope
-from openrouter_usage.render.paint import PLAIN, Paint
+from openrouter_usage.render.paint import AS_LINES, Drawing
 from openrouter_usage.text import columns, named, plural, safe
 from openrouter_usage.vocabulary import names_of, parts_of
 
@@ -187,18 +187,6 @@ def as_markdown(report: Report, now: datetime) -> str:
 
 _MOST_BAR = 40
 _MOST_CACHING = 5
-_MICRO = Decimal("0.000001")
-
-
-class Drawing(NamedTuple):
-    """How a text is drawn: the groups as lines or as a table, of at most so many columns, and in which colours."""
-
-    has_table: bool = False
-    most: int | None = None
-    paint: Paint = PLAIN
-
-
-AS_LINES = Drawing()
 
 
 def as_text(report: Report, width: int, drawing: Drawing = AS_LINES) -> str:
@@ -289,15 +277,9 @@ def _share_of_input(name: str, count: int, usage: Usage) -> str:
 
 
 def _averages(usage: Usage) -> list[str]:
-    """Write the cost of a call and of a thousand tokens, where every cost is known."""
-    known = usage.requests - usage.unknown
-    if not known or not usage.cost:
-        return []
-    line = f"  - Per Call: {format_usd(rounded(ratio(usage.cost, known), _MICRO))}"
-    if not usage.unknown and usage.total_tokens:
-        thousand = rounded(ratio(multiply(usage.cost, 1_000), usage.total_tokens), _MICRO)
-        line += f", per 1,000 tokens {format_usd(thousand)}"
-    return [line]
+    a_call, thousand = averages(usage)
+    more = "" if thousand is None else f", per 1,000 tokens {format_usd(thousand)}"
+    return [] if a_call is None else [f"  - Per Call: {format_usd(a_call)}{more}"]
 
 
 def _totals(usage: Usage) -> list[str]:

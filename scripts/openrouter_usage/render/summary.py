@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -10,7 +11,7 @@ from openrouter_usage.figures.breakdown import Breakdown, Coverage
 from openrouter_usage.figures.summary import Summary
 from openrouter_usage.money import format_usd
 from openrouter_usage.openrouter.answers.account import Gap
-from openrouter_usage.period import spoken
+from openrouter_usage.period import Period, spoken
 from openrouter_usage.render.amounts import (
     as_lines,
     compared_lines,
@@ -20,9 +21,11 @@ from openrouter_usage.render.amounts import (
     source_spans,
     span_words,
     spent,
+    token_lines,
     window_amount,
     window_source,
 )
+from openrouter_usage.render.paint import AS_LINES, Drawing
 from openrouter_usage.text import ago, plural, safe
 from openrouter_usage.vocabulary import parts_of
 
@@ -50,10 +53,10 @@ _PARTS = {
 }
 
 
-def as_text(summary: Summary, now: datetime) -> str:
+def as_text(summary: Summary, now: datetime, drawing: Drawing = AS_LINES) -> str:
     """Write the summary as it was known at `summary.taken_at`, read at `now`."""
     totals = [*_totals(summary), *_zone_day(summary), *_funds(summary), *_key_state(summary)]
-    found = _breakdown(summary.breakdown) if summary.breakdown else []
+    found = _breakdown(summary.breakdown, drawing) if summary.breakdown else []
     verdict = [f"Why: {fact.text}." for fact in summary.explanation[:1]]
     # What was asked for comes first.
     is_asked = bool(summary.breakdown and summary.breakdown.coverage)
@@ -132,19 +135,20 @@ def _key_state(summary: Summary) -> list[str]:
     return lines
 
 
-def _of_period(breakdown: Breakdown, coverage: Coverage) -> list[str]:
+def _of_period(breakdown: Breakdown, coverage: Coverage, drawing: Drawing) -> list[str]:
     """Write the breakdown of a chosen period: what it comes to, its rows, and which source had which days."""
     dates = f"{span_words(breakdown)} {coverage.zone}"
     title = f"{coverage.title} ({dates})" if coverage.title else dates
     whose = "Account and ledger" if coverage.joined else "Account"
     lines = [f"{whose} by {' and '.join(parts_of(breakdown.by))}, {title}: {_whole(breakdown, coverage)}"]
     unknown = () if breakdown.more_count else coverage.missing
-    lines += [*as_lines(breakdown, _with_calls, mark="• ", unknown=unknown), *more_line(breakdown, spent)]
+    lines += _rows(breakdown, drawing, unknown)
     compared = compared_lines(breakdown.compared) if breakdown.compared else []
     if breakdown.total.unknown:
         lines.append(f"{plural(breakdown.total.unknown, 'call')} of unknown cost not in these")
     source = f"Source: {'; '.join(source_spans(breakdown, coverage))}"
-    return [lines[0], *compared, *lines[1:], *joined_lines(coverage), source]
+    tokens = token_lines(breakdown.total)
+    return [lines[0], *compared, *lines[1:], *tokens, *joined_lines(coverage), source]
 
 
 def _with_calls(usage: Usage) -> str:
@@ -164,9 +168,17 @@ def _recent(by: str) -> str:
     return f"Recent Spend by {' and '.join(parts_of(by))}"
 
 
-def _breakdown(breakdown: Breakdown) -> list[str]:
+def _rows(breakdown: Breakdown, drawing: Drawing, unknown: Iterable[Period] = ()) -> list[str]:
+    if drawing.has_table:
+        from openrouter_usage.render.aligned import table
+
+        return table(breakdown, unknown, width=drawing.most, paint=drawing.paint)
+    return [*as_lines(breakdown, _with_calls, mark="• ", unknown=unknown), *more_line(breakdown, spent)]
+
+
+def _breakdown(breakdown: Breakdown, drawing: Drawing) -> list[str]:
     if breakdown.coverage:
-        return _of_period(breakdown, breakdown.coverage)
+        return _of_period(breakdown, breakdown.coverage, drawing)
     source = ", from the local ledger" if breakdown.is_local else ""
     heading = f"{_HEADINGS.get(breakdown.by) or _recent(breakdown.by)} ({span_words(breakdown)}{source}):"
     if not breakdown.rows and not breakdown.more_count:
@@ -176,7 +188,7 @@ def _breakdown(breakdown: Breakdown) -> list[str]:
             + (f" in the completed UTC days {period.first_day} to {period.last_day}" if period else "")
         ]
     compared = compared_lines(breakdown.compared) if breakdown.compared else []
-    lines = [heading, *compared, *as_lines(breakdown, _with_calls, mark="• "), *more_line(breakdown, spent)]
+    lines = [heading, *compared, *_rows(breakdown, drawing)]
     if breakdown.total.unknown:
         lines.append(f"{plural(breakdown.total.unknown, 'call')} of unknown cost not in these")
     if breakdown.truncated:
