@@ -100,10 +100,10 @@ def token_lines(usage: Usage) -> list[str]:
     if not usage.total_tokens:
         return []
     cached = f" ({usage.cached_tokens:,} of them cached)" if usage.cached_tokens else ""
-    told = [f"Tokens: {usage.prompt_tokens:,} in{cached}, {usage.completion_tokens:,} out"]
+    told = f"Tokens: {usage.prompt_tokens:,} in{cached}, {usage.completion_tokens:,} out"
     words = ("a call", "per 1,000 tokens")
-    told += [f"{format_usd(each)} {of}" for each, of in zip(averages(usage), words, strict=True) if each is not None]
-    return ["; ".join(told)]
+    costs = (f"{format_usd(each)} {of}" for each, of in zip(averages(usage), words, strict=True) if each is not None)
+    return ["; ".join(filter(None, (told, ", ".join(costs))))]
 
 
 def span_words(breakdown: Breakdown) -> str:
