@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import line
 from benchmarks.collect import write_transcripts
 from benchmarks.made_ledger import DAYS, MODELS, SESSIONS, UNITS, Made
 from benchmarks.timing import Goal, goals_table, interleaved, shown
@@ -67,3 +68,11 @@ def test_the_made_transcripts_hold_what_is_said_of_them(tmp_path: Path) -> None:
         found = list(book.waiting())
         assert (len(found), sum(each.call.completion_tokens for each in found)) == (calls, output)
         assert book.skipped() == {}
+
+
+def test_a_status_line_is_judged_by_its_slowest_runs() -> None:
+    names = (line.WARM, line.NORMAL, line.SLOW, line.DEAD)
+    took = {name: [1.0] * 198 + [2.0, 9.0] for name in names}  # of 200, the third slowest
+    assert all(row.endswith(" | 1.00 | 1.50 | met | 1.00 |") for row in line.percentiles(took)[2:])
+    took[line.SLOW] = [1.0] * 197 + [1.6] * 3
+    assert [row.split(" | ")[-2] for row in line.percentiles(took)[2:]] == ["met", "missed", "met"]
