@@ -28,8 +28,8 @@ _WITH_SESSION = "💰 {today} · {session} · {left} · {age}"
 _INPUT_WAIT_S = 0.1
 _LARGEST_INPUT = 256 * 1024
 _LOCK_WAIT_S = 0.2
-# Claude Code gives its hooks 1.5 seconds at the end of a session, a third of which Python may need.
-_HOOK_WAIT_S = 0.9
+# Claude Code gives its hooks 1.5 seconds at the end of a session; on a busy machine, Python may need half of that.
+_HOOK_WAIT_S = 0.7
 _HOOKS = ("SessionStart", "SessionEnd")
 
 
