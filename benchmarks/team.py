@@ -20,6 +20,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
+
 from benchmarks.timing import Goal, interleaved, ratio, show_progress, table
 from openrouter_usage.budgets import MACHINE, Budget
 from openrouter_usage.entry import Caps, Entry, Hold, write_line
@@ -53,6 +55,21 @@ ANALYZE call; ANALYZE rollup;
 """
 BARE = """SELECT name, sum(requests), sum(cost) FROM openrouter_usage.rollup
 WHERE facet = 'model' AND day >= '2026-10-01' AND day < '2026-11-01' GROUP BY name"""
+
+
+KEPT = "SELECT * FROM rollup ORDER BY facet, key, day"
+# What the functions keep of the same calls: `book` is what each of them ends with.
+BOOKED = """DELETE FROM rollup;
+SELECT book(array_agg(ROW(record, member, machine, day_of(ts), 1, 0, 0, 0)::booking)) FROM call"""
+
+
+def check_sums(team: Team) -> None:
+    """Raise RuntimeError unless `FILL` keeps the sums that the functions keep of the same calls."""
+    team.sql(FILL.format(models=MODELS, days=DAYS, count=2_000))
+    made_here = team.sql(KEPT)
+    team.sql(BOOKED)
+    if not made_here or made_here != team.sql(KEPT):
+        raise RuntimeError("the sums made here are not those of the functions")
 
 
 def hold_and_entry() -> tuple[Hold, Entry]:
@@ -163,6 +180,8 @@ def main(argv: list[str] | None = None) -> int:
                 verdict = f"{share:.0%} of the bare functions' calls/s (goal at 16 connections: 80%)"
                 missed |= count == 16 and ratio(seconds, goal.contender, goal.against) > goal.at_most
                 print(verdict)
+        with made(server, Path(folder)) as team:
+            check_sums(team)
         found: dict[int, dict[str, list[float]]] = {}
         for size in (min(100_000, options.entries), options.entries):
             with made(server, Path(folder)) as team:

@@ -404,6 +404,11 @@ def teams(ask: Asking, sandbox: Sandbox) -> None:
         server.run("CREATE DATABASE team")
         for command in ("team init", "team", "budget set --team --daily 5", "budget set --team --member me --total 5", "team", "budget"):
             ask(command, OPENROUTER_LEDGER=server.url())
+        for words in ((), ("take", "1", "--hours", "2"), (), ("return",), ("take", "2")):
+            ask("team allowance", *words, OPENROUTER_LEDGER=server.url())
+        (identity,) = (each["data"]["id"] for each in ask.told["team-allowance"][-1:])
+        ask("team allowance", "release", identity, OPENROUTER_LEDGER=server.url())
+        ask("team allowance", "return", OPENROUTER_LEDGER=server.url())
         for words in (("invite", "me", "--output", "me.env"), ("push",), ("pull", "--output", "all.jsonl")):
             named = [str(ask.home / word) if "." in word else word for word in words]
             ask("team", *named, OPENROUTER_LEDGER=server.url())

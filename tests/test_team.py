@@ -18,7 +18,7 @@ from openrouter_usage.entry import Caps, Entry, Hold, write_line
 from openrouter_usage.errors import BudgetExceeded, LedgerError
 from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.ledger.team import TeamLedger
-from openrouter_usage.ledger.team_schema import script
+from openrouter_usage.ledger.team_schema import VERSION, script
 from openrouter_usage.ledger.team_server import initialise
 from openrouter_usage.period import Period, find_zone
 from openrouter_usage.render.table import escaped
@@ -53,11 +53,11 @@ def test_a_ledger_is_set_up_by_many_at_once_and_again_and_by_the_sql_that_is_sho
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(found) == [0, 1, 1, 1]
+    assert sorted(found) == [0, VERSION, VERSION, VERSION]
     tables = "SELECT relname, relacl::text FROM pg_class WHERE relnamespace = 'openrouter_usage'::regnamespace ORDER BY 1"
     made = team.sql(tables)
     team.ledger("boss").append(Entry(NOON, "a/model", cost=Decimal(1), id="gen-1"))
-    assert initialise(team.ledger("boss").server) == 1 and team.ledger("boss").totals().total.requests == 1
+    assert initialise(team.ledger("boss").server) == VERSION and team.ledger("boss").totals().total.requests == 1
     postgres.run("CREATE DATABASE shown_one")
     postgres.run(script(), database="shown_one")
     assert Team(postgres, "shown_one", tmp_path).sql(tables) == made and len(made) > 10

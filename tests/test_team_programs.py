@@ -16,7 +16,7 @@ from openrouter_usage.errors import SettingsError
 from openrouter_usage.home.settings import shared_ledger
 from openrouter_usage.jobs.team import address_for
 from openrouter_usage.ledger.ledger import Ledger
-from openrouter_usage.ledger.team_schema import script
+from openrouter_usage.ledger.team_schema import VERSION, script
 from tests.booking import NOON, Tracker, TrackerAt, call, hold, sample
 from tests.calling import HELLO
 from tests.gatewaying import running, wait_until
@@ -152,13 +152,13 @@ def test_a_look_around_names_the_shared_ledger_and_counts_on_it(
     tracker = TeamTracker(home, sandbox.url, {"OPENROUTER_LEDGER": team.url(password=PASSWORD)}, team)
     at = TrackerAt(tracker, monkeypatch, capsys)
     tracker.write(hold("open", most="0.25"), call(cost="0.5", id="gen-1"))
-    assert f"the shared ledger {team.database}, as alice, version 1" in at(NOON, "budget").out
+    assert f"the shared ledger {team.database}, as alice, version {VERSION}" in at(NOON, "budget").out
     team.ledger("boss").set_caps(MACHINE, {"total": Decimal(3)}, "strict")
-    place = {"name": team.database, "is_shared": True, "member": "alice", "version": 1}
+    place = {"name": team.database, "is_shared": True, "member": "alice", "version": VERSION}
     assert at(NOON, "budget", "--json").data["ledger"] == place
     assert f"of all who share the shared ledger {team.database}, as alice" in at(NOON, "budget").out
     told = at(None, "doctor")
-    assert f"the shared ledger {team.database} answers, to alice: schema version 1, 1 owner with caps" in told.out
+    assert f"the shared ledger {team.database} answers, to alice: schema version {VERSION}, 1 owner with caps" in told.out
     assert "1 call running or unsettled, $0.25 held" in told.out and "usage.jsonl" not in told.out
     assert "is not asked (--offline)" in at(None, "doctor", "--offline").out
     line = ("--line", "--line-format", "{budget}")
@@ -168,7 +168,7 @@ def test_a_look_around_names_the_shared_ledger_and_counts_on_it(
         gateway.post()
         wait_until(lambda: team.ledger("bob").totals().total.requests == 2)
         assert at(None, "gateway", "status", "--json").data["ledger"] == place
-        assert f"In the shared ledger {team.database}, as alice, version 1: $0.25 held" in at(None, "gateway", "status").out
+        assert f"In the shared ledger {team.database}, as alice, version {VERSION}: $0.25 held" in at(None, "gateway", "status").out
         away = {"OPENROUTER_LEDGER": f"postgresql://me:secret-1@/db?host={home}"}
         ran = at(None, "gateway", "status", env=away)
         assert ran.code == 6 and f"runs at {gateway.url}, but the shared ledger db cannot be used" in ran.error_line

@@ -406,6 +406,11 @@ def look_at_books(environ: Mapping[str, str], now: datetime, *, is_offline: bool
     if is_offline:
         return [note("ledger", f"{address.shown} is not asked (--offline)")]
     with closing(open_ledger(lock_timeout_s=timeout_s)) as ledger:
+        if not ledger.is_shared:
+            return [
+                note("ledger", f"{ledger.shown} is in use; the server is not asked"),
+                *look_at_ledger(ledger.path, now),
+            ]
         member = ledger.whoami()
         health, ahead = ledger.health(), ledger.ahead(dated_ahead_from(now))
         assert member is not None  # noqa: S101  # of a shared ledger

@@ -34,7 +34,8 @@ def is_own(path: Path, ledger: Path) -> bool:
     """Check whether a file, there or not, is the program's: of the skill, its home, its ledger or its spool."""
     if came_with_skill(path) or any(_is_same(path, own) for own in _files(ledger)):
         return True
-    return any(_is_within(path, own) for own in _folders())
+    is_of_team = path.name.startswith("team-") and ".allowance" in path.name
+    return (is_of_team and _is_within(path, ledger.parent)) or any(_is_within(path, own) for own in _folders())
 
 
 def _files(ledger: Path) -> Iterator[Path]:

@@ -24,6 +24,7 @@ def open_ledger(
 ) -> Ledger:
     """Return the ledger in `usage_file`, or the one that OPENROUTER_LEDGER or OPENROUTER_USAGE_FILE names.
 
+    While this machine has an allowance of a shared ledger, that is the file of what the allowance is spent on.
     Nothing is opened or connected before its first verb. SettingsError for an address or a path that cannot be used.
     """
     address = None if usage_file else shared_ledger()
@@ -32,12 +33,17 @@ def open_ledger(
     path = ledger_file()
     try:
         from openrouter_usage.ledger.team import TeamLedger
+        from openrouter_usage.ledger.team_allowance import ASKED, AllowanceLedger, load
     except ModuleNotFoundError as error:
         raise of_missing_part(error) or error from None
 
     # There is no file of this name: it only tells the lines in the spool apart that wait for this server.
     waiting = path.with_name(f"team-{zlib.crc32(os.fsencode(address.shown)):08x}.jsonl")
-    return TeamLedger(address, waiting, wait_s=min(lock_timeout_s, _LONGEST_WAIT_S), notice=notice)
+    team = TeamLedger(address, waiting, wait_s=min(lock_timeout_s, _LONGEST_WAIT_S), notice=notice)
+    taken = load(waiting)
+    if taken is None or taken.state == ASKED:
+        return team
+    return AllowanceLedger(taken, team, lock_timeout_s=lock_timeout_s, notice=notice, progress=progress)
 
 
 def own_ledger(

@@ -18,7 +18,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from openrouter_usage.budgets import MACHINE, Budget, Owner
-from openrouter_usage.entry import NOTHING, Caps, Entry, Hold, Usage, read_line, write_line
+from openrouter_usage.entry import NOTHING, Caps, Entry, Hold, Usage, read_line, record_values, write_line
 from openrouter_usage.errors import Braked, BudgetExceeded, LedgerError, UnbelievableBill
 from openrouter_usage.ledger import spool
 from openrouter_usage.ledger.ledger import Ahead, Appended, Committed, Health, Ledger, Member, OwnBooks
@@ -55,6 +55,18 @@ def machine_name() -> str:
     import platform  # late: only a shared ledger needs it
 
     return platform.node().partition(".")[0][:100] or "unnamed"
+
+
+class Taken(NamedTuple):
+    """An allowance that a machine has taken, in USD, and what is left of it as far as the server knows."""
+
+    id: str
+    at: datetime
+    until: datetime
+    amount: Decimal
+    left: Decimal
+    member: str
+    machine: str
 
 
 class TeamCommitted(Committed):
@@ -159,9 +171,12 @@ class TeamLedger(Ledger):
         self._take_spool()
         return self._append(entries, may_lower=may_lower, may_redate=may_redate)
 
-    def bring_in(self, entries: Iterable[Entry], key: Callable[[Entry], str]) -> Appended:
-        """Write calls from elsewhere; one without an id is known again by its `key`, if they are brought in twice."""
-        return self._append(entries, may_lower=False, key=key)
+    def bring_in(self, entries: Iterable[Entry], key: Callable[[Entry], str], *, allowance: str = "") -> Appended:
+        """Write calls from elsewhere; one without an id is known again by its `key`, if they are brought in twice.
+
+        What was spent of an `allowance` is not held any more.
+        """
+        return self._append(entries, may_lower=False, key=key, allowance=allowance)
 
     def _append(
         self,
@@ -170,17 +185,20 @@ class TeamLedger(Ledger):
         may_lower: bool = True,
         may_redate: bool = False,
         key: Callable[[Entry], str] | None = None,
+        allowance: str = "",
     ) -> Appended:
         new = completed = 0
+        call = (
+            "spend_allowance(%s, %s::jsonb[], %s::text[], %s)" if allowance else "append(%s::jsonb[], %s::text[], %s)"
+        )
+        begin = (allowance,) if allowance else ()
         better: list[Entry] = []
         part: dict[str, Entry] = {}
 
         def write() -> None:
             nonlocal new, completed
             keys = list(part)
-            rows, unsure = self.server.ask(
-                "append(%s::jsonb[], %s::text[], %s)", ([_json(part[key]) for key in keys], keys, self.machine)
-            )
+            rows, unsure = self.server.ask(call, (*begin, [_json(part[key]) for key in keys], keys, self.machine))
             known = loads(rows[0][0])
             assert isinstance(known, list)  # noqa: S101  # what the function returns
             new += len(keys) - len(known)
@@ -397,6 +415,33 @@ class TeamLedger(Ledger):
             if applies is not False:
                 owner = MACHINE if applies else Owner(kind, name)
                 yield Budget(owner, Caps(**{_CAPS[span]: amount}), policy)
+
+    def take_allowance(self, hold: Hold, seconds: int, budgets: Iterable[Budget]) -> tuple[Decimal, int]:
+        """Take the amount of a hold in advance, if it fits every cap; return what was taken, and for how many seconds.
+
+        Safe to repeat with the same hold. Raises BudgetExceeded and UnbelievableBill as `hold` does.
+        """
+        record = dumps({**record_values(hold), "allowance": True})
+        limits = [each for each in _limits(budgets) if each[3] in _CAPS and each[3] != "request"]
+        lists: list[list[Any]] = [list(each) for each in zip(*limits, strict=True)] if limits else [[]] * 5
+        done, _ = self._state(
+            "take_allowance(%s, %s::jsonb, %s::numeric, %s::interval, %s, %s::text[], %s::text[], %s::text[],"
+            " %s::text[], %s::numeric[])",
+            (hold.id, record, hold.max_cost, timedelta(seconds=seconds), self.machine, *lists),
+        )
+        if done["state"] != "taken":
+            raise self._refusal(done)
+        return usd(done["taken"]), int(usd(done["seconds"]))
+
+    def end_allowance(self, identity: str) -> Decimal | None:
+        """Give the rest of an allowance back and return it, None when it was given back before."""
+        rows, _ = self.server.ask("end_allowance(%s, %s)", (identity, self.machine))
+        rest: Decimal | None = rows[0][0]
+        return rest
+
+    def allowances(self) -> list[Taken]:
+        """Return all allowances that were taken and not given back, of every machine."""
+        return [Taken(*row) for row in self.server.ask("allowances()", ())[0]]
 
     def settle(self, entry: Entry) -> bool:
         """End a hold with what was billed; return False, and write nothing, when that call is known already.

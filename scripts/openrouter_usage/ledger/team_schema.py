@@ -9,7 +9,7 @@ because distributed engines lack them.
 from __future__ import annotations
 
 # Raised whenever a table or a function changes; `team init` brings an older ledger up to it.
-VERSION = 1
+VERSION = 2
 SCHEMA = "openrouter_usage"
 MEMBERS, ADMINISTRATORS = "openrouter_usage_member", "openrouter_usage_admin"
 
@@ -111,8 +111,26 @@ CREATE TYPE booking AS (
 );
 """
 
+_ALLOWANCES = """
+-- Money that a machine has taken in advance, to spend it while it cannot ask. What is left counts as held, on the last
+-- day on which it may be spent: so in every window until then, whose sums have no end.
+CREATE TABLE allowance (
+    key text PRIMARY KEY,
+    at timestamptz NOT NULL,
+    until timestamptz NOT NULL,
+    day date NOT NULL,
+    taken numeric NOT NULL,
+    amount numeric NOT NULL,  -- what is left of it
+    state text NOT NULL CHECK (state IN ('taken', 'returned')),
+    member text NOT NULL,
+    machine text NOT NULL,
+    record jsonb NOT NULL
+);
+CREATE INDEX allowance_open ON allowance (at) WHERE state = 'taken';
+"""
+
 # The statements that bring a ledger of version N-1 up to N.
-STEPS: dict[int, str] = {1: _TABLES}
+STEPS: dict[int, str] = {1: _TABLES, 2: _ALLOWANCES}
 
 _USAGE = """
     requests bigint, unknown bigint, estimated bigint, prompt_tokens bigint, completion_tokens bigint,
@@ -218,6 +236,11 @@ CREATE OR REPLACE FUNCTION unhold(h hold) RETURNS booking LANGUAGE sql IMMUTABLE
     SELECT ROW(h.record, h.member, h.machine, h.day, 0, -coalesce(h.amount, 0),
         -coalesce(h.measured, h.amount, 0), -1)::booking
 $$;
+
+CREATE OR REPLACE FUNCTION allowed(a allowance, p_amount numeric, p_holds integer) RETURNS booking
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT ROW(a.record, a.member, a.machine, a.day, 0, p_amount, p_amount, p_holds)::booking
+$$;
 """
 
 # What a program calls: the name, and what stands between the brackets of its declaration.
@@ -275,7 +298,8 @@ BEGIN
             RETURN jsonb_build_object('state', 'unbounded', 'kind', l.kind, 'name', l.name);
         END IF;
         asked := CASE l.policy WHEN 'strict' THEN p_amount ELSE coalesce(p_measured, p_amount) END;
-        CONTINUE WHEN asked = 0;
+        -- An allowance is for many requests; each of them is held to the cap of one on its machine.
+        CONTINUE WHEN asked = 0 OR (l.span = 'request' AND p_record ? 'allowance');
         IF l.span = 'request' THEN
             SELECT 0::numeric AS spent, 0::numeric AS held INTO s;
         ELSIF l.span LIKE 'burst:%' THEN
@@ -435,6 +459,90 @@ BEGIN
 END $$;
 """
 
+_ALLOWING = f"""
+-- Takes money in advance if it fits every cap, as a hold does.
+CREATE OR REPLACE FUNCTION take_allowance(
+    p_key text, p_record jsonb, p_amount numeric, p_valid interval, p_machine text,
+    p_kinds text[], p_names text[], p_policies text[], p_spans text[], p_caps numeric[]
+) RETURNS jsonb LANGUAGE plpgsql VOLATILE {_SAFE} AS $$
+DECLARE
+    p_at timestamptz := clock();
+    p_until timestamptz := p_at + p_valid;
+    a allowance;
+    h hold;
+    done jsonb;
+BEGIN
+    INSERT INTO allowance VALUES (key_of(p_key), p_at, p_until, day_of(p_until + interval '1 hour'), p_amount,
+        p_amount, 'taken', session_user, p_machine, p_record)
+    ON CONFLICT (key) DO NOTHING RETURNING * INTO a;
+    IF FOUND THEN
+        done := hold('allowance:' || p_key, p_record, p_amount, NULL, p_machine, p_valid,
+            p_kinds, p_names, p_policies, p_spans, p_caps);
+        IF done ->> 'state' <> 'held' THEN
+            DELETE FROM allowance WHERE key = a.key;
+            RETURN done;
+        END IF;
+        DELETE FROM hold WHERE key = key_of('allowance:' || p_key) RETURNING * INTO h;
+        PERFORM book(ARRAY[unhold(h), allowed(a, p_amount, 1)]);
+    ELSE  -- an earlier try whose answer was lost
+        SELECT * INTO a FROM allowance WHERE key = key_of(p_key);
+    END IF;
+    RETURN jsonb_build_object('state', a.state, 'taken', a.taken, 'seconds', extract(epoch FROM a.until - p_at));
+END $$;
+
+-- Writes calls that were made with an allowance; what they cost is held no more, in the same step.
+CREATE OR REPLACE FUNCTION spend_allowance(p_key text, p_records jsonb[], p_keys text[], p_machine text) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE {_SAFE} AS $$
+DECLARE
+    a allowance;
+    known jsonb;
+    added numeric;
+BEGIN
+    SELECT * INTO a FROM allowance
+    WHERE key = key_of(p_key) AND (member = session_user OR is_administrator()) FOR UPDATE;
+    IF FOUND THEN  -- no day gets a charge that was not held in it, whatever clock the machine has
+        p_records := ARRAY(
+            SELECT CASE
+                WHEN (r ->> 'ts')::timestamptz BETWEEN date_trunc('second', a.at) AND a.until + interval '1 hour' THEN r
+                ELSE jsonb_set(r, '{{ts}}', to_jsonb(to_char(
+                    greatest(a.at, least((r ->> 'ts')::timestamptz, a.until + interval '1 hour')) AT TIME ZONE 'UTC',
+                    'YYYY-MM-DD"T"HH24:MI:SS"Z"'))) END
+            FROM unnest(p_records) WITH ORDINALITY g (r, place) ORDER BY place);
+    END IF;
+    known := append(p_records, p_keys, p_machine);
+    IF a.state = 'taken' THEN
+        SELECT least(a.amount, coalesce(sum((g.r ->> 'cost')::numeric), 0)) INTO added
+        FROM unnest(p_records) WITH ORDINALITY g (r, place)
+        WHERE NOT EXISTS (SELECT FROM jsonb_array_elements(known) k WHERE (k ->> 'place')::bigint = g.place - 1);
+        UPDATE allowance SET amount = amount - added WHERE key = a.key;
+        PERFORM book(ARRAY[allowed(a, -added, 0)]);
+    END IF;
+    RETURN known;
+END $$;
+
+-- Gives the rest of an allowance back and returns it; null when there is nothing to give back, now or later.
+CREATE OR REPLACE FUNCTION end_allowance(p_key text, p_machine text) RETURNS numeric
+LANGUAGE plpgsql VOLATILE {_SAFE} AS $$
+DECLARE
+    a allowance;
+BEGIN
+    -- One that was asked for and whose answer never came cannot be taken any more.
+    INSERT INTO allowance VALUES (key_of(p_key), clock(), clock(), day_of(clock()), 0, 0, 'returned', session_user,
+        p_machine, '{{}}') ON CONFLICT (key) DO NOTHING;
+    UPDATE allowance SET state = 'returned'
+    WHERE key = key_of(p_key) AND state = 'taken' AND (member = session_user OR is_administrator()) RETURNING * INTO a;
+    IF FOUND THEN
+        PERFORM book(ARRAY[allowed(a, -a.amount, -1)]);
+    END IF;
+    RETURN a.amount;
+END $$;
+
+CREATE OR REPLACE FUNCTION allowances() RETURNS TABLE (
+    key text, at timestamptz, until timestamptz, taken numeric, amount numeric, member text, machine text
+) LANGUAGE sql STABLE {_SAFE} AS
+    $$ SELECT key, at, until, taken, amount, member, machine FROM allowance WHERE state = 'taken' ORDER BY at, key $$;
+"""
+
 _READING = f"""
 CREATE OR REPLACE FUNCTION totals(p_facet text, p_from date, p_to date)
 RETURNS TABLE (name text, {_USAGE}) LANGUAGE sql STABLE {_SAFE} AS $$
@@ -481,14 +589,19 @@ LANGUAGE sql STABLE {_SAFE} AS $$
     WHERE (is_unsettled OR is_doubtful) AND (is_doubtful OR NOT only_doubtful) ORDER BY seq
 $$;
 
--- The holds that have not ended; whoever does not own one may look it up after its lease.
+-- The holds that have not ended; whoever does not own one may look it up after its lease. An allowance holds what is
+-- left of it until its machine gives it back: nobody can look it up.
 CREATE OR REPLACE FUNCTION holds(p_machine text)
 RETURNS TABLE (
     at timestamptz, record text, amount numeric, measured numeric, may_settle boolean, member text, machine text
 ) LANGUAGE sql STABLE {_SAFE} AS $$
     SELECT at, record::text, amount, measured,
         (member = session_user AND machine = p_machine) OR lease_until <= clock(), member, machine
-    FROM hold WHERE state = 'held' ORDER BY at, key
+    FROM hold WHERE state = 'held'
+    UNION ALL
+    SELECT least(clock(), until), record::text, amount, NULL, false, member, machine
+    FROM allowance WHERE state = 'taken'
+    ORDER BY 1, 2
 $$;
 
 CREATE OR REPLACE FUNCTION bounds() RETURNS TABLE (first timestamptz, last timestamptz, calls bigint)
@@ -528,7 +641,8 @@ END $$;
 """
 _OF_MEMBERS = (
     "hold", "settle", "complete", "release", "name_generation", "append", "totals", "totals_by_day", "spent",
-    "totals_within", "calls", "known", "unsettled", "holds", "bounds", "caps", "whoami",
+    "totals_within", "calls", "known", "unsettled", "holds", "bounds", "caps", "whoami", "take_allowance",
+    "spend_allowance", "end_allowance", "allowances",
 )  # fmt: skip
 _OF_ADMINISTRATORS = ("set_cap",)
 
@@ -541,7 +655,7 @@ GRANT USAGE ON SCHEMA {SCHEMA} TO {MEMBERS};
 GRANT EXECUTE ON ROUTINE {", ".join(f"{SCHEMA}.{name}" for name in _OF_MEMBERS)} TO {MEMBERS};
 GRANT EXECUTE ON ROUTINE {", ".join(f"{SCHEMA}.{name}" for name in _OF_ADMINISTRATORS)} TO {ADMINISTRATORS};
 """
-FUNCTIONS = _INNER + _HOLD + _READING + _ADMINISTRATION + _GRANTS
+FUNCTIONS = _INNER + _HOLD + _ALLOWING + _READING + _ADMINISTRATION + _GRANTS
 
 
 def statements(version: int) -> list[str]:

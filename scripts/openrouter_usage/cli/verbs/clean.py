@@ -13,7 +13,7 @@ from openrouter_usage.cli.program import Parser, checked, complain, read_day, wr
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.figures.limits import dated_ahead_from
 from openrouter_usage.gateway.keys import load_keys
-from openrouter_usage.home.settings import load_budgets
+from openrouter_usage.home.settings import load_budgets, shared_ledger
 from openrouter_usage.ledger.clean import Cleaned, clean, other_names, take_out
 from openrouter_usage.money import Json, format_usd
 from openrouter_usage.period import iso, midnight, month, today, week
@@ -42,7 +42,7 @@ def run(options: Namespace, *, now: datetime) -> int:
     """Print what is removed, or would be."""
     dry = options.dry_run or not options.yes
     ledger = open_ledger(PROGRAM)
-    if ledger.is_shared:
+    if shared_ledger() is not None:
         raise SettingsError(
             "`clean` works on a ledger file, and OPENROUTER_LEDGER names a shared ledger",
             hint="unset OPENROUTER_LEDGER to clean this machine's file",
