@@ -158,6 +158,19 @@ class Server:
                 pass
             return done.fetchall() if done.description else []
 
+    @contextmanager
+    def asking_for_passwords(self, database: str) -> Iterator[None]:
+        """Let all but the owner of the server log into a database with a password, by SCRAM."""
+        rules = self.data / "pg_hba.conf"
+        before = rules.read_text()
+        rules.write_text(f"local {database} boss trust\nlocal {database} all scram-sha-256\n{before}")
+        self.run("SELECT pg_reload_conf()")
+        try:
+            yield
+        finally:
+            rules.write_text(before)
+            self.run("SELECT pg_reload_conf()")
+
     def standby(self) -> Server:
         """A second server that follows this one; it is made from a copy, and has to be started."""
         other = Path(tempfile.mkdtemp(prefix="pg-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT", "/tmp")))

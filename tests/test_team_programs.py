@@ -17,7 +17,7 @@ from openrouter_usage.home.settings import shared_ledger
 from openrouter_usage.jobs.team import address_for
 from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.ledger.team_schema import VERSION, script
-from tests.booking import NOON, Tracker, TrackerAt, call, hold, sample
+from tests.booking import NOON, Booked, Tracker, TrackerAt, call, hold, sample
 from tests.calling import HELLO
 from tests.gatewaying import running, wait_until
 from tests.running import ROOT, Stats
@@ -144,6 +144,45 @@ def test_an_address_that_libpq_does_not_understand_is_a_wrong_setting_and_nothin
     for face in ("csv", "json", "markdown"):
         away = at(None, "export", "--format", face, env={"OPENROUTER_LEDGER": f"postgresql://me@/db?host={tmp_path}"})
         assert away.code == 6 and (away.json["kind"] == "error" if face == "json" else away.out == "")
+
+
+def test_a_member_logs_in_by_scram_with_the_password_of_its_address_or_of_a_file_and_no_other(
+    team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    at, named = TrackerAt(Tracker(home), monkeypatch, capsys), tmp_path / "scrammed.env"
+    server, name = team.server, "scrammed"
+    with server.asking_for_passwords(team.database):
+        boss = {"OPENROUTER_LEDGER": team.url("boss")}
+        assert at(None, "team", "invite", name, "--output", str(named), env=boss).code == 0
+        (kept,) = server.run(f"SELECT rolpassword FROM pg_authid WHERE rolname = '{name}'")[0]
+        address = named.read_text().split("'")[1]
+        password = address.partition("@")[0].rpartition(":")[2]
+        assert kept.startswith("SCRAM-SHA-256$") and password not in kept
+        bare = address.replace(f":{password}@", "@")
+
+        def login(address: str, password: str, **env: str) -> Booked:
+            ran = Tracker(home)("team", env={"OPENROUTER_LEDGER": address, **env}, secrets=[password])
+            assert password not in ran.out + ran.err
+            return ran
+
+        def in_file(password: str) -> str:
+            path = tmp_path / "pgpass"
+            path.write_text(f"*:*:*:{name}:{password}\n")
+            path.chmod(0o600)
+            return str(path)
+
+        assert f"as {name} on" in login(address, password).out
+        assert f"as {name} on" in login(bare, password, PGPASSFILE=in_file(password)).out
+        wrong = "wrong-password-of-nobody"
+        for ran in (
+            login(address.replace(password, wrong), wrong),
+            login(bare, wrong, PGPASSFILE=in_file(wrong)),
+            login(bare, password, PGPASSFILE=str(tmp_path / "none")),
+        ):
+            assert ran.code == 6 and f"the shared ledger {team.database} does not let this user in: " in ran.error_line
+            assert ran.error_line.endswith("-- check OPENROUTER_LEDGER, and its password or ~/.pgpass\n")
 
 
 def test_a_look_around_names_the_shared_ledger_and_counts_on_it(

@@ -43,6 +43,7 @@ _AGAIN = {"40001", "40P01", "55P03", "57014", "25006", "57P01", "57P02", "57P03"
 _MADE_MEANWHILE = {"23505", "42710", "42P06", "42P07", "XX000"}
 _NOT_SET_UP = {"3F000", "42883", "42P01"}
 _MAY_NOT = {"28000", "28P01"}
+_NO_ENTRY = ("authentication failed", "no password supplied", "not permitted to log in", "does not exist")
 # The folder of a socket that nobody has.
 _NOWHERE = "/no-such-folder-of-openrouter-usage"
 _INSTALL = "install it: python3 -m pip install 'psycopg[binary,pool]'  (or -r requirements-team.txt)"
@@ -191,9 +192,10 @@ class Server:
             )
         if state == "42501":
             return LedgerError(f"{self.address.shown} refuses: {said}", hint="ask an administrator of the ledger")
-        if state in _MAY_NOT or "authentication failed" in said or "does not exist" in said:
+        if state in _MAY_NOT or any(words in said for words in _NO_ENTRY):
             return LedgerError(
-                f"{self.address.shown} does not let this user in: {said}", hint="check OPENROUTER_LEDGER"
+                f"{self.address.shown} does not let this user in: {said}",
+                hint="check OPENROUTER_LEDGER, and its password or ~/.pgpass",
             )
         return LedgerError(
             f"{self.address.shown} cannot be used: {said}", hint="check the network, the server and OPENROUTER_LEDGER"
