@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 SERVICE = "openrouter-usage"
 VARIABLE = "OPENROUTER_KEYRING"
 _ON, _OFF = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
+_UNLOCK = "unlock it, then try again"
 _WAIT_S = 5.0
 _LARGEST_ANSWER = 64 * 1024
 
@@ -60,7 +61,7 @@ def ask_keyring(names: list[str]) -> Found:
         told = json.loads(ended.stdout[:_LARGEST_ANSWER])
         return Found(told["keys"], told["keyring"], told["problem"], told["hint"])
     except subprocess.TimeoutExpired:
-        return Found({}, "", f"it did not answer within {_WAIT_S:.0f} seconds", "unlock it, then try again")
+        return Found({}, "", f"it did not answer within {_WAIT_S:.0f} seconds", _UNLOCK)
     except (OSError, ValueError, KeyError, TypeError):
         return Found({}, "", "it could not be asked", "try: keyring get openrouter-usage OPENROUTER_API_KEY")
 
@@ -86,31 +87,37 @@ def _answer(names: list[str]) -> Found:
     told = Found(found, ", ".join(str(getattr(each, "name", "keyring")) for each in backends))
     try:
         for backend in backends:
-            problem = _locked(type(backend).__module__)
+            problem, hint = _would_ask(type(backend).__module__)
             if problem:
-                return told._replace(problem=problem, hint="unlock it, then try again")
+                return told._replace(problem=problem, hint=hint)
             for name in names:
                 secret = None if name in found else backend.get_password(SERVICE, name)
                 if secret:
                     found[name] = secret
     except KeyringLocked:
-        return told._replace(problem="it is locked", hint="unlock it, then try again")
+        return told._replace(problem="it is locked", hint=_UNLOCK)
     except KeyringError as error:
         # Of the error only its kind: its words may repeat a secret.
         return told._replace(problem=f"it refused ({type(error).__name__})", hint="see: python3 -m keyring diagnose")
     return told
 
 
-def _locked(backend: str) -> str:
-    """Return why a keyring would ask the user something; "" when it would not."""
+def _would_ask(backend: str) -> tuple[str, str]:
+    """Return why a keyring would ask the user something, and what helps; "" when it would not."""
     if backend == "keyring.backends.kwallet":
-        return "KWallet may ask in a window of its own, so it is not used"
+        return (
+            "KWallet may ask in a window of its own, so it is not used",
+            "keep the key in ~/.openrouter/credentials.env",
+        )
     if backend == "keyring.backends.SecretService":
         import secretstorage
 
         bus = secretstorage.dbus_init()
         try:
-            return "it is locked" if secretstorage.get_default_collection(bus).is_locked() else ""
+            # Not get_default_collection(), which would make one, and ask for its password.
+            return ("it is locked", _UNLOCK) if secretstorage.Collection(bus).is_locked() else ("", "")
+        except secretstorage.ItemNotFoundException:
+            return "nothing was ever stored in it", f"store a key: keyring set {SERVICE} OPENROUTER_API_KEY"
         finally:
             bus.close()
     if backend == "keyring.backends.macOS":
@@ -120,7 +127,7 @@ def _locked(backend: str) -> str:
         ctypes.CDLL("/System/Library/Frameworks/Security.framework/Security").SecKeychainSetUserInteractionAllowed(
             False
         )
-    return ""
+    return "", ""
 
 
 def _main() -> None:
