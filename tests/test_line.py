@@ -176,3 +176,6 @@ def test_a_session_without_the_gateway_costs_what_the_key_spent_since_it_began(b
     assert hook("SessionEnd") == ""
     kept.write_text("[", encoding="utf-8")
     assert re.fullmatch(rf"\$0\.00 {moment}", hook("SessionEnd"))
+    # A management key makes no calls.
+    told = json.dumps({"session_id": "s-2", "hook_event_name": "SessionStart"}).encode()
+    assert bar("--line-format", "{spent} · end", key=None, mgmt=DEMO_MGMT_KEY, input=told).out == "end\n"

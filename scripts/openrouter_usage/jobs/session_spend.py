@@ -36,7 +36,8 @@ def session_spend(snapshot: Path, session: str, parts: Parts) -> SessionSpend | 
 
     A session that is not known yet begins with these figures, which are kept beside the snapshot.
     """
-    if isinstance(parts.key, Gap):
+    # A management key makes no calls: what it spent says nothing of those of the session.
+    if isinstance(parts.key, Gap) or parts.key.is_management_key:
         return None
     usage_now, byok_now = parts.key.all_time
     if usage_now is None:
