@@ -2,8 +2,8 @@
 
 Every contender is a fresh process over the same file and has to show the right number of calls. The json.loads loop
 adds floating point and looks for neither ids that come twice nor damage; jq and DuckDB, where installed, do the same.
-They stand in no goal and take long, so they have three rounds of their own. Appends are timed within processes that
-stay. The goals are for 1,000,000 calls; with fewer there is no verdict.
+They stand in no goal and take long, as do groupings that read every line; so they have three rounds of their own.
+Appends are timed within processes that stay. The goals are for 1,000,000 calls; with fewer there is no verdict.
 """
 
 from __future__ import annotations
@@ -32,6 +32,19 @@ VIEWS = {
     "stats --by-model": ("--by-model",),  # all time, as without any option
     "stats --by session": ("--by", "session"),
     "stats --by day": ("--by", "day"),
+    "stats --by hour": ("--by", "hour"),
+    "stats --by weekday": ("--by", "weekday"),
+    "stats --by client": ("--by", "client"),
+    "stats --by day,model": ("--by", "day,model"),
+    "stats --by day,client": ("--by", "day,client"),
+    "stats --provider anthropic": ("--provider", "anthropic"),
+    "stats --client client-1": ("--client", "client-1"),
+}
+# What no grouping of the index answers, so that every line is read; a session of this ledger has calls on every day.
+READING = {
+    "stats --by session,model": ("--by", "session,model"),
+    "stats --by hour,model": ("--by", "hour,model"),
+    "stats --session job-1": ("--session", "job-1"),
 }
 BARE, TWO_BARE = "open-append-fsync-close", "the same, twice"
 WRITES = {
@@ -115,10 +128,15 @@ def neighbours(large: Books) -> dict[str, Contender]:
         commands["jq"] = ["jq", "-n", JQ, str(large.path)]
     if find_spec("duckdb"):
         commands["DuckDB"] = [sys.executable, "-c", DUCKDB, str(large.path)]
+    readers: dict[str, Contender] = {
+        name: lambda name=name, words=words: large.stats(name, *words) for name, words in READING.items()
+    }
     missing = {"jq", "DuckDB"} - commands.keys()
     if missing:
         show_progress(f"not installed and left out: {', '.join(sorted(missing))}")
-    return {name: lambda name=name, command=command: large.timed(name, command) for name, command in commands.items()}
+    return readers | {
+        name: lambda name=name, command=command: large.timed(name, command) for name, command in commands.items()
+    }
 
 
 def check_exactly(books: Books) -> None:

@@ -1,13 +1,14 @@
-"""Makes large ledgers whose sums are known: a year of calls, 20 models, 200 sessions, the same every time."""
+"""Makes large ledgers whose sums are known: a year of calls, 20 models, 200 sessions, 4 clients, always the same."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-MODELS, SESSIONS, DAYS = 20, 200, 365
+MODELS, SESSIONS, CLIENTS, DAYS = 20, 200, 4, 365
 VENDORS = ("anthropic", "google", "openai", "qwen", "deepseek")
 # A ten-millionth of a dollar: sums of whole numbers of them need no Decimal.
 UNITS = 10**7
@@ -16,13 +17,17 @@ _CHUNK = 1_000
 
 @dataclass(slots=True)
 class Made:
-    """What a made ledger holds: calls and their cost, in ten-millionths of a dollar, of all and of one month."""
+    """What a made ledger holds: calls and their cost, in ten-millionths of a dollar, of all and of one month.
+
+    `names` counts the calls of each vendor, session and client.
+    """
 
     month: str
     calls: int = 0
     cost: int = 0
     month_calls: int = 0
     month_cost: int = 0
+    names: Counter[str] = field(default_factory=Counter)
 
     def write(self, path: Path, calls: int, until: datetime, days: int = DAYS) -> None:
         """Append calls to a file, evenly over the days before a moment."""
@@ -42,6 +47,7 @@ class Made:
             if ts.startswith(self.month):
                 self.month_calls += 1
                 self.month_cost += cost
+            self.names.update((_vendor(chance), _session(chance), _client(chance)))
             yield _line(self.calls, ts, chance, cost)
 
 
@@ -52,16 +58,28 @@ def _chance(number: int) -> int:
     return mixed ^ mixed >> 13
 
 
+def _vendor(chance: int) -> str:
+    return VENDORS[chance % MODELS % len(VENDORS)]
+
+
+def _session(chance: int) -> str:
+    return f"job-{(chance >> 12) % SESSIONS}"
+
+
+def _client(chance: int) -> str:
+    return f"client-{(chance >> 8) % CLIENTS}"
+
+
 def _line(number: int, ts: str, chance: int, cost: int) -> str:
-    model, session = chance % MODELS, (chance >> 12) % SESSIONS
-    vendor = VENDORS[model % len(VENDORS)]
+    model, vendor = chance % MODELS, _vendor(chance)
     amount = f"{cost // UNITS}.{cost % UNITS:07d}".rstrip("0")
     rare = f',"cached_tokens":{chance % 900}' * (chance % 3 == 0)
     rare += f',"reasoning_tokens":{chance % 700}' * (chance % 5 == 0)
     return (
         f'{{"ts":"{ts}","model":"{vendor}/model-{model}","prompt_tokens":{chance % 4_000},'
         f'"completion_tokens":{chance % 900},"cost":{amount},"id":"gen-1763800000-{number:020d}"{rare},'
-        f'"cost_source":"billed","provider":"{vendor.title()}","session":"job-{session}"}}\n'
+        f'"cost_source":"billed","provider":"{vendor.title()}","session":"{_session(chance)}",'
+        f'"tags":{{"client":"{_client(chance)}"}}}}\n'
     )
 
 

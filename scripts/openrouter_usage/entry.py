@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
@@ -11,7 +11,7 @@ from json.encoder import encode_basestring_ascii
 from typing import NamedTuple
 
 from openrouter_usage.errors import InvalidValue
-from openrouter_usage.money import EXACT, ZERO, Json, dumps, loads, plain, usd
+from openrouter_usage.money import EXACT, ZERO, Json, dumps, loads, plain, total, usd
 from openrouter_usage.period import UTC, parse_moment
 from openrouter_usage.text import safe
 
@@ -73,6 +73,15 @@ class Usage(NamedTuple):
 
 
 NOTHING = Usage()
+
+
+def summed(usages: Iterable[Usage]) -> Usage:
+    """Return the sum of many usages, in a fraction of the time of adding one to the other."""
+    columns = dict(zip(Usage._fields, zip(*usages, strict=True), strict=False))
+    if not columns:
+        return NOTHING
+    cost, byok = (total(columns.pop(name)) for name in ("cost", "byok_cost"))
+    return Usage(**{name: sum(column) for name, column in columns.items()})._replace(cost=cost, byok_cost=byok)
 
 
 # -- Records of the ledger: an entry, a hold, and the release of a hold.

@@ -7,7 +7,7 @@ from datetime import date, datetime, tzinfo
 from decimal import Decimal
 from typing import NamedTuple
 
-from openrouter_usage.entry import NOTHING, Usage
+from openrouter_usage.entry import NOTHING, Usage, summed
 from openrouter_usage.money import subtract
 from openrouter_usage.openrouter.answers.account import ActivityRow
 from openrouter_usage.period import UTC, Period, days
@@ -203,8 +203,8 @@ def break_down(
         shares[:shown] = sorted(shares[:shown], key=lambda share: names_of(share.name)[0], reverse=True)
     elif first in IN_CIRCLE:
         shares[:shown] = sorted(shares[:shown], key=lambda share: places_in_circle(by, share.name))
-    rest = sum((share.usage for share in shares[shown:]), NOTHING)
-    whole = sum((share.usage for share in shares), NOTHING)
+    rest = summed(share.usage for share in shares[shown:])
+    whole = rest + summed(share.usage for share in shares[:shown])
     return Breakdown(by, period, tuple(shares[:shown]), max(0, len(shares) - shown), rest, whole, source)
 
 
@@ -222,7 +222,7 @@ def added(groups: Iterable[tuple[str, Usage]]) -> dict[str, Usage]:
     """Add up what has the same name."""
     sums: dict[str, Usage] = {}
     for name, usage in groups:
-        sums[name] = sums.get(name, NOTHING) + usage
+        sums[name] = sums[name] + usage if name in sums else usage
     return sums
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
+from operator import itemgetter
+from typing import NamedTuple
 
 from openrouter_usage.budgets import TAG_KINDS
 from openrouter_usage.entry import Entry, Hold, Release, Unread, Usage, believable, checked_entry, label_of, read_line
@@ -232,20 +234,33 @@ MIX = "mix"
 BY_NAME = ("model", "provider", "session", "tag", *TAG_KINDS, MIX)
 # Larger ones make lists of rows so long that the processor's cache no longer holds them.
 _STRETCH = 256 * 1024
+# Where a row has the names of a call, and where it has what is empty in the row of a call.
+_KINDS, _EMPTY = {"model": 3, "provider": 12, "session": 13, "tag": 14}, 16
 _ALWAYS = range(2**40)
 _UNWANTED = -1
 Sums = defaultdict[int, defaultdict[bytes, int]]
-Cells = defaultdict[tuple[int, str, str, str, tuple[tuple[str, str], ...]], int]
+# Model, provider, session and tags of calls, the empty ones for what is not told apart.
+Who = tuple[str, str, str, tuple[tuple[str, str], ...]]
+# A day and an hour, or less of a moment.
+When = tuple[date, int]
+Cells = defaultdict[tuple[When, Who], int]
+
+
+class Fineness(NamedTuple):
+    """What calls are told apart by, at once: what `when` makes of a quarter of an hour, and which of their names."""
+
+    when: Callable[[int], When]
+    kinds: frozenset[str]
 
 
 class Block:
     """The result of some lines: sums by group and day, marks of ids, changes of holds, and lines not understood."""
 
-    def __init__(self, slots: range = _ALWAYS, *, is_fine: bool = False) -> None:
-        """Start empty; only calls of some quarters of an hour are wanted, and with `is_fine` each in its `cells`."""
+    def __init__(self, slots: range = _ALWAYS, *, fineness: Fineness | None = None) -> None:
+        """Start empty; only calls of some quarters of an hour are wanted, and with a `fineness` also in `cells`."""
         self._slots = slots
-        # Calls of the same quarter, model, provider, session and tags, for sums that no grouping can answer.
-        self.is_fine = is_fine
+        # For sums that no grouping can answer.
+        self._fineness = fineness
         self.cells: Cells = defaultdict(int)
         self.by_name: dict[str, Sums] = {grouping: defaultdict(lambda: defaultdict(int)) for grouping in BY_NAME}
         self.quarters: defaultdict[int, int] = defaultdict(int)
@@ -294,8 +309,11 @@ class Block:
         for grouping, name in _tag_names(entry.tags):
             self.by_name[grouping][day][name.encode()] += vector
         self.by_name[MIX][day][mix_name(entry.model, entry.provider, entry.tags)] += vector
-        if self.is_fine and day != _UNWANTED:
-            self.cells[slot, entry.model, entry.provider, entry.session, entry.tags] += vector
+        if self._fineness and day != _UNWANTED:
+            kinds = self._fineness.kinds
+            model, provider = entry.model if "model" in kinds else "", entry.provider if "provider" in kinds else ""
+            session, tags = entry.session if "session" in kinds else "", entry.tags if "tag" in kinds else ()
+            self.cells[self._fineness.when(slot), (model, provider, session, tags)] += vector
         self._end_run(slot, vector, start, start)
         self.calls += 1
 
@@ -308,7 +326,10 @@ class Block:
         mixes: defaultdict[int, defaultdict[Row, int]] = defaultdict(lambda: defaultdict(int))
         of_mix, of_session = mixes[0], sessions[0]
         here, total, first, previous, day, odd = -1, 0, start, start, 0, 0
-        fine: defaultdict[tuple[int, Row], int] | None = defaultdict(int) if self.is_fine else None
+        fineness = self._fineness
+        fine, fines = defaultdict[Row, int](int), dict[When, defaultdict[Row, int]]()
+        kinds = fineness.kinds if fineness else _KINDS
+        picked = itemgetter(*(at if kind in kinds else _EMPTY for kind, at in _KINDS.items()))
         for row in rows:
             (line, hour, minute, model, prompt, completion, whole, part, identity,
              cached, written, reasoning, provider, session, tags, hold, other) = row  # fmt: skip
@@ -322,6 +343,7 @@ class Block:
                 self._end_run(here, total, first, previous)
                 here, total, first, day = slot, 0, start, self._day(slot)
                 of_mix, of_session = mixes[day], sessions[day]
+                fine = self._fine_of(fines, slot, day)
             vector = 1 | int(prompt) << prompt_at | int(completion) << completion_at
             vector |= int(whole + part.ljust(FINEST, b"0")) << cost_at
             if cached:
@@ -333,8 +355,8 @@ class Block:
             total += vector
             of_mix[model, provider, tags] += vector
             of_session[session] += vector
-            if fine is not None and day != _UNWANTED:
-                fine[slot, (model, provider, session, tags)] += vector
+            if fineness:
+                fine[picked(row)] += vector
             if identity:
                 self.ids.append((mark(identity), start))
             if hold:
@@ -345,9 +367,19 @@ class Block:
         if not sessions[0]:
             del sessions[0]
         self._add_mixes(mixes)
-        for (at, (model, provider, session, tags)), vector in (fine or {}).items():
-            self.cells[at, model.decode(), provider.decode(), session.decode(), tags_of(tags)] += vector
+        self._add_fines(fines)
         self.calls += len(rows) - odd
+
+    def _fine_of(self, fines: dict[When, defaultdict[Row, int]], slot: int, day: int) -> defaultdict[Row, int]:
+        """Return where the calls of a quarter of an hour are told apart; those that are not wanted nowhere."""
+        if self._fineness is None or day == _UNWANTED:
+            return defaultdict(int)
+        return fines.setdefault(self._fineness.when(slot), defaultdict(int))
+
+    def _add_fines(self, fines: Mapping[When, Mapping[Row, int]]) -> None:
+        for when, cells in fines.items():
+            for (model, provider, session, tags), vector in cells.items():
+                self.cells[when, (model.decode(), provider.decode(), session.decode(), tags_of(tags))] += vector
 
     def _add_mixes(self, mixes: Mapping[int, Mapping[Row, int]]) -> None:
         """Count calls, once for all that have the same model, provider and tags."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from json import dumps
@@ -25,6 +25,7 @@ from openrouter_usage.ledger.scan import (
     DAY_SLOTS,
     QUARTER_S,
     Block,
+    Fineness,
     columns,
     from_columns,
     mark_of,
@@ -71,12 +72,17 @@ _DOUBTFUL = "SELECT * FROM unsettled WHERE is_doubtful ORDER BY start"
 _FIRST_DAY = date(1970, 1, 1)
 
 
-def usage_of(values: tuple[int, ...], name: str = "") -> Usage:
+def usage_of(values: Sequence[int], name: str = "") -> Usage:
     """Return the Usage of summed rows; Damaged when their marks do not match their keys and figures."""
+    return from_columns(tuple(figures_of(values, name)))
+
+
+def figures_of(values: Sequence[int], name: str = "") -> list[int]:
+    """Return the same as columns."""
     try:
         count, slots, marks, *figures = values
         if marks == sum(figures) + slots + count * mark_of(name.encode()):
-            return from_columns(tuple(figures))
+            return figures
     except (TypeError, AttributeError):
         pass
     raise Damaged("its sums are damaged")
@@ -349,10 +355,15 @@ def _with_untagged(groups: Groups, everything: Usage) -> Groups:
 
 
 def read_blocks(
-    engine: Engine, index: sqlite3.Connection, span: tuple[int, int], quarters: range, *, is_fine: bool = False
+    engine: Engine,
+    index: sqlite3.Connection,
+    span: tuple[int, int],
+    quarters: range,
+    *,
+    fineness: Fineness | None = None,
 ) -> tuple[Block, Block]:
     """Read the lines of a span into what was used, and what of it stands in several lines and has to be taken off."""
-    block, surplus = Block(quarters, is_fine=is_fine), Block(quarters, is_fine=is_fine)
+    block, surplus = Block(quarters, fineness=fineness), Block(quarters, fineness=fineness)
     for at, text in engine.blocks(*span):
         read_block(text, at, block)
     completed, further = merged_in(index, *span)
