@@ -32,11 +32,14 @@ ROOT = Path(__file__).resolve().parent.parent
 HOUSE = "scripts/openrouter_usage"
 # Each module with the tests that are about it, the quickest first: the first failure ends a run.
 TARGETS = {
-    "figures/pricing": ("test_pricing", "test_model_names", "test_what_if", "test_fallback"),
-    "figures/limits": ("test_budget",),
-    "tracker/booking": ("test_booking", "test_session", "test_streams", "test_query", "test_tracker", "test_known_better", "test_calls"),
+    "figures/pricing": ("test_pricing", "test_model_names", "test_what_if", "test_fallback", "test_measured", "test_gateway_parts"),
+    "figures/limits": ("test_budget", "test_scopes", "test_brakes"),
+    "tracker/booking": (
+        "test_booking", "test_session", "test_streams", "test_query", "test_tracker", "test_known_better", "test_calls", "test_scopes",
+        "test_brakes",
+    ),
     "ledger/sums": ("test_sums", "test_cli_stats", "test_ledger_truth"),
-    "ledger/scan": ("test_index_blocks", "test_sums", "test_ledger_truth"),
+    "ledger/scan": ("test_index_blocks", "test_sums", "test_cli_stats", "test_ledger_truth"),
     "entry": ("test_entry", "test_report", "test_sums", "test_index_blocks", "test_tracker"),
     "money": ("test_money", "test_report", "test_pricing"),
 }
@@ -111,6 +114,19 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ),
     ("ledger/scan", "_place = 0", "0  ->  1"): "every lane begins one bit higher, where it is read too",
     ("ledger/scan", "_place += _WIDTHS.get(_name, 63)", "63  ->  64"): "one bit between two lanes stays empty",
+    (
+        "figures/limits",
+        "if ahead is None and budget.caps.any:",
+        "if ahead is None and budget.caps.any  ->  if not (ahead is None and budget.caps.any)",
+    ): "then each budget asks for itself whether a call is dated in the future, which is slower",
+    (
+        "ledger/sums",
+        "return [(low, high) for low, high in ((start, moment_of(first)), (moment_of(stop), end)) if low < high]",
+        "for low, high in ((start, moment_of(first)), (moment_of(stop), end)) if low < high  ->  "
+        "for low, high in ((start, moment_of(first)), (moment_of(stop), end))",
+    ): "an edge of no length has no calls, read or not",
+    ("ledger/scan", "_SOME_DAY = datetime(2000, 1, 1, tzinfo=UTC)", "1  ->  2"): "any day will do",
+    ("ledger/scan", "_ALWAYS = range(2**40)", "40  ->  41"): "no ledger has quarters so late",
     ("ledger/sums", "if first_span >= end_span:", "first_span >= end_span  ->  first_span > end_span"): (
         "where no span is whole, the days before it and behind it are all that there are"
     ),

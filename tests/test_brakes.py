@@ -88,6 +88,16 @@ def test_a_brake_refuses_beyond_its_amount_and_lets_go_when_its_stretch_is_over(
     ask("0.6", NOON + 10 * MINUTE + timedelta(seconds=1))
 
 
+def test_a_brake_counts_a_call_for_as_long_as_one_may_run(tmp_path: Path) -> None:
+    ledger, budget = open_ledger(tmp_path / "usage.jsonl"), Budget(MACHINE, burst=Burst(Decimal(1), 600))
+    ledger.hold(Hold("h", NOON, "m", CENT), lambda books: None)
+    found: list[tuple[Decimal, Decimal]] = []
+    for age in (LONGEST_CALL, LONGEST_CALL + timedelta(microseconds=1)):
+        ledger.committed(lambda books, at=NOON + age: found.append(braked(budget, books, at)))
+    assert found == [(0, CENT), (0, 0)]
+    ledger.close()
+
+
 def test_the_same_request_is_let_through_so_often_a_minute_for_each_owner() -> None:
     repeats, now = Repeats(), NOON
     laptop = Budget(Owner("client", "laptop"), repeats=2)

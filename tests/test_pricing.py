@@ -24,6 +24,7 @@ from openrouter_usage.figures.pricing import (
     Unbounded,
     estimate,
     fitted,
+    likely_cost,
     limited,
     list_cost,
     no_such_model,
@@ -794,3 +795,21 @@ def test_the_bound_of_a_prompt_is_not_below_its_bytes(count, said):
     assert asked.most_prompt_tokens(body(messages=messages)) >= len(said.encode()) * (count + 1)
     assume(said)
     assert asked.most_prompt_tokens(body(messages=messages, tools=TOOLS)) > asked.most_prompt_tokens(body(messages=messages))
+
+
+def test_what_a_call_likely_costs_is_its_new_tokens_in_full_and_a_share_of_the_known_ones():
+    """The dearest model of a fallback list, for each answer, rounded up."""
+    prices = prices_of([
+        Model("a/b", "B", "0.000002", "0.00001", more={"input_cache_read": "0.0000002", "request": "0.001"}),
+        Model("c/d", "D", "0.000001", "0.00002", more={"input_cache_read": "0.000005"}),
+    ])  # fmt: skip
+    count = {"fresh_tokens": 100, "known_tokens": 1_000, "missed": Decimal("0.1"), "answer_tokens": 50}
+    plain = 200 * Decimal("0.000002") + 900 * Decimal("0.0000002") + 50 * Decimal("0.00001") + Decimal("0.001")
+    assert likely_cost({"model": "a/b"}, prices, **count) == plain
+    assert likely_cost({"model": "a/b", "n": 3}, prices, **count) == 3 * plain
+    # A cached token that is listed for more than a new one is not billed as one.
+    assert likely_cost({"model": "c/d"}, prices, **count) == 1_100 * Decimal("0.000001") + 50 * Decimal("0.00002")
+    both = 200 * Decimal("0.000002") + 900 * Decimal("0.000001") + 50 * Decimal("0.00002") + Decimal("0.001")
+    assert likely_cost({"model": "a/b", "models": ["c/d"]}, prices, **count) == both
+    with pytest.raises(NoSuchModel):
+        likely_cost({"model": "e/f"}, prices, **count)

@@ -150,3 +150,28 @@ def test_what_is_wrong_is_told_before_anything_is_asked(words: str, at: TrackerA
 def test_no_calls_cost_nothing_anywhere(at: TrackerAt) -> None:
     data = at(None, "what-if", "--model", "openai/gpt-5-mini", "--json").data
     assert (data["calls"], data["cost_usd"], data["would_cost_usd"], data["saved_usd"]) == (0, 0, 0, 0)
+
+
+def test_without_a_model_those_are_named_that_can_do_the_same_for_least(at: TrackerAt, account: Account) -> None:
+    """As long a call, the same inputs and abilities, an answer in text, and no model of which all is free."""
+    price = {"prompt": "0.000001", "completion": "0.000001"}
+    account.models = [
+        Model("a/mine", "M", "0.00001", "0.00001", context_length=2_000, input=("text", "image")),
+        Model("a/just-room", "R", **price, context_length=2_000, input=("image", "text", "audio")),
+        Model("a/no-room", "N", **price, context_length=1_999, input=("text", "image")),
+        Model("a/room-unknown", "U", **price, context_length=None, input=("text", "image")),
+        Model("a/blind", "B", **price),
+        Model("a/painter", "P", **price, input=("text", "image"), output=("image",)),
+        Model("a/no-tools", "T", **price, input=("text", "image"), fields={"supported_parameters": ["temperature"]}),
+        Model("a/free", "F", "0", "0", input=("text", "image")),
+        Model("a/answers-free", "A", "0.000002", "0", input=("text", "image")),
+        Model("a/varies", "V", "-1", "-1", input=("text", "image")),
+    ]
+    at.tracker.write(call(days_ago(0), model="a/mine", prompt_tokens=1_500, completion_tokens=500, cost="0.02"))
+    data = at(None, "what-if", "--json").data
+    assert (data["like"], data["longest_call_tokens"], data["cost_usd"]) == ("a/mine", 2_000, Decimal("0.02"))
+    assert [(each["model"], each["would_cost_usd"], each["saved_usd"]) for each in data["models"]] == [
+        ("a/just-room", Decimal("0.002"), Decimal("0.018")),
+        ("a/answers-free", Decimal("0.003"), Decimal("0.017")),
+        ("a/mine", Decimal("0.02"), 0),
+    ]

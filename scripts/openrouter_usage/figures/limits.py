@@ -15,7 +15,6 @@ from openrouter_usage.period import EVER, FOREVER, Period, month, today, week
 
 # A call begun before midnight may be billed after it; its hold counts in the day that follows as well.
 LONGEST_CALL = timedelta(hours=1)
-# What a total is of: everything that a ledger can hold.
 
 
 class Books(Protocol):

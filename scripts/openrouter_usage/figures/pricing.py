@@ -344,7 +344,7 @@ def _bound(body: Mapping[str, Json], prices: PriceList) -> _Bound:
 
 
 def bound(
-    body: Mapping[str, Json], prices: PriceList, *, prompt_tokens: int, max_tokens: int, is_brief: bool = False
+    body: Mapping[str, Json], prices: PriceList, *, prompt_tokens: int, max_tokens: int, is_brief: bool
 ) -> WorstCase:
     """Bound a request of any shape, whose tokens the caller has counted, and which costs nothing but tokens.
 
