@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime, time
 
 from openrouter_usage.called import as_called
 from openrouter_usage.cli.asking import account_by, before_of, period_of
 from openrouter_usage.cli.program import complain, progress
-from openrouter_usage.entry import UnreadLine
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.figures.account_days import GROUPINGS, Wanted, account_report, archived_days, with_ledger
 from openrouter_usage.figures.account_days import joined_report as joined_report_of
@@ -21,6 +19,7 @@ from openrouter_usage.files import archive_beside
 from openrouter_usage.home.settings import ledger_file, shared_ledger
 from openrouter_usage.jobs.archive import Archive
 from openrouter_usage.jobs.breakdown import tracked_days
+from openrouter_usage.jobs.ledger_notes import unread_notes
 from openrouter_usage.jobs.price_list import canonical_names
 from openrouter_usage.ledger import engines
 from openrouter_usage.ledger.ledger import Ahead, Health, Ledger
@@ -63,22 +62,6 @@ def close_ledgers() -> None:
 def _show_progress(done: int, size: int) -> None:
     if size >= _WORTH_SHOWING:
         progress(f"reading the ledger: {100 * done // size}%", is_over=done >= size)
-
-
-def unread_notes(unread: Sequence[UnreadLine]) -> list[str]:
-    """Return notes on how many lines of a file are not counted, and where the first one is."""
-    notes = []
-    damaged = [line for line in unread if line.is_damaged]
-    foreign = [line for line in unread if not line.is_damaged]
-    if damaged:
-        notes.append(f"{plural(len(damaged), 'damaged line')} not counted, {_first(damaged)} ({safe(damaged[0].why)})")
-    if foreign:
-        notes.append(f"{plural(len(foreign), 'line')} of an unknown kind kept and not counted, {_first(foreign)}")
-    return notes
-
-
-def _first(lines: list[UnreadLine]) -> str:
-    return f"{'' if len(lines) == 1 else 'the first '}at byte {lines[0].offset:,}"
 
 
 def unsettled_notes(health: Health) -> list[str]:

@@ -5,27 +5,26 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Mapping
 from datetime import datetime, tzinfo
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from openrouter_usage.called import as_called
 from openrouter_usage.cli.asking import moments_before, period_of, refuse_account_words, title_of, where_of
-from openrouter_usage.cli.opening import ahead_notes, open_ledger, unread_notes, unsettled_notes
+from openrouter_usage.cli.opening import ahead_notes, open_ledger, unsettled_notes
 from openrouter_usage.cli.program import terminal_width, write
 from openrouter_usage.cli.terminal import is_terminal, paint_of
-from openrouter_usage.entry import NOTHING, Hold, Usage
+from openrouter_usage.entry import NOTHING, Usage
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.figures.breakdown import LOCAL, SHARED, Comparison, break_down, compare, with_names
 from openrouter_usage.figures.limits import dated_ahead_from
 from openrouter_usage.figures.options import REPORT_TOP
 from openrouter_usage.figures.report import Beside, Report, every_day
 from openrouter_usage.jobs.breakdown import named_totals
-from openrouter_usage.ledger.ledger import Health, Ledger
+from openrouter_usage.jobs.ledger_notes import health_notes, held
+from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.ledger.sums import Totals
-from openrouter_usage.money import ZERO, format_usd, total
+from openrouter_usage.money import ZERO
 from openrouter_usage.period import UTC, Period, days
 from openrouter_usage.render.paint import Drawing
-from openrouter_usage.text import plural
 from openrouter_usage.vocabulary import Where, days_of_word, said_of
 
 if TYPE_CHECKING:
@@ -137,22 +136,6 @@ def _beside(ledger: Ledger, options: Namespace, now: datetime) -> Beside:
     found = days_of_word(options.period, now.astimezone(UTC).date())
     period = days(found.first, found.last, options.period)
     return Beside(period, named_totals(ledger, period, "model", where=where_of(options)).total)
-
-
-def held(holds: tuple[Hold, ...]) -> Decimal | None:
-    """Return the most that open holds may still cost; None when unknown."""
-    amounts = [hold.max_cost for hold in holds if hold.max_cost is not None]
-    return total(amounts) if len(amounts) == len(holds) else None
-
-
-def health_notes(health: Health) -> tuple[str, ...]:
-    """Return notes on what no sum counts: an empty ledger, open holds, lines that were not understood."""
-    notes = [] if health.size else ["no calls yet: `call`, CostTracker, track_cost and `import` record them"]
-    if health.holds:
-        amount = held(health.holds)
-        most = "of unknown cost" if amount is None else f"up to {format_usd(amount)}"
-        notes.append(f"{plural(len(health.holds), 'call')} running or unsettled, {most}, not included; see: settle")
-    return (*notes, *unread_notes(health.unread))
 
 
 def _rendered(face: str, report: Report, now: datetime, options: Namespace) -> str:
