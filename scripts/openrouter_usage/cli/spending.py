@@ -25,11 +25,10 @@ from openrouter_usage.jobs.breakdown import (
     local_tracked_days,
     questions,
 )
-from openrouter_usage.jobs.summary import at_once
+from openrouter_usage.jobs.summary import at_once, managing_key
 from openrouter_usage.jobs.together import nothing
 from openrouter_usage.openrouter.answers.account import Gap, Parts, TodaySpend
 from openrouter_usage.openrouter.answers.analytics import Analytics
-from openrouter_usage.openrouter.answers.key import KeyInfo
 from openrouter_usage.period import DAY, Period, Stretch, spoken, today
 from openrouter_usage.text import ago
 from openrouter_usage.vocabulary import ChosenPeriod, account_dimensions, said_of
@@ -135,10 +134,7 @@ class Spending:
 
     def ask_late(self, parts: Parts) -> None:
         """Ask with the ordinary key if it turned out to be a management key, which only OpenRouter can tell."""
-        managing = self._settings.mgmt_key
-        if managing is None and isinstance(parts.key, KeyInfo) and parts.key.is_management_key:
-            managing = self._settings.require_key() if self._settings.base_url.may_see_mgmt_key else None
-        self.ask(managing)
+        self.ask(managing_key(self._settings, parts))
 
     def find(self, parts: Parts) -> None:
         """End the search for the days of a chosen period, where a management key began it."""

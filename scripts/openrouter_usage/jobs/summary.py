@@ -71,6 +71,13 @@ def collect_funds(settings: Settings, now: datetime, *, timeout_s: float) -> Par
     return Parts(now, **answers, managed=mgmt_key is not None)
 
 
+def managing_key(settings: Settings, parts: Parts) -> ApiKey | None:
+    """Return the management key, which the ordinary key may have turned out to be; None for none."""
+    if settings.mgmt_key is not None:
+        return settings.mgmt_key
+    return _turned_out_to_manage(parts.key, settings.require_key(), settings)
+
+
 def _turned_out_to_manage(key: object, asked_with: ApiKey, settings: Settings) -> ApiKey | None:
     """Return the ordinary key when OpenRouter says that it is a management key: no string shows that."""
     from openrouter_usage.openrouter.answers.key import KeyInfo

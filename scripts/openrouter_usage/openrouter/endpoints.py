@@ -93,7 +93,9 @@ class OpenRouter:
 
         return TodaySpend(found.total, found.truncated, found.left_out)
 
-    def analytics(self, period: Period, *dimensions: str, by_day: bool = False, key_hash: str = "") -> Analytics:
+    def analytics(
+        self, period: Period, *dimensions: str, by_day: bool = False, by_hour: bool = False, key_hash: str = ""
+    ) -> Analytics:
         """Ask POST /analytics/query what the account spent in a period, 365 days back at most; needs a management key.
 
         At most two dimensions: `model` (dated slugs), `api_key_id`, `workspace` (names), `provider`, `generation_id`.
@@ -106,8 +108,8 @@ class OpenRouter:
             "time_range": {"start": iso(period.start), "end": iso(max(period.end, period.start + _SHORTEST))},
             "limit": _MOST_ROWS,
         }
-        if by_day:
-            question["granularity"] = "day"
+        if by_day or by_hour:
+            question["granularity"] = "hour" if by_hour else "day"
         if key_hash:
             question["filters"] = [{"field": "api_key_id", "operator": "eq", "value": key_hash}]
         # A query changes nothing, so it is retried like a GET.

@@ -10,7 +10,7 @@ from openrouter_usage.entry import NOTHING, Usage
 from openrouter_usage.errors import BadAnswer, InvalidValue
 from openrouter_usage.money import Json
 from openrouter_usage.openrouter.answers.fields import Fields, LeftOut
-from openrouter_usage.period import UTC, parse_day
+from openrouter_usage.period import UTC, parse_day, parse_moment
 
 # `total_usage` would add BYOK money to credits, which are kept apart.
 METRICS = (
@@ -28,11 +28,15 @@ _TIME_COLUMNS = ("date__", "created_at__")
 
 
 class Spend(NamedTuple):
-    """What one combination of dimension values used; `day` is None where no day was asked for."""
+    """What one combination of dimension values used; `day` is None where no day was asked for.
+
+    `hour` is the hour of that day, in UTC, where hours were asked for.
+    """
 
     day: date | None
     names: tuple[str, ...]
     usage: Usage
+    hour: int | None = None
 
 
 class Analytics(NamedTuple):
@@ -86,7 +90,7 @@ def _row(row: Fields, dimensions: Sequence[str]) -> Spend:
         row.usd("credits_usage"),
         row.usd("byok_usage"),
     )
-    return Spend(_day(row), tuple(_name(row, dimension) for dimension in dimensions), usage)
+    return Spend(_day(row), tuple(_name(row, dimension) for dimension in dimensions), usage, _hour(row))
 
 
 def _name(row: Fields, dimension: str) -> str:
@@ -100,6 +104,17 @@ def _day(row: Fields) -> date | None:
         if column.startswith(_TIME_COLUMNS):
             try:
                 return parse_day(row.text(column))
+            except InvalidValue as error:
+                raise row.wrong(column, str(error)) from None
+    return None
+
+
+def _hour(row: Fields) -> int | None:
+    """Return the hour of a row whose time column is one of hours."""
+    for column in row:
+        if column.startswith(_TIME_COLUMNS) and column.endswith("__hour"):
+            try:
+                return parse_moment(row.text(column)).hour
             except InvalidValue as error:
                 raise row.wrong(column, str(error)) from None
     return None
