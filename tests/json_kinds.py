@@ -184,6 +184,7 @@ def ledger(ask: Asking, sandbox: Sandbox) -> None:
     ask("stats", "--wek")
     ask("export", "--format", "csv", "--output", str(ask.home / "report.csv"))
     ask("report", "--svg", str(ask.home / "chart.svg"))
+    ask("report", "--svg", str(ask.home / "account.svg"), "--source", "account", OPENROUTER_MGMT_KEY="")
     ask("clean", "--before", "2026-11-21")
     ask("clean", "--before", "2026-11-21", "--yes")
     ask("clean", "--ahead")

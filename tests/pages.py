@@ -87,6 +87,18 @@ def _value(cell: Element) -> Any:
     return int(cell.text.replace(",", "")) if cell.text.replace(",", "").isdigit() else cell.text
 
 
+def by_heading(page: Element, heading: str) -> Element:
+    """The section with this heading."""
+    (found,) = [part for part in page.all("section") if [head.text for head in part.all("h2")] == [heading]]
+    return found
+
+
+def shares(section: Element) -> dict[str, Decimal]:
+    """The names in a section's list, each with its exact amount."""
+    items = [item for item in section.all("li") if "data-usd" in item.attributes]
+    return {next(item.all("span")).text: Decimal(item.attributes["data-usd"]) for item in items}
+
+
 # -- colours, as people see them -------------------------------------------------------------------------------------
 
 # How people without one kind of cone see linear RGB (Machado, Oliveira and Fernandes, 2009, severity 1).

@@ -34,7 +34,7 @@ PURE = {"openrouter.answers", "figures", "figures.logs", "render", "errors", "mo
 SAME_NAME = {
     "account_days", "alert", "archive", "booking", "breakdown", "clean", "collect", "cost_tracker", "doctor", "gateway", "import_calls", "keys",
     "line", "management",
-    "models", "reconcile",
+    "models", "page", "reconcile",
     "seen_in_logs",
     "report", "summary", "sync", "team",
 }  # fmt: skip

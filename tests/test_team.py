@@ -220,7 +220,7 @@ def test_any_calls_have_the_same_sums_and_the_same_lines_as_in_a_file(team: Team
             assert sorted(ledger.entries(period), key=key) == sorted(with_file.entries(period), key=key)
         where = (Filter("model", ("a/*", "b/two")), Filter("tag", ("step", "client=a")))
         assert ledger.totals(None, "session", tz, where) == with_file.totals(None, "session", tz, where)
-        assert ledger.totals_of([Period(start, start + timedelta(days=1), "")])[0].total == (
+        assert ledger.totals_of([(Period(start, start + timedelta(days=1), ""), "model")])[0].total == (
             with_file.totals(Period(start, start + timedelta(days=1), "")).total
         )
         assert set(ledger.unsettled()) == set(with_file.unsettled())

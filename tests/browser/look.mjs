@@ -1,5 +1,6 @@
 // Opens pages in a headless Chromium, as different people see them, and prints what it finds as JSON.
 // node look.mjs CHROMIUM TOOLS OUT FILE...   TOOLS has node_modules; screenshots go into OUT, unless it is empty.
+// A page that is served is NAME|ADDRESS|COOKIE=VALUE in place of a file.
 import { createRequire } from 'node:module';
 import { readFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
@@ -14,10 +15,10 @@ const QUIET = [
   '--disable-component-update', '--disable-sync',
 ];
 const VIEWS = [
-  { view: 'light', width: 1200, colorScheme: 'light' },
-  { view: 'dark', width: 1200, colorScheme: 'dark' },
-  { view: 'phone', width: 360, colorScheme: 'light' },
-  { view: 'dark phone', width: 360, colorScheme: 'dark' },
+  { view: 'light', width: 1280, colorScheme: 'light' },
+  { view: 'dark', width: 1280, colorScheme: 'dark' },
+  { view: 'phone', width: 390, colorScheme: 'light' },
+  { view: 'dark phone', width: 390, colorScheme: 'dark' },
 ];
 
 // What is written over something else, or over an edge, is not readable.
@@ -46,12 +47,32 @@ function inspect() {
   };
 }
 
+// The card of a bar, reached with the keyboard: what is on it, and whether all of it is on the screen.
+async function cards(page) {
+  const found = [];
+  const inputs = await page.locator('.day input').all();
+  for (const number of inputs.length ? new Set([0, Math.floor(inputs.length / 2), inputs.length - 1]) : []) {
+    await inputs[number].scrollIntoViewIfNeeded();
+    await page.keyboard.press('Shift');
+    await inputs[number].focus();
+    found.push(await page.evaluate(() => [...document.querySelectorAll('.told')].filter((card) => card.getClientRects().length)
+      .map((card) => ({ words: card.innerText, ...card.getBoundingClientRect().toJSON() }))
+      .map(({ words, left, right }) => ({ words, cut: left < 0 || right > window.innerWidth }))));
+  }
+  return found.map((shown) => (shown.length === 1 && !shown[0].cut ? shown[0].words : `wrong: ${JSON.stringify(shown)}`));
+}
+
 const browser = await playwright.chromium.launch({ executablePath: chromium, args: QUIET });
 const found = [];
-for (const file of files) {
+for (const given of files) {
+  const [file, address, cookie] = given.split('|');
   for (const { view, width, colorScheme } of VIEWS) {
     const page = await browser.newPage({ viewport: { width, height: 900 }, colorScheme });
-    const url = pathToFileURL(resolve(file)).href;
+    const url = address || pathToFileURL(resolve(file)).href;
+    if (cookie) {
+      const [name, value] = cookie.split(/=(.*)/s);
+      await page.context().addCookies([{ name, value, url }]);
+    }
     const noise = [];
     page.on('console', (message) => noise.push(message.text()));
     page.on('pageerror', (error) => noise.push(String(error)));
@@ -60,6 +81,8 @@ for (const file of files) {
     await page.goto(url);
     const seen = await page.evaluate(inspect);
     if (out) await page.screenshot({ path: join(out, `${basename(file)} ${view}.png`), fullPage: file.endsWith('.html'), timeout: 90_000 });
+    seen.cards = await cards(page);
+    if (out && seen.cards.length) await page.screenshot({ path: join(out, `${basename(file)} ${view} card.png`) });
     const quiet = [...noise];
     let violations = [];
     if (file.endsWith('.html')) {

@@ -384,6 +384,16 @@ def compared_periods(
     return shared._replace(compared=compared._replace(is_uneven=is_running and not has_part))
 
 
+def days_by_model(found: DaysFound, span: Stretch, *, name_of: Canonical, where: Where) -> dict[date, dict[str, Usage]]:
+    """Return what each model cost on each known day of a span, also on those without spend."""
+    now = _within(found, span)
+    days: dict[date, dict[str, Usage]] = {day: {} for day in now.days}
+    for name, usage in _sums(now, "day,model", name_of, where).items():
+        day, model = names_of(name)
+        days[date.fromisoformat(day)][model] = usage
+    return days
+
+
 def _within(found: DaysFound, span: Stretch) -> DaysFound:
     """Return what was found of some of the days."""
     is_live = found.live_until is not None and span.last == found.span.last

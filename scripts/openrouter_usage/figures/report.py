@@ -35,12 +35,21 @@ class Slot(NamedTuple):
 
 
 class Bar(NamedTuple):
-    """What a slot cost: in all, by each name of the timeline, and by all others together."""
+    """What a slot cost: in all, by each name of the timeline, and by all others together.
+
+    The spend of `unknown_days` of it is not known, and is in none of these.
+    """
 
     slot: Slot
     total: Usage
     parts: tuple[Usage, ...]
     others: Usage
+    unknown_days: int = 0
+
+    @property
+    def is_unknown(self) -> bool:
+        """Check whether nothing at all is known of it."""
+        return self.unknown_days == len(self.slot.period.utc_days) > 0
 
 
 class Timeline(NamedTuple):

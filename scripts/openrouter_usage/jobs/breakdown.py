@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from openrouter_usage.figures.summary import Summary
     from openrouter_usage.ledger.ledger import Ledger
     from openrouter_usage.ledger.sums import Groups, Totals
-    from openrouter_usage.openrouter.answers.account import ActivityRow, Gap
+    from openrouter_usage.openrouter.answers.account import ActivityRow, Gap, Parts
     from openrouter_usage.openrouter.answers.analytics import Analytics, Spend
 
 T = TypeVar("T")
@@ -146,15 +146,15 @@ def _of_ledger(work: Callable[[Ledger], T]) -> tuple[T | None, str]:
 
 def named_totals(ledger: Ledger, period: Period | None, by: str, zone: tzinfo = UTC, where: Where = ()) -> Totals:
     """Sum the calls of a period that filters take; models have, and are picked by, their canonical names."""
+    return with_models_named(ledger.totals(period, by, zone, with_aliases(ledger, period, where)), by)
+
+
+def with_models_named(totals: Totals, by: str) -> Totals:
+    """Return sums by a grouping with the canonical names of models."""
     from openrouter_usage.figures.model_names import grouped_by, models_in
     from openrouter_usage.jobs.price_list import canonical_names
     from openrouter_usage.ledger.sums import Totals
 
-    if any(each.kind == "model" for each in where):
-        met = ledger.totals(period, "model").groups
-        name_of = canonical_names(met)
-        where = tuple(_with_aliases(each, met, name_of) if each.kind == "model" else each for each in where)
-    totals = ledger.totals(period, by, zone, where)
     name_of = canonical_names(models_in(totals.groups, by))
     return Totals(totals.total, grouped_by(totals.groups, by, name_of))
 
@@ -172,25 +172,49 @@ def tracked_days(ledger: Ledger, span: Stretch, by: str, where: Where) -> Tracke
     return Tracked(SHARED if ledger.is_shared else LOCAL, by, by_day)
 
 
+def with_aliases(ledger: Ledger, period: Period | None, where: Where) -> Where:
+    """Return filters that take the models of a period also by their canonical names."""
+    if not any(each.kind == "model" for each in where):
+        return where
+    from openrouter_usage.jobs.price_list import canonical_names
+
+    met = ledger.totals(period, "model").groups
+    name_of = canonical_names(met)
+    return tuple(_with_aliases(each, met, name_of) if each.kind == "model" else each for each in where)
+
+
 def _with_aliases(each: Filter, met: Iterable[str], name_of: Callable[[str], str]) -> Filter:
     """Return a filter that takes a model also by its canonical name."""
     aliases = tuple(name for name in met if each.takes(name_of(name)) and not each.takes(name))
     return each._replace(patterns=(*each.patterns, *aliases))
 
 
-def compared_with_kept(seen: Callable[[Period], Usage], now: datetime) -> tuple[tuple[Compared, ...], str]:
-    """Set OpenRouter's last answers, if any are kept, beside what `seen` sums of the ledger; else say why not."""
-    from openrouter_usage.figures.summary import build_summary
+def kept_summary(now: datetime) -> tuple[Summary | None, str]:
+    """Return the summary of OpenRouter's last answers, if any are kept, with its forecast; else say why not."""
     from openrouter_usage.jobs.snapshot import load_snapshot, snapshot_file
 
     try:
         settings = load_settings()
         parts = load_snapshot(snapshot_file(settings), settings.base_url.url)
     except OpenRouterUsageError as error:
-        return (), f"Not known: {error.message}."
+        return None, f"Not known: {error.message}."
     if parts is None or parts.taken_at > now:
-        return (), as_called("Not known: no figures of OpenRouter are kept here; stats.py asks for them.")
-    found = tuple(_compared(build_summary(parts), seen))
+        return None, as_called("Not known: no figures of OpenRouter are kept here; stats.py asks for them.")
+    return foreseeing_summary(parts), ""
+
+
+def foreseeing_summary(parts: Parts) -> Summary:
+    """Build the usual summary of some answers, with its forecast."""
+    from openrouter_usage.figures.forecast import forecast
+    from openrouter_usage.figures.summary import build_summary
+
+    summary = build_summary(parts)
+    return summary._replace(ahead=forecast(parts, summary))
+
+
+def compared_with(summary: Summary, seen: Callable[[Period], Usage]) -> tuple[tuple[Compared, ...], str]:
+    """Set what OpenRouter said of its running windows beside what `seen` sums of the ledger; else say why not."""
+    found = tuple(_compared(summary, seen))
     return found, "" if found else "Not known: OpenRouter did not say what was spent."
 
 

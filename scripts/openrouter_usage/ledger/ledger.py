@@ -6,7 +6,7 @@ Reports, budgets and faces use these verbs and nothing else, so that another eng
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from pathlib import Path
@@ -327,10 +327,11 @@ class Ledger:
             return crossed(self.engine, index, period, by, zone=zone, where=where)
         return sums.totals(self.engine, index, period, by, zone)
 
-    def totals_of(self, periods: Iterable[Period], where: Where = ()) -> list[sums.Totals]:
-        """Sum several periods by model, all as of one moment, and of them the calls that filters take."""
-        wanted = list(periods)
-        return self.engine.reading(lambda index: [self._sum(index, each, "model", UTC, where) for each in wanted])
+    def totals_of(
+        self, wanted: Sequence[tuple[Period, str]], zone: tzinfo = UTC, where: Where = ()
+    ) -> list[sums.Totals]:
+        """Sum several periods, each by a grouping, all as of one moment, and of them the calls that filters take."""
+        return self.engine.reading(lambda index: [self._sum(index, each, by, zone, where) for each, by in wanted])
 
     def committed(self, look: Callable[[Committed], None]) -> None:
         """Pass what is spent and held, as of one moment, to `look`."""

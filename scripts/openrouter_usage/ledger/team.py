@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta, tzinfo
@@ -288,10 +288,9 @@ class TeamLedger(Ledger):
             return _totals(lambda call, values: self.server.ask(call, values)[0], period, by, zone)
         return self.server.read(lambda read: _sum(read, period, by, zone, where))
 
-    def totals_of(self, periods: Iterable[Period], where: Where = ()) -> list[Totals]:
-        """Sum several periods by model, all as of one moment, and of them the calls that filters take."""
-        wanted = list(periods)
-        return self.server.read(lambda read: [_sum(read, each, "model", UTC, where) for each in wanted])
+    def totals_of(self, wanted: Sequence[tuple[Period, str]], zone: tzinfo = UTC, where: Where = ()) -> list[Totals]:
+        """Sum several periods, each by a grouping, all as of one moment, and of them the calls that filters take."""
+        return self.server.read(lambda read: [_sum(read, each, by, zone, where) for each, by in wanted])
 
     def committed(self, look: Callable[[Committed], None]) -> None:
         """Pass what is spent and held, as of one moment, to `look`."""

@@ -150,10 +150,14 @@ _MOST_LABELS = 8
 _LEAST_HEIGHT = 1.5
 _GAP = 1.0
 _DIGIT = 7
+_MOST_ABOVE = 2  # times as high as the highest bar
 
 
 class Column(NamedTuple):
-    """A bar as it is drawn: amounts from the ground up, each with its colour; `told` is shown when it is pointed at."""
+    """A bar as it is drawn: amounts from the ground up, each with its colour; `told` is shown when it is pointed at.
+
+    An `is_unknown` one is a question mark in place of a bar, for nobody knows how high that would be.
+    """
 
     label: str
     told: str
@@ -161,6 +165,7 @@ class Column(NamedTuple):
     stacked: tuple[tuple[Decimal, str], ...]
     has_unknown: bool = False
     is_to_come: bool = False
+    is_unknown: bool = False
 
 
 class Space(NamedTuple):
@@ -174,14 +179,20 @@ class Space(NamedTuple):
         return f"{100 * part:.3f}%" if self.width is None else f"{self.width * part:.2f}"
 
 
-def scale_of(columns: Sequence[Column]) -> tuple[Decimal, ...]:
-    """Return the amounts at the lines behind the bars."""
-    return ticks(max((column.amount for column in columns), default=ZERO))
+def scale_of(columns: Sequence[Column], marks: Sequence[Decimal] = ()) -> tuple[Decimal, ...]:
+    """Return the amounts at the lines behind the bars; every one of the `marks` is within them."""
+    return ticks(max((*(column.amount for column in columns), *marks), default=ZERO))
 
 
-def axis_width(*charts: Sequence[Column]) -> int:
-    """Return the room that the amounts beside the lines need, in each of the charts that stand one below the other."""
-    return 10 + _DIGIT * max(len(format_usd(amount)) for columns in charts for amount in scale_of(columns))
+def fits(mark: Decimal, columns: Sequence[Column]) -> bool:
+    """Check whether an amount can be marked among bars without making them too low to be compared."""
+    most = max((column.amount for column in columns), default=ZERO)
+    return most > ZERO and mark <= most * _MOST_ABOVE
+
+
+def axis_width(*charts: Sequence[Decimal]) -> int:
+    """Return the room that the amounts beside the lines need, on each of the scales that stand one below the other."""
+    return 10 + _DIGIT * max(len(format_usd(amount)) for scale in charts for amount in scale)
 
 
 def axis(scale: Sequence[Decimal], space: Space, colours: Colours) -> Iterator[str]:
@@ -193,15 +204,22 @@ def axis(scale: Sequence[Decimal], space: Space, colours: Colours) -> Iterator[s
         yield element("text", text(format_usd(amount)), x=width - 8, y=y + 4, **style)
 
 
-def plot(columns: Sequence[Column], space: Space, colours: Colours) -> Iterator[str]:
-    """Draw the lines, the bars, a mark below those with calls of unknown cost, and what some of them are called."""
-    scale = scale_of(columns)
+def plot(columns: Sequence[Column], space: Space, colours: Colours, marks: Sequence[Decimal] = ()) -> Iterator[str]:
+    """Draw the lines, the bars, a mark below those with calls of unknown cost, and what some of them are called.
+
+    A dashed line is drawn at each of the `marks`.
+    """
+    scale = scale_of(columns, marks)
     for amount in scale:
         y = space.height * (1 - part_of(amount, scale[-1]))
         line = colours.muted if not amount else colours.line
         yield element("line", x1=0, x2=space.across(1), y1=y, y2=y, stroke=line)
     for number, column in enumerate(columns):
         yield _column(column, (number, len(columns)), scale[-1], space, colours)
+    for mark in marks:
+        y = space.height * (1 - part_of(mark, scale[-1]))
+        dashed: Attributes = {"stroke": colours.over, "stroke_width": 1.5, "stroke_dasharray": "6 4"}
+        yield element("line", x1=0, x2=space.across(1), y1=y, y2=y, **dashed, class_="cap", data_usd=plain(mark))
     yield from _labels(columns, space, colours)
 
 
@@ -217,6 +235,9 @@ def _column(column: Column, where: tuple[int, int], most: Decimal, space: Space,
     parts += [
         element("rect", **place, y=y, height=height, fill=colour) for y, height, colour in _stacked(column, most, space)
     ]
+    if column.is_unknown:
+        style: Attributes = {"text_anchor": "middle", "fill": colours.unknown, "font_size": 13}
+        parts.append(element("text", "?", x=space.across((number + 0.5) / count), y=space.height - 6, **style))
     if column.has_unknown:
         mark: Attributes = {"fill": colours.card, "stroke": colours.unknown, "stroke_width": 1.5}
         parts.append(element("rect", **place, y=space.height + 5, height=5, **mark))

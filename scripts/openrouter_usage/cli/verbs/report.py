@@ -1,18 +1,20 @@
-"""Draw what the calls in the ledger cost: one page with charts and tables (HTML), or its chart alone (SVG)."""
+"""Draw what tracked calls, or the whole account, cost: one page with charts and tables (HTML), or its chart (SVG)."""
 
 from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from openrouter_usage.budgets import EVERY
 from openrouter_usage.called import as_called
 from openrouter_usage.cli.asking import (
     add_filters,
     add_period,
+    before_of,
+    moments_before,
     period_of,
     refuse_account_words,
     refuse_two_periods,
@@ -20,36 +22,33 @@ from openrouter_usage.cli.asking import (
     where_of,
 )
 from openrouter_usage.cli.opening import open_ledger
-from openrouter_usage.cli.program import Parser, whole_number, write
-from openrouter_usage.cli.statistics import health_notes, held
-from openrouter_usage.errors import SettingsError
-from openrouter_usage.figures.breakdown import LOCAL, SHARED, added, break_down
-from openrouter_usage.figures.limits import Scope, standings
-from openrouter_usage.figures.model_names import grouped
+from openrouter_usage.cli.program import Parser, complain, whole_number, write
+from openrouter_usage.errors import OpenRouterUsageError, SettingsError
 from openrouter_usage.figures.options import REPORT_TOP
-from openrouter_usage.figures.report import Report, cut_up, stack
 from openrouter_usage.files import save_output
-from openrouter_usage.home.settings import find_home, load_budgets
-from openrouter_usage.jobs.breakdown import compared_with_kept
+from openrouter_usage.home.settings import load_settings
 from openrouter_usage.jobs.own_files import is_own
-from openrouter_usage.jobs.price_list import canonical_names
-from openrouter_usage.ledger.ledger import Committed, Ledger
+from openrouter_usage.jobs.page import AccountPage, Asked, account_page, ledger_page
 from openrouter_usage.money import Json
 from openrouter_usage.period import UTC, Period, days, iso, parse_day, today
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import plural, safe
-from openrouter_usage.vocabulary import said_of
+from openrouter_usage.vocabulary import ChosenPeriod, account_dimensions, said_of
 
 if TYPE_CHECKING:
-    from openrouter_usage.render.chart import Content
+    from openrouter_usage.figures.page import Content
+    from openrouter_usage.ledger.ledger import Ledger
 
+PROGRAM = as_called("cost_tracker.py report")
 EXAMPLES = """examples:
   cost_tracker.py report --html spend.html               the last 30 days
   cost_tracker.py report --html november.html --month --tz Europe/Amsterdam
+  cost_tracker.py report --html account.html --source account --last-month
   cost_tracker.py report --svg week.svg --week --force
   cost_tracker.py report --svg - --since 2026-01-01
 """
-_USUAL_DAYS = 30
+_USUAL = "30d"
+_SOURCES = ("account", "ledger")
 
 
 def describe(parser: Parser) -> None:
@@ -58,39 +57,102 @@ def describe(parser: Parser) -> None:
     output.add_argument("--html", metavar="FILE", type=Path, help="write the page; - is standard output")
     output.add_argument("--svg", metavar="FILE", type=Path, help="write the chart alone; - is standard output")
     parser.add_argument("--force", action="store_true", help="replace an existing file")
+    parser.add_argument(
+        "--source",
+        choices=_SOURCES,
+        help="what OpenRouter says of the account, or the tracked calls (the calls; without any, the account)",
+    )
     add_period(parser)
     add_filters(parser)
     parser.add_argument(
         "--top", type=whole_number(1, 1_000), default=REPORT_TOP, metavar="N", help=f"models listed ({REPORT_TOP})"
     )
+    parser.add_argument(
+        "--timeout", type=whole_number(1, 600), default=30, metavar="S", help="seconds to wait for OpenRouter (30)"
+    )
 
 
 def run(options: Namespace, *, now: datetime) -> int:
-    """Write the page or the chart, and print where it is."""
+    """Write the page or the chart, and print where it is; 5 when OpenRouter's last answers had to do."""
     face, target = ("html", options.html) if options.html is not None else ("svg", options.svg)
     if str(target) == "-" and options.json:
         raise SettingsError(
             "--json describes a written file, but none is named", hint=f"name a file with --{face}", code="usage"
         )
     refuse_two_periods(options)
-    refuse_account_words("model", where_of(options))
-    ledger = open_ledger(as_called("cost_tracker.py report"))
-    content = _content(ledger, options, now)
+    if not (options.period or options.since or options.until):
+        options.period = _USUAL
+    made = _made(options, now)
+    content = made.content
     drawn = _faces(face)(content)
+    if made.error:
+        complain(PROGRAM, f"these figures are old: {made.error.message}", made.error.hint)
+    code = made.error.exit_code if made.error else 0
     if str(target) == "-":
         write(drawn)
-        return 0
-    save_output(target, [drawn], force=options.force, is_own=lambda path: is_own(path, ledger.path))
+        return code
+    save_output(target, [drawn], force=options.force, is_own=lambda path: is_own(path, made.ledger.path))
     calls = content.report.breakdown.total.requests
     if options.json:
         bars = [bar.slot.period for bar in content.timeline.bars]
-        drawn_as: dict[str, Json] = {"format": face, "file": str(target), "unit": content.timeline.unit}
-        write(
-            envelope("report", now, {**drawn_as, "start": iso(bars[0].start), "end": iso(bars[-1].end), "calls": calls})
-        )
+        told: dict[str, Json] = {
+            "format": face,
+            "file": str(target),
+            "source": made.source,
+            "unit": content.timeline.unit,
+            "start": iso(bars[0].start),
+            "end": iso(bars[-1].end),
+            "calls": calls if content.has_days else None,
+        }
+        write(envelope("report", now, told))
     else:
-        write(f"{plural(calls, 'call')} drawn in {safe(str(target), 300)}\n")
-    return 0
+        known = plural(calls, "call") if content.has_days else "what is known of the key"
+        whose = f"{known} of the account" if made.source == "account" and content.has_days else known
+        write(f"{whose} drawn in {safe(str(target), 300)}\n")
+    return code
+
+
+class _Made(NamedTuple):
+    """A page, where its figures come from, and why they are old, if they are."""
+
+    content: Content
+    source: str
+    ledger: Ledger
+    error: OpenRouterUsageError | None = None
+
+
+def _made(options: Namespace, now: datetime) -> _Made:
+    """Gather the page: of the source that was asked for, else of the ledger, or of the account if that is empty."""
+    ledger = open_ledger(PROGRAM)
+    if options.source == "account":
+        if options.tz not in (None, UTC):
+            raise SettingsError(
+                "OpenRouter's figures are per UTC day, so --tz cannot be used", hint="leave --tz out", code="usage"
+            )
+        page = _of_account(options, now)
+        return _Made(page.content, "account", ledger, page.error)
+    if options.source is None and not ledger.health().size:
+        return _of_nothing_tracked(options, ledger, now)
+    return _Made(_of_ledger(ledger, options, now), "ledger", ledger)
+
+
+def _of_nothing_tracked(options: Namespace, ledger: Ledger, now: datetime) -> _Made:
+    """Gather the account's page for whoever has tracked nothing yet; without OpenRouter, the empty ledger's."""
+    try:
+        page = _of_account(options, now)
+    except OpenRouterUsageError as error:
+        content = _of_ledger(ledger, options, now)
+        why = f"the account is not shown in its place: {error.message}"
+        return _Made(_with_notes(content, (*content.report.notes, why)), "ledger", ledger)
+    told = ["no call is tracked yet, so this is what OpenRouter says of the account"]
+    if options.tz not in (None, UTC):
+        told.append("OpenRouter's figures are per UTC day: --tz is not used")
+    notes = (*told, *page.content.report.notes)
+    return _Made(_with_notes(page.content, notes), "account", ledger, page.error)
+
+
+def _with_notes(content: Content, notes: tuple[str, ...]) -> Content:
+    return content._replace(report=replace(content.report, notes=notes))
 
 
 def _faces(face: str) -> Callable[[Content], str]:
@@ -104,51 +166,49 @@ def _faces(face: str) -> Callable[[Content], str]:
     return page.render
 
 
-def _content(ledger: Ledger, options: Namespace, now: datetime) -> Content:
-    from openrouter_usage.render.chart import Content
+def _title(options: Namespace, now: datetime) -> str:
+    return ", ".join(filter(None, (title_of(options, now), said_of(where_of(options)))))
 
-    zone = options.tz or UTC
+
+def _of_account(options: Namespace, now: datetime) -> AccountPage:
     where = where_of(options)
-    asked = period_of(options, now) or _last_days(now, zone)
-    period = _drawn(ledger, options, asked, now)
-    unit, slots = cut_up(period, zone)
-    # All sums of the page come from these, so that they are of one moment and add up.
-    billed = [totals.groups for totals in ledger.totals_of((slot.period for slot in slots), where)]
-    name_of = canonical_names({name for found in billed for name in found})
-    groups = [grouped(found, name_of) for found in billed]
-    timeline = stack(unit, slots, groups)
-    by_model = added(group for found in groups for group in found.items())
-    health = ledger.health()
-    is_usual = not (options.period or options.since or options.until)
-    source = SHARED if ledger.is_shared else LOCAL
-    report = Report(
-        title=", ".join(filter(None, (_days_of(period, zone) if is_usual else title_of(options, now), said_of(where)))),
-        zone=zone,
-        breakdown=break_down(by_model, "model", most=REPORT_TOP, top=options.top, period=period, source=source),
-        open_holds=len(health.holds),
-        held=held(health.holds),
-        file=ledger.source if ledger.is_shared else _without_home(ledger.path),
-        notes=health_notes(health),
+    account_dimensions("model", where)
+    # What OpenRouter tells is of UTC days, whichever zone the user is in.
+    chosen = ChosenPeriod(options.period or "", options.since or "", options.until or "")
+    own = Namespace(**{**vars(options), "tz": UTC, "compare": "previous"})
+    chosen.span(now)
+    before, title = before_of(own, now), _title(own, now)
+    settings = load_settings()
+    settings.require_key()
+    for warning in settings.warnings:
+        complain(PROGRAM, warning)
+    return account_page(
+        settings, chosen, now, title=title, before=before, where=where, top=options.top, timeout_s=options.timeout
     )
-    compared, why_not = compared_with_kept(lambda each: ledger.totals(each).total, now)
-    return Content(report, timeline, now, _budget(ledger, now), compared, why_not)
 
 
-def _last_days(now: datetime, zone: tzinfo) -> Period:
-    day = now.astimezone(zone).date()
-    return days(day - timedelta(days=_USUAL_DAYS - 1), day, "30d", zone)
+def _of_ledger(ledger: Ledger, options: Namespace, now: datetime) -> Content:
+    where, zone = where_of(options), options.tz or UTC
+    refuse_account_words("model", where)
+    period = _drawn(ledger, options, now)
+    asked = Asked(_title(options, now), period, zone, where, options.top, _before(options, period, now))
+    return ledger_page(ledger, asked, now)
 
 
-def _days_of(period: Period, zone: tzinfo) -> str:
-    first, last = period.start.astimezone(zone).date(), (period.end - timedelta(microseconds=1)).astimezone(zone).date()
-    return f"{first} to {last}"
+def _before(options: Namespace, period: Period, now: datetime) -> Period | None:
+    """Return the period before, as much of it as the running one has had; None where no whole days are chosen."""
+    try:
+        return moments_before(Namespace(**{**vars(options), "compare": "previous"}), now, period)
+    except (SettingsError, OverflowError):
+        return None
 
 
-def _drawn(ledger: Ledger, options: Namespace, asked: Period, now: datetime) -> Period:
+def _drawn(ledger: Ledger, options: Namespace, now: datetime) -> Period:
     """Return the used part of an open period: from the first call, or up to today."""
+    asked = period_of(options, now) or Period(now, now, "")  # there always is one
     if options.period or bool(options.since) == bool(options.until):
         return asked
-    zone = options.tz or UTC
+    zone: tzinfo = options.tz or UTC
     known = [parse_day(name) for name in ledger.totals(asked, "day", zone).groups]
     if options.since:
         last = max([today(now, zone).end, *(days(day, day, "", zone).end for day in known)])
@@ -156,22 +216,5 @@ def _drawn(ledger: Ledger, options: Namespace, asked: Period, now: datetime) -> 
         end = last if last > asked.start else asked.start + timedelta(days=1)
         return asked._replace(end=min(asked.end, end))
     first = min(known, default=None)
-    start = days(first, first, "", zone).start if first else asked.end - timedelta(days=_USUAL_DAYS)
+    start = days(first, first, "", zone).start if first else asked.end - timedelta(days=30)
     return asked._replace(start=max(asked.start, start))
-
-
-def _budget(ledger: Ledger, now: datetime) -> tuple[Scope, ...]:
-    named = [budget for budget in load_budgets() if budget.owner.name != EVERY]
-    found: list[Scope] = []
-
-    def look(books: Committed) -> None:
-        found.extend(standings(named, books, now))
-
-    ledger.committed(look)
-    return tuple(found)
-
-
-def _without_home(path: Path) -> str:
-    """Return the ledger's path without the user's name, because a page is made to be shown to others."""
-    home = find_home()
-    return f"~/{path.relative_to(home).as_posix()}" if home and path.is_relative_to(home) else str(path)

@@ -11,12 +11,12 @@ from openrouter_usage.called import as_called
 from openrouter_usage.cli.asking import add_filters, add_period, period_of, refuse_account_words, title_of, where_of
 from openrouter_usage.cli.opening import open_ledger
 from openrouter_usage.cli.program import Parser, terminal_width, whole_number, write
-from openrouter_usage.cli.statistics import held
 from openrouter_usage.cli.terminal import add_color, can_draw, paint_of
 from openrouter_usage.entry import Usage
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.figures.breakdown import LOCAL, SHARED, Breakdown, break_down, with_names
 from openrouter_usage.jobs.breakdown import named_totals
+from openrouter_usage.jobs.ledger_notes import held
 from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.money import Json, format_usd
 from openrouter_usage.period import UTC, Period, iso
