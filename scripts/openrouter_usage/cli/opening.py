@@ -18,8 +18,7 @@ from openrouter_usage.figures.report import Report
 from openrouter_usage.files import archive_beside
 from openrouter_usage.home.settings import ledger_file, shared_ledger
 from openrouter_usage.jobs.archive import Archive
-from openrouter_usage.jobs.breakdown import tracked_days
-from openrouter_usage.jobs.ledger_notes import unread_notes
+from openrouter_usage.jobs.breakdown import tracked_days, unread_notes
 from openrouter_usage.jobs.price_list import canonical_names
 from openrouter_usage.ledger import engines
 from openrouter_usage.ledger.ledger import Ahead, Health, Ledger

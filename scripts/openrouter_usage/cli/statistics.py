@@ -18,8 +18,7 @@ from openrouter_usage.figures.breakdown import LOCAL, SHARED, Comparison, break_
 from openrouter_usage.figures.limits import dated_ahead_from
 from openrouter_usage.figures.options import REPORT_TOP
 from openrouter_usage.figures.report import Beside, Report, every_day
-from openrouter_usage.jobs.breakdown import named_totals
-from openrouter_usage.jobs.ledger_notes import health_notes, held
+from openrouter_usage.jobs.breakdown import health_notes, held, named_totals
 from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.ledger.sums import Totals
 from openrouter_usage.money import ZERO

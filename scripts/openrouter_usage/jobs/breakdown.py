@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, tzinfo
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from openrouter_usage.called import as_called
-from openrouter_usage.entry import NOTHING, Usage
+from openrouter_usage.entry import NOTHING, Hold, UnreadLine, Usage
 from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.figures.breakdown import LOCAL, SHARED, Breakdown, added, break_down, compare, with_names
 from openrouter_usage.figures.options import ACCOUNT_GROUPINGS, DEFAULT_TOP
 from openrouter_usage.home.credentials import ApiKey
 from openrouter_usage.home.settings import Settings, ledger_file, load_settings, shared_ledger
 from openrouter_usage.jobs.summary import at_once, connect
+from openrouter_usage.money import format_usd, total
 from openrouter_usage.period import UTC, Period, Stretch, completed_days, today
+from openrouter_usage.text import plural, safe
 from openrouter_usage.vocabulary import Filter, Where, joined, names_of
 
 if TYPE_CHECKING:
     from openrouter_usage.figures.account_days import Tracked
     from openrouter_usage.figures.report import Compared
     from openrouter_usage.figures.summary import Summary
-    from openrouter_usage.ledger.ledger import Ledger
+    from openrouter_usage.ledger.ledger import Health, Ledger
     from openrouter_usage.ledger.sums import Groups, Totals
     from openrouter_usage.openrouter.answers.account import ActivityRow, Gap, Parts
     from openrouter_usage.openrouter.answers.analytics import Analytics, Spend
@@ -238,3 +241,38 @@ def _is_missing(path: Path) -> bool:
     except OSError:
         return False
     return False
+
+
+# -- What a reader has to know of a ledger beside its sums: that it is empty, what is held, lines that do not count.
+
+
+def held(holds: tuple[Hold, ...]) -> Decimal | None:
+    """Return the most that open holds may still cost; None when unknown."""
+    amounts = [hold.max_cost for hold in holds if hold.max_cost is not None]
+    return total(amounts) if len(amounts) == len(holds) else None
+
+
+def health_notes(health: Health) -> tuple[str, ...]:
+    """Return notes on what no sum counts: an empty ledger, open holds, lines that were not understood."""
+    notes = [] if health.size else ["no calls yet: `call`, CostTracker, track_cost and `import` record them"]
+    if health.holds:
+        amount = held(health.holds)
+        most = "of unknown cost" if amount is None else f"up to {format_usd(amount)}"
+        notes.append(f"{plural(len(health.holds), 'call')} running or unsettled, {most}, not included; see: settle")
+    return (*notes, *unread_notes(health.unread))
+
+
+def unread_notes(unread: Sequence[UnreadLine]) -> list[str]:
+    """Return notes on how many lines of a file are not counted, and where the first one is."""
+    notes = []
+    damaged = [line for line in unread if line.is_damaged]
+    foreign = [line for line in unread if not line.is_damaged]
+    if damaged:
+        notes.append(f"{plural(len(damaged), 'damaged line')} not counted, {_first(damaged)} ({safe(damaged[0].why)})")
+    if foreign:
+        notes.append(f"{plural(len(foreign), 'line')} of an unknown kind kept and not counted, {_first(foreign)}")
+    return notes
+
+
+def _first(lines: list[UnreadLine]) -> str:
+    return f"{'' if len(lines) == 1 else 'the first '}at byte {lines[0].offset:,}"

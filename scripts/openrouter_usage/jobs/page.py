@@ -29,11 +29,12 @@ from openrouter_usage.home.settings import Settings, find_home, load_budgets
 from openrouter_usage.jobs.breakdown import (
     compared_with,
     foreseeing_summary,
+    health_notes,
+    held,
     kept_summary,
     with_aliases,
     with_models_named,
 )
-from openrouter_usage.jobs.ledger_notes import health_notes, held
 from openrouter_usage.jobs.price_list import canonical_names
 from openrouter_usage.ledger.ledger import Committed, Ledger
 from openrouter_usage.ledger.sums import Totals

@@ -15,8 +15,7 @@ from openrouter_usage.cli.terminal import add_color, can_draw, paint_of
 from openrouter_usage.entry import Usage
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.figures.breakdown import LOCAL, SHARED, Breakdown, break_down, with_names
-from openrouter_usage.jobs.breakdown import named_totals
-from openrouter_usage.jobs.ledger_notes import held
+from openrouter_usage.jobs.breakdown import held, named_totals
 from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.money import Json, format_usd
 from openrouter_usage.period import UTC, Period, iso
