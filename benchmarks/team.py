@@ -10,9 +10,11 @@ import argparse
 import multiprocessing
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -155,6 +157,50 @@ def contenders(team: Team, file: Path, count: int, calls: int) -> dict[str, Call
     }
 
 
+def by_threads(team: Team, count: int, calls: int, *, alone: bool) -> Callable[[], None]:
+    """Threads of one program, as a gateway has them: their questions in one statement, or each by itself."""
+
+    def work() -> None:
+        ledger = team.ledger(wait_s=30)
+        if alone:
+            ledger.server._alone_until = float("inf")  # as after a failure
+        threads = [threading.Thread(target=spend, args=(ledger, calls, lambda: None)) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        ledger.close()
+
+    return work
+
+
+def by_month(server: postgres.Server, folder: Path, options: argparse.Namespace) -> bool:
+    """Print how long a month by model takes over few and many calls, in turns; return whether a goal is missed."""
+    import psycopg
+
+    sizes = sorted({min(100_000, options.entries), options.entries})
+    asking: dict[str, Callable[[], object]] = {}
+    with ExitStack() as opened:
+        for size in sizes:
+            team = opened.enter_context(made(server, folder))
+            show_progress(f"making {size:,} calls")
+            began = time.perf_counter()
+            team.sql(FILL.format(models=MODELS, days=DAYS, count=size))
+            print(f"\n{size:,} calls made in {time.perf_counter() - began:.0f} s")
+            bare = opened.enter_context(psycopg.connect(server.url(database=team.database), autocommit=True))
+            ledger = team.ledger()
+            asking[f"totals, {size:,}"] = lambda ledger=ledger: ledger.totals(MONTH)  # type: ignore[misc]
+            asking[f"bare SELECT, {size:,}"] = lambda bare=bare: bare.execute(BARE).fetchall()  # type: ignore[misc]
+        seconds = interleaved(asking, max(options.rounds, 51))
+    print("\nOctober by model\n")
+    print("\n".join(table(seconds)))
+    times = [ratio(seconds, f"totals, {size:,}", f"bare SELECT, {size:,}") for size in sizes]
+    print(f"{', '.join(f'{each:.1f}' for each in times)} times the bare SELECT (goal: 3)")
+    growth = ratio(seconds, f"totals, {sizes[-1]:,}", f"totals, {sizes[0]:,}")
+    print(f"{growth:.2f} times as long over {sizes[-1]:,} as over {sizes[0]:,} calls (goal: 1.5)")
+    return max(times) > 3 or growth > 1.5
+
+
 def main(argv: list[str] | None = None) -> int:
     """Print the tables; 1 when a goal is missed, 0 without a server, with a word about it."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -180,34 +226,18 @@ def main(argv: list[str] | None = None) -> int:
                 verdict = f"{share:.0%} of the bare functions' calls/s (goal at 16 connections: 80%)"
                 missed |= count == 16 and ratio(seconds, goal.contender, goal.against) > goal.at_most
                 print(verdict)
+            both = {
+                "in one statement": by_threads(team, 16, options.calls, alone=False),
+                "each by itself": by_threads(team, 16, options.calls, alone=True),
+            }
+            seconds = interleaved(both, options.rounds)
+            print(f"\n16 threads of one program, {options.calls} calls each\n")
+            print("\n".join(table(seconds)))
+            for name, took in seconds.items():
+                print(f"{name}: {16 * options.calls / median(took):,.0f} calls/s")
         with made(server, Path(folder)) as team:
             check_sums(team)
-        found: dict[int, dict[str, list[float]]] = {}
-        for size in (min(100_000, options.entries), options.entries):
-            with made(server, Path(folder)) as team:
-                show_progress(f"making {size:,} calls")
-                began = time.perf_counter()
-                team.sql(FILL.format(models=MODELS, days=DAYS, count=size))
-                print(f"\n{size:,} calls made in {time.perf_counter() - began:.0f} s; October by model\n")
-                import psycopg
-
-                ledger = team.ledger()
-                with psycopg.connect(server.url(database=team.database), autocommit=True) as bare:
-                    found[size] = interleaved(
-                        {
-                            "totals(month, by model)": lambda ledger=ledger: ledger.totals(MONTH),
-                            "bare SELECT": lambda bare=bare: bare.execute(BARE).fetchall(),
-                        },
-                        max(options.rounds, 15),
-                    )
-                print("\n".join(table(found[size])))
-                times = ratio(found[size], "totals(month, by model)", "bare SELECT")
-                print(f"{times:.1f} times the bare SELECT (goal: 3)")
-                missed |= times > 3
-        if len(found) == 2:
-            small, large = (median(each["totals(month, by model)"]) for each in found.values())
-            print(f"{large / small:.2f} times as long as over the small one (goal: 1.5)")
-            missed |= large > 1.5 * small
+        missed |= by_month(server, Path(folder), options)
     return 1 if missed else 0
 
 

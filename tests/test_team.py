@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,6 +27,7 @@ from openrouter_usage.vocabulary import Filter
 from tests.booking import NOON, Tracker, TrackerAt, call, hold
 from tests.booking import sample as lines_of_a_sample
 from tests.engines import BOTH
+from tests.gatewaying import wait_until
 from tests.postgres import Server
 from tests.running import ROOT
 from tests.team import Team, TeamTracker
@@ -170,6 +172,45 @@ def test_holds_that_meet_never_share_a_dollar_and_none_is_lost(isolation: str, t
         of = [hold for hold in ledger.health().holds if not facet or hold.tags]
         assert kept[1:] == (sum((hold.max_cost for hold in of), Decimal(0)), len(of))
         assert kept[0] + kept[1] <= (2 if facet else 3)
+
+
+def test_what_threads_ask_at_the_same_time_is_one_statement_and_what_is_wrong_with_one_is_its_own(team: Team) -> None:
+    ledger, ended = team.ledger(wait_s=30), list[str]()
+    team.ledger("boss").set_caps(MACHINE, {"total": Decimal(5)}, "strict")
+
+    def ask(name: str) -> None:
+        try:
+            ledger.hold(Hold(name, NOON, "a/model", Decimal(5 if name == "h3" else "0.5")), no_check)
+        except (BudgetExceeded, LedgerError) as error:
+            ended.append(type(error).__name__)
+        else:
+            ended.append(name)
+
+    def together(names: list[str]) -> int:
+        threads = [threading.Thread(target=ask, args=(name,)) for name in names]
+        with psycopg.connect(team.url("boss")) as other:
+            # The first one waits for this row, and the others for the first.
+            other.execute("INSERT INTO openrouter_usage.rollup (facet, key, day, name) VALUES ('', '', current_date, '')"
+                          " ON CONFLICT (facet, key, day) DO UPDATE SET held = rollup.held")  # fmt: skip
+            other.execute("LOCK TABLE openrouter_usage.rollup IN SHARE ROW EXCLUSIVE MODE")
+            threads[0].start()
+            wait_until(lambda: ledger.server._has_leader and not ledger.server._queue)
+            for thread in threads[1:]:
+                thread.start()
+            wait_until(lambda: len(ledger.server._queue) == len(names) - 1)
+        for thread in threads:
+            thread.join()
+        ((count,),) = team.sql(f"SELECT count(DISTINCT xmin::text) FROM hold WHERE key IN ({', '.join(map(repr, names))})")
+        return count  # type: ignore[return-value]
+
+    ledger.names()
+    assert together([f"h{number}" for number in range(6)]) == 2
+    assert sorted(ended) == ["BudgetExceeded", "h0", "h1", "h2", "h4", "h5"]  # h3 asks for all of it
+    ended.clear()
+    assert together(["i0", "i1", "i\0", "i4"]) == 3  # each by itself, as one of them cannot be asked at all
+    assert sorted(ended) == ["LedgerError", "i0", "i1", "i4"]
+    (kept,) = team.sql("SELECT sum(held), sum(holds) FROM rollup WHERE facet = ''")
+    assert kept == (Decimal(4), 8)
 
 
 # -- the same figures as a file --------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from tests.booking import NOON, Booked, Tracker, TrackerAt, call, hold, sample
 from tests.calling import HELLO
 from tests.gatewaying import running, wait_until
 from tests.running import ROOT, Stats
-from tests.sandbox import INFERENCE_KEY, Sandbox
+from tests.sandbox import INFERENCE_KEY, Reply, Sandbox
 from tests.team import Team, TeamTracker
 
 PASSWORD = "a-secret/of the%20server"
@@ -183,6 +184,26 @@ def test_a_member_logs_in_by_scram_with_the_password_of_its_address_or_of_a_file
         ):
             assert ran.code == 6 and f"the shared ledger {team.database} does not let this user in: " in ran.error_line
             assert ran.error_line.endswith("-- check OPENROUTER_LEDGER, and its password or ~/.pgpass\n")
+
+
+def test_calls_that_meet_in_a_gateway_pass_no_cap_of_the_team_and_are_all_in_its_ledger(
+    team: Team, home: Path, sandbox: Sandbox
+) -> None:
+    team.ledger("boss").set_caps(MACHINE, {"daily": Decimal("0.5")}, "strict")
+    sandbox.account.reply = Reply(cost=Decimal("0.001"), delay_s=0.05)
+    with running(home, sandbox, env={"OPENROUTER_LEDGER": team.url()}) as gateway:
+        with ThreadPoolExecutor(12) as pool:
+            codes = list(pool.map(lambda _: gateway.post().status, range(36)))
+        assert codes == [200] * 36
+        wait_until(lambda: team.ledger("bob").totals().total.requests == 36)
+        team.ledger("boss").set_caps(MACHINE, {"daily": Decimal("0.037")}, "strict")
+        with ThreadPoolExecutor(12) as pool:
+            codes = list(pool.map(lambda _: gateway.post().status, range(12)))
+        assert 402 in codes and sandbox.account.bill_high_water <= Decimal("0.037")
+    ledger = team.ledger("bob")
+    assert ledger.totals().total.cost == sandbox.account.bill and ledger.health().holds == ()
+    (kept,) = team.sql("SELECT sum(held), sum(holds), sum(cost) FROM rollup WHERE facet = ''")
+    assert kept == (0, 0, sandbox.account.bill)
 
 
 def test_a_look_around_names_the_shared_ledger_and_counts_on_it(

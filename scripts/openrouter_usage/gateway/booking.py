@@ -96,7 +96,7 @@ class Page:
         while True:
             try:
                 await self._writer.submit(
-                    lambda: self._booking.open(max_cost, measured=measured, remembers=False), failed
+                    lambda: self._booking.open(max_cost, measured=measured, remembers=False), failed, of=self
                 )
                 self._is_running = True
                 self._room.begin()
@@ -132,7 +132,7 @@ class Page:
             if not self._is_ended:
                 self._booking.name_generation(generation)
 
-        self._naming = self._writer.submit(run, self._forget_name)
+        self._naming = self._writer.submit(run, self._forget_name, of=self)
 
     def _forget_name(self, error: LedgerError) -> None:
         if self._booking.hold is not None:
@@ -155,7 +155,7 @@ class Page:
             else:
                 self._forget_name(error)
 
-        self._naming = self._writer.submit(run, failed)
+        self._naming = self._writer.submit(run, failed, of=self)
 
     async def settle(self, usage: CallUsage, *, streamed: bool, latency_ms: int) -> Entry:
         """End the call with what its answer says it was billed; an unbelievable bill is left to a person."""
@@ -190,7 +190,7 @@ class Page:
             return self._booking.entry
 
         self._booking.entry = None  # what is not known of it yet may stand there
-        entry = await self._writer.submit(run, failed)
+        entry = await self._writer.submit(run, failed, of=self)
         self._end_running()
         assert isinstance(entry, Entry)  # noqa: S101  # what `run` returns
         return entry
@@ -202,7 +202,7 @@ class Page:
         def failed(error: LedgerError) -> None:
             self._booking.release()
 
-        await self._writer.submit(self._booking.release, failed)
+        await self._writer.submit(self._booking.release, failed, of=self)
         self._end_running()
 
     @property

@@ -464,16 +464,16 @@ class TeamLedger(Ledger):
 
     def release(self, hold: str, now: datetime) -> bool:
         """End a hold for which nothing can have been billed; return False when it has ended already."""
-        rows, unsure = self.server.ask("release(%s)", (hold,))
+        rows, unsure = self.server.ask_together("release(%s)", (hold,))
         return bool(rows[0][0]) or unsure
 
     def name_generation(self, hold: str, generation: str) -> bool:
         """Write which generation an open hold is for, so that it can be looked up whatever happens."""
-        rows, unsure = self.server.ask("name_generation(%s, %s)", (hold, _printable(generation)))
+        rows, unsure = self.server.ask_together("name_generation(%s, %s)", (hold, _printable(generation)))
         return bool(rows[0][0]) or unsure
 
     def _state(self, call: str, values: tuple[object, ...]) -> tuple[dict[str, Any], bool]:
-        rows, unsure = self.server.ask(call, values)
+        rows, unsure = self.server.ask_together(call, values)
         done = loads(rows[0][0])
         assert isinstance(done, dict)  # noqa: S101  # what each of these functions returns
         return done, unsure

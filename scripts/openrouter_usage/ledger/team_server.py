@@ -34,6 +34,9 @@ STATEMENT_MS = 2_000
 # A report may read more than a hold does.
 REPORT_MS = 60_000
 _LARGEST_POOL = 8
+_MOST_TOGETHER = 64
+# After a failure of several questions in one statement, each thread asks by itself for a while.
+_ALONE_S = 1.0
 _POOL_S = 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.5
 # What has surely not happened: a failed serialization, a deadlock, a statement that waited too long, a standby that
@@ -65,6 +68,16 @@ def load_psycopg() -> Any:
     return psycopg, psycopg_pool
 
 
+class _Waiting:
+    """What one thread asks while another one's question is under way."""
+
+    def __init__(self, call: str, values: tuple[object, ...]) -> None:
+        self.call, self.values = call, values
+        self.wakes = threading.Event()
+        self.leads = self.is_unsure = False
+        self.answer: list[Row] | None = None  # None: the thread has to ask by itself
+
+
 class Server:
     """The server that an address names, for one process; forked ones connect anew."""
 
@@ -79,6 +92,10 @@ class Server:
         self._owner = os.getpid()
         self._has_answered = self._is_understood = False
         self._failure = ""
+        self._gathering = threading.Lock()
+        self._queue: list[_Waiting] = []
+        self._has_leader = False
+        self._alone_until = 0.0
 
     def close(self) -> None:
         """Close all connections; the next call opens them again."""
@@ -106,6 +123,70 @@ class Server:
             unsure = True
 
         return self._again(lambda: self._in_pool(run), lost), unsure
+
+    def ask_together(self, call: str, values: tuple[object, ...]) -> tuple[list[Row], bool]:
+        """Do as `ask` does with a function of one value, in one statement with what other threads ask meanwhile.
+
+        All of them lock the same rows, so each would wait for the commit of the one before. Whatever goes wrong with a
+        statement of several, every thread asks for itself again, which is safe as always.
+        """
+        self._look_at_owner()
+        if time.monotonic() < self._alone_until:
+            return self.ask(call, values)
+        mine = _Waiting(call, values)
+        with self._gathering:
+            self._queue.append(mine)
+            mine.leads, self._has_leader = not self._has_leader, True
+        try:
+            if not mine.leads:
+                mine.wakes.wait()
+        except BaseException:  # ^C: whoever gives up must know whether it was asked
+            with self._gathering:
+                is_waiting = mine in self._queue and not mine.leads
+                if is_waiting:
+                    self._queue.remove(mine)
+            if mine.leads:
+                self._lead()
+            elif not is_waiting:
+                mine.wakes.wait()
+            raise
+        if mine.leads:
+            self._lead()
+        if mine.answer is not None:
+            return mine.answer, False
+        answer, is_unsure = self.ask(call, values)
+        return answer, is_unsure or mine.is_unsure
+
+    def _lead(self) -> None:
+        """Ask what has queued up, one's own question among it, and hand over to whoever came meanwhile."""
+        with self._gathering:
+            batch, self._queue = self._queue[:_MOST_TOGETHER], self._queue[_MOST_TOGETHER:]
+        try:
+            self._ask_all(batch)
+        finally:
+            with self._gathering:
+                self._has_leader = bool(self._queue)
+                if self._queue:
+                    self._queue[0].leads = True
+                    self._queue[0].wakes.set()
+            for each in batch:
+                each.wakes.set()
+
+    def _ask_all(self, batch: list[_Waiting]) -> None:
+        psycopg, psycopg_pool = load_psycopg()
+        self._understand(psycopg)
+        text = b"SELECT " + ", ".join(f"{SCHEMA}.{each.call}" for each in batch).encode()
+        values = [value for each in batch for value in each.values]
+        try:
+            (row,) = self._in_pool(lambda connection: connection.execute(text, values).fetchall())
+        except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
+            self._alone_until = time.monotonic() + _ALONE_S
+            for each in batch:
+                each.is_unsure = not getattr(error, "sqlstate", None)
+            return
+        self._has_answered, self._failure = True, ""
+        for each, value in zip(batch, row, strict=True):
+            each.answer = [(value,)]
 
     def read(self, work: Callable[[Callable[[str, tuple[object, ...]], list[Row]]], T]) -> T:
         """Do work that only reads, as of one moment; it is handed a function that calls one of the server's."""
@@ -249,7 +330,8 @@ class Server:
         if self._owner != os.getpid():
             # The parent's connections: closed here they would end there.
             self._owner, self._pool, self._reports = os.getpid(), None, None
-            self._mutex, self._reading = threading.Lock(), threading.RLock()
+            self._mutex, self._reading, self._gathering = threading.Lock(), threading.RLock(), threading.Lock()
+            self._queue, self._has_leader = [], False
 
     def _pooled(self) -> ConnectionPool[Any]:
         self._look_at_owner()
