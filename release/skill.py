@@ -27,8 +27,17 @@ FOLDERS = ("scripts/", "references/")
 NOT_NEEDED = re.compile(
     r"scripts/openrouter_usage/(?:__main__\.py|py\.typed)|scripts/gateway\.py"
     r"|scripts/openrouter_usage/(?:cli/(?:verbs/)?gateway|gateway/(?!(?:__init__|keys|embedded)\.py).*)(?:\.py)?"
+    r"|references/summary\.svg"
     r"|scripts/openrouter_usage/(?:cli/verbs/team|jobs/team|ledger/team(?:_\w+)?)\.py"
 )
+# What README says of how to use it; the rest is about this repository, and what the skill alone has not.
+README = ("Keys", "Commands", "What the lines mean", "Budgets", "The ledger", "Limits")
+_README_HEAD = """# openrouter-usage
+
+Read this if you want to know what the output means; assistants read [SKILL.md](SKILL.md). This is the skill alone: the
+gateway and a team's ledger come with the Python package, as [gateway.md](references/gateway.md) and
+[team.md](references/team.md) say.
+"""
 # The earliest that a zip can say: the same files make the same bytes.
 _MOMENT = (1980, 1, 1, 0, 0, 0)
 
@@ -50,6 +59,14 @@ def names() -> list[str]:
     return sorted(name for name in found if not NOT_NEEDED.fullmatch(name))
 
 
+def readme() -> str:
+    """Return the README of the skill alone."""
+    sections = dict(
+        re.findall(r"^## (.*)\n([\s\S]*?)(?=^## |\Z)", (ROOT / "README.md").read_text(encoding="utf-8"), re.M)
+    )
+    return _README_HEAD + "".join(f"\n## {name}\n{sections[name].rstrip()}\n" for name in README)
+
+
 def write_skill(folder: Path) -> Path:
     """Write the skill into a folder of its own name below this one, in place of an older one; return it."""
     skill = folder / NAME
@@ -57,6 +74,7 @@ def write_skill(folder: Path) -> Path:
     for name in names():
         (skill / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, skill / name)
+    (skill / "README.md").write_text(readme(), encoding="utf-8", newline="\n")
     return skill
 
 

@@ -173,6 +173,13 @@ def wrong_paths(documents: Documents, root: Path) -> list[str]:
     return _checked(problems, looked_at, "links or paths")
 
 
+def wrong_links(documents: Documents, root: Path) -> list[str]:
+    """Links that lead nowhere in this folder; paths of the repository are not looked at."""
+    links = [(name, link) for name, text in documents.items() for link in _LINK.findall(_FENCE.sub("", text))]
+    return _checked([f"{name}: no {link}" for name, link in links if "://" not in link and not _leads_somewhere(root / name, link)],
+                    len(links), "links")  # fmt: skip
+
+
 def _leads_somewhere(document: Path, link: str) -> bool:
     file, _, anchor = link.partition("#")
     target = document.parent / file if file else document

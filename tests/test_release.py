@@ -14,7 +14,7 @@ import pytest
 
 from openrouter_usage.home.settings import VERSION
 from release import skill as made
-from tests.documents import wrong_paths
+from tests.documents import wrong_links
 from tests.running import ROOT
 from tests.sandbox import DEMO_KEY, DEMO_MGMT_KEY, Sandbox, demo_account
 
@@ -35,8 +35,9 @@ def test_the_skill_alone_has_what_the_programs_need_and_nothing_else(tmp_path: P
     assert [name for name in absent if not room.fullmatch(name.removesuffix(".py"))] == [] and len(absent) > 20
     assert old not in folder.rglob("*")
     # Every link of the pages leads somewhere within the skill.
-    pages = {name: (folder / name).read_text(encoding="utf-8") for name in names if name.startswith("references/") and name.endswith(".md")}
-    assert [wrong for wrong in wrong_paths(pages, folder) if "](" in wrong or wrong.partition(": no ")[2].startswith("..")] == []
+    pages = {name: (folder / name).read_text(encoding="utf-8") for name in names if name.endswith(".md")}
+    assert wrong_links(pages, folder) == []
+    assert pages["README.md"].count("\n## ") == len(made.README) and len(pages["README.md"]) > 5_000
     for number in ("1", "2"):
         made.write_zip(folder, tmp_path / number)
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
