@@ -38,8 +38,8 @@ TARGETS = {
         "test_booking", "test_session", "test_streams", "test_query", "test_tracker", "test_known_better", "test_calls", "test_scopes",
         "test_brakes",
     ),
-    "ledger/sums": ("test_sums", "test_cli_stats", "test_ledger_truth"),
-    "ledger/scan": ("test_index_blocks", "test_sums", "test_cli_stats", "test_ledger_truth"),
+    "ledger/sums": ("test_sums", "test_cli_stats", "test_questions", "test_ledger_truth"),
+    "ledger/scan": ("test_index_blocks", "test_sums", "test_questions", "test_ledger_truth"),
     "entry": ("test_entry", "test_report", "test_sums", "test_index_blocks", "test_tracker"),
     "money": ("test_money", "test_report", "test_pricing"),
 }

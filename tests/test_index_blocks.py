@@ -114,6 +114,7 @@ def contents(block: Block) -> dict[str, Any]:
 @example(USUAL[0].replace(b"T12:", b"T24:"))
 @example(USUAL[3].replace(b'"team"', b'"job"'))
 @example(OF_HOLDS[0].replace(b"2026-11-22", b"2026-11-31"))
+@example(USUAL[0].replace(b"2026-11-22", b"2026-11-31"))
 def test_both_ways_of_reading_give_the_same_sums(line: bytes) -> None:
     """Whatever is done to a usual line, the quick way counts what the careful way counts, or leaves it to that one."""
     assert contents(read_block(line + b"\n", 7, Block())) == contents(carefully(line))
@@ -121,6 +122,7 @@ def test_both_ways_of_reading_give_the_same_sums(line: bytes) -> None:
 
 
 @given(st.lists(mutated(), min_size=2, max_size=6))
+@example([USUAL[0], USUAL[0].replace(b"2026-11-22", b"2026-11-31"), USUAL[3]])
 def test_lines_do_not_touch_each_other(lines: list[bytes]) -> None:
     """A block of lines is the sum of its lines, each at its own offset."""
     text = b"".join(line + b"\n" for line in lines)

@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from openrouter_usage.entry import NOTHING
@@ -123,13 +123,23 @@ CALLS = st.lists(
 GROUPINGS = (*LEDGER_NAMES, *TIMES)
 PAIRS = (
     ("day", "model"), ("session", "model"), ("weekday", "hour"), ("client", "project"), ("month", "session"), ("hour", "tag"),
+    ("model", "provider"), ("model", "client"),
 )  # fmt: skip
 WHERES = ((), (("model", "b*"),), (("session", "a"),), (("client", "B C"), ("provider", "")), (("tag", "project=a"),))
 FIRST = parse_moment("2026-10-14T00:00:00Z")
+# In each of some days, a call of every filter and one of none.
+EACH = [
+    (day * 86_400 + 3_600 * hour, 7 * number + day, *names, number)
+    for day, hour in ((1, 0), (1, 9), (2, 23))
+    for number, names in enumerate(
+        [("b", "a", "a", "b c", "a"), ("a", "", "b", "b c", ""), ("b c", "b", "", "", "b"), ("", "", "", "", "a")]
+    )
+]
 
 
 @settings(max_examples=5, deadline=None)
 @given(CALLS, st.integers(0, 40 * 96), st.integers(1, 33 * 96), st.sampled_from(["UTC", "Asia/Kathmandu", "America/New_York"]))
+@example(calls=EACH, start=0, length=4 * 96, zone_name="UTC")
 def test_every_grouping_of_what_filters_take_is_the_sum_of_its_calls(
     tmp_path_factory: Any, calls: Any, start: int, length: int, zone_name: str
 ) -> None:
