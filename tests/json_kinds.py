@@ -138,7 +138,7 @@ def summaries(ask: Asking, sandbox: Sandbox) -> None:
     ask("stats.py")
     (ask.home / ".openrouter").mkdir(exist_ok=True)
     (ask.home / ".openrouter" / "usage.jsonl").write_text(json.dumps({**ENTRY, "ts": _now(), "cost": 900}) + "\n")
-    ask("stats.py", "--source", "all")
+    ask("stats.py", "--source", "all", "--fees")
     (ask.home / ".openrouter" / "usage.jsonl").unlink()
     ask("stats.py", "--today", "--tz", "Asia/Tokyo", "--explain")
     ask("stats.py", "--month", "--compare", "previous")

@@ -109,6 +109,7 @@ def summary(account: Account, key: ApiKey, *, managed: bool, **how: Any) -> dict
         if not account.free_requests_used
         else {"used": account.free_requests_used, "limit": account.free_quota()["limit"]},
         "breakdown": breakdown(account, **how) if managed else None,
+        "fees": None,
         "partial": False,
         "missing": [],
     }

@@ -238,3 +238,23 @@ def test_a_chosen_period_is_a_table_on_a_terminal_and_lines_in_a_pipe(stats_at: 
     assert f"• {MODELS[0]}: $12.50 (3)\n" in stats_at(now, "--yesterday", mgmt=MANAGEMENT_KEY).out
     asked = stats_at(now, "--yesterday", "--format", "table", mgmt=MANAGEMENT_KEY).out
     assert "\x1b" not in asked and "  Total" in asked and "…" not in asked
+
+
+def test_the_fees_of_an_account_are_told_as_parts_of_its_cost(stats_at: StatsAt, account: Account) -> None:
+    """Of the last 31 days all of them; of older days those that OpenRouter tells for a year."""
+    account.now = lambda: NOON
+    paid = {"usage_web": Decimal("0.25"), "usage_file": Decimal("0.125"), "usage_cache": Decimal("-1.5")}
+    account.add_activity(MODELS[0], date=TODAY - DAY, usage=Decimal("3"), byok_usage_inference=Decimal(0), fees=paid)
+    account.add_activity(MODELS[1], date=TODAY, usage=Decimal("0.5"), byok_usage_inference=Decimal("9"))
+    told = "Fees, part of the cost: web search $0.25, caching -$1.50, files $0.125, BYOK $0.50"
+    ran = stats_at(NOON, "--fees", mgmt=MANAGEMENT_KEY)
+    assert told in ran.out.splitlines(), ran.out
+    data = stats_at(NOON, "--month", "--fees", "--json", mgmt=MANAGEMENT_KEY).data["fees"]
+    assert data["usage_usd"] == Decimal("3.5")
+    assert {part["name"]: part["usd"] for part in data["parts"]} == {
+        **paid, "byok_fees": Decimal("0.5"), "usage_data": None, "usage_web_fetch": None
+    }  # fmt: skip
+    old = stats_at(NOON, "--days", "40", "--fees", mgmt=MANAGEMENT_KEY).out
+    assert "Fees, part of the cost: web search $0.25, caching -$1.50; web fetch and files and BYOK unknown: told for the last 31 days only" in old
+    alone = stats_at(NOON, "--fees", "--json").data
+    assert alone["fees"] is None and [gap["part"] for gap in alone["missing"]] == ["fees"]

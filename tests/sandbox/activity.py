@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timezone
 from decimal import Decimal
 from typing import Any
@@ -41,6 +41,7 @@ class ActivityRow:
     external_user: str | None = None
     generation_id: str | None = None
     at: datetime | None = None
+    fees: dict[str, Decimal] = field(default_factory=dict)  # parts of `usage`, by the metric that tells them
 
     def __post_init__(self) -> None:
         self.model_permaslug = self.model_permaslug or self.model

@@ -83,7 +83,8 @@ def total(metric: str, rows: list[ActivityRow], counts: str) -> Any:
         prompt = sum(row.prompt_tokens for row in rows)
         return Decimal(sum(row.cached_tokens for row in rows)) / prompt if prompt else Decimal(0)
     if known.value is None:
-        return None
+        told = [row.fees[metric] for row in rows if metric in row.fees]
+        return sum(told, Decimal(0)) if told else None
     figure = sum(map(known.value, rows))
     return str(figure) if known.format == "number" and counts == "strings" else figure
 

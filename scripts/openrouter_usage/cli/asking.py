@@ -266,7 +266,7 @@ def _bound_title(text: str | None) -> str:
 
 def has_period(options: Namespace) -> bool:
     """Check whether the days have to be searched for: of a period, or for what the usual answers do not tell apart."""
-    is_named = bool(options.period or options.since or options.compare or options.source == "all")
+    is_named = bool(options.period or options.since or options.compare or options.fees or options.source == "all")
     return is_named or options.by not in USUAL_GROUPINGS or bool(where_of(options))
 
 
@@ -275,6 +275,6 @@ def is_searched(options: Namespace) -> bool:
     is_today = (
         options.period == "today"
         and options.by in USUAL_GROUPINGS
-        and not (where_of(options) or options.compare or options.source == "all")
+        and not (where_of(options) or options.compare or options.fees or options.source == "all")
     )
     return has_period(options) and not is_today

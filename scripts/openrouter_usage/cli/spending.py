@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from openrouter_usage.called import as_called
 from openrouter_usage.cli.asking import account_by, before_of, is_searched, moments_before, where_of
@@ -21,6 +21,7 @@ from openrouter_usage.jobs.breakdown import (
     Question,
     account_breakdown,
     ask,
+    ask_fees,
     local_breakdown,
     local_tracked_days,
     questions,
@@ -28,7 +29,7 @@ from openrouter_usage.jobs.breakdown import (
 from openrouter_usage.jobs.summary import at_once, managing_key
 from openrouter_usage.jobs.together import nothing
 from openrouter_usage.openrouter.answers.account import Gap, Parts, TodaySpend
-from openrouter_usage.openrouter.answers.analytics import Analytics
+from openrouter_usage.openrouter.answers.analytics import AccountFees, Analytics
 from openrouter_usage.period import DAY, Period, Stretch, spoken, today
 from openrouter_usage.text import ago
 from openrouter_usage.vocabulary import ChosenPeriod, account_dimensions, said_of
@@ -65,6 +66,7 @@ class Spending:
         self._managing: ApiKey | None = None
         self._questions = self._questions_at(now)
         self._answers: dict[str, Analytics | Gap] = {}
+        self._fees: AccountFees | Gap | None = None
         self._left_out: frozenset[str] = frozenset()
 
     def _questions_at(self, now: datetime) -> dict[str, Question]:
@@ -112,13 +114,23 @@ class Spending:
             return
         self._managing = key
         begin = partial(self._search.begin, key, self._now) if self._search else nothing
-        if not self._questions:
+        timeout_s, span = self._options.timeout, self._chosen.span(self._now) if self._chosen else None
+        own: dict[str, Callable[[], Any]] = {}
+        if self._questions:
+            own["own"] = lambda: ask(self._settings, key, self._questions, self._now, timeout_s=timeout_s)
+        if span and self._options.fees:
+            own["fees"] = lambda: ask_fees(self._settings, key, span, self._now, timeout_s=timeout_s)
+        if not own:
             begin()
             return
-        timeout_s = self._options.timeout
-        own = {"own": lambda: ask(self._settings, key, self._questions, self._now, timeout_s=timeout_s)}
-        answers = at_once(own, timeout_s=timeout_s + 1, meanwhile=begin)["own"]
-        self._answers = dict.fromkeys(self._questions, answers) if isinstance(answers, Gap) else answers
+        answers = at_once(own, timeout_s=timeout_s + 1, meanwhile=begin)
+        self._fees, found = answers.get("fees"), answers.get("own", {})
+        self._answers = dict.fromkeys(self._questions, found) if isinstance(found, Gap) else found
+
+    @property
+    def fees(self) -> AccountFees | None:
+        """Return what the account's credits were taken for beside tokens, if that was asked for and is known."""
+        return None if isinstance(self._fees, Gap) else self._fees
 
     def fit(self, parts: Parts) -> None:
         """Leave out answers of another day than the stored ones, because the figures would not fit together."""
@@ -162,6 +174,9 @@ class Spending:
         """Return the gaps: the questions that OpenRouter did not answer."""
         names = {"breakdown": "breakdown", "zone": "zone_today", "today": "account_today"}
         found = [(names[name], answer) for name, answer in self._answers.items() if isinstance(answer, Gap)]
+        found += [("fees", self._fees)] if isinstance(self._fees, Gap) else []
+        if self._options.fees and self._managing is None:
+            found.append(("fees", _NO_KEY._replace(message="only a management key can see the account's fees")))
         short = [
             Gap.of_left_out(names[name], answer.left_out, "row")
             for name, answer in self._answers.items()

@@ -105,6 +105,7 @@ def parser() -> Parser:
     add_filters(parser)
     add_source(parser, "account")
     add_compare(parser)
+    parser.add_argument("--fees", action="store_true", help="web search, file and BYOK fees as parts of the cost")
     parser.add_argument(
         "--explain",
         nargs="?",
@@ -190,7 +191,7 @@ def _of_ledger(options: Namespace, now: datetime) -> int:
     from openrouter_usage.cli.statistics import run
 
     options.json, options.format = options.face == "json", options.face
-    options.account, options.trend, options.caching, options.fees = None, False, False, False
+    options.account, options.trend, options.caching = None, False, False
     try:
         return run(options, now=now)
     finally:
@@ -259,7 +260,8 @@ def _summary(options: Namespace, parts: Parts, spending: Spending | None) -> Sum
         more_gaps=spending.gaps if spending else (),
         is_usual=not is_searched(options),
     )
-    return _looking_ahead(options, parts, summary._replace(notes=(*summary.notes, *notes)))
+    fees = spending.fees if spending else None
+    return _looking_ahead(options, parts, summary._replace(notes=(*summary.notes, *notes), fees=fees))
 
 
 def _looking_ahead(options: Namespace, parts: Parts, summary: Summary) -> Summary:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from openrouter_usage.entry import NOTHING
 from openrouter_usage.figures.breakdown import GROUPS, Breakdown, activity_groups, break_down
@@ -14,6 +14,9 @@ from openrouter_usage.openrouter.answers.account import ActivityRow, Credits, Ga
 from openrouter_usage.openrouter.answers.fields import LeftOut, left_out_days, left_out_of
 from openrouter_usage.openrouter.answers.key import FreeQuota, KeyInfo, Limit, Spend
 from openrouter_usage.period import NOTABLE_SKEW_S, Period, clock_off, completed_days, month, resets_at, today, week
+
+if TYPE_CHECKING:
+    from openrouter_usage.openrouter.answers.analytics import AccountFees
 
 # -- The summary as plain values; None is unknown and never zero.
 
@@ -133,6 +136,7 @@ class Summary(NamedTuple):
     expires_at: datetime | None = None
     breakdown: Breakdown | None = None
     zone_day: Window | None = None
+    fees: AccountFees | None = None
     ahead: Forecast | None = None
     explanation: tuple[Fact, ...] = ()
     gaps: tuple[Gap, ...] = ()

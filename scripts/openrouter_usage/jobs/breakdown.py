@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from openrouter_usage.ledger.ledger import Health, Ledger
     from openrouter_usage.ledger.sums import Groups, Totals
     from openrouter_usage.openrouter.answers.account import ActivityRow, Gap, Parts
-    from openrouter_usage.openrouter.answers.analytics import Analytics, Spend
+    from openrouter_usage.openrouter.answers.analytics import AccountFees, Analytics, Spend
 
 T = TypeVar("T")
 
@@ -71,6 +71,15 @@ def ask(
         return client.analytics(period._replace(end=min(period.end, now)), *_DIMENSIONS.get(question.by, ()))
 
     return at_once({name: lambda q=q: one(q) for name, q in asked.items()}, timeout_s=timeout_s)  # type: ignore[misc]
+
+
+def ask_fees(settings: Settings, key: ApiKey, span: Stretch, now: datetime, *, timeout_s: float) -> AccountFees:
+    """Ask which fees are in what the account spent on some days."""
+    from openrouter_usage.openrouter.answers.analytics import LISTED_DAYS
+
+    is_recent = (today(now).first_day - span.first).days <= LISTED_DAYS
+    period = span.period._replace(end=min(span.period.end, now))
+    return connect(settings, timeout_s=timeout_s)(key).fees(period, is_recent=is_recent)
 
 
 def account_breakdown(

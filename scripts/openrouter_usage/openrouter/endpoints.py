@@ -17,7 +17,7 @@ from openrouter_usage.text import quoted, safe
 
 if TYPE_CHECKING:
     from openrouter_usage.openrouter.answers.account import ActivityRow, Credits, TodaySpend
-    from openrouter_usage.openrouter.answers.analytics import Analytics
+    from openrouter_usage.openrouter.answers.analytics import AccountFees, Analytics
     from openrouter_usage.openrouter.answers.fields import Rows
     from openrouter_usage.openrouter.answers.generation import Generation
     from openrouter_usage.openrouter.answers.key import KeyInfo
@@ -117,6 +117,20 @@ class OpenRouter:
 
         answer = self._ask(Request("POST", "/analytics/query", self._key, body=dumps(question)))
         return read_analytics(answer, dimensions)
+
+    def fees(self, period: Period, *, is_recent: bool) -> AccountFees:
+        """Ask POST /analytics/query which fees are in a period's spend; all of them only where it `is_recent`."""
+        from openrouter_usage.openrouter.answers.analytics import FEES, RECENT_FEES, read_fees
+        from openrouter_usage.openrouter.transport import Request
+
+        asked = (*FEES, *RECENT_FEES) if is_recent else FEES
+        question: dict[str, Json] = {
+            "metrics": ["credits_usage", *asked],
+            "dimensions": [],
+            "time_range": {"start": iso(period.start), "end": iso(max(period.end, period.start + _SHORTEST))},
+        }
+        answer = self._ask(Request("POST", "/analytics/query", self._key, body=dumps(question)))
+        return read_fees(answer, asked, () if is_recent else RECENT_FEES)
 
     def _get(self, path: str, *params: tuple[str, str]) -> Json:
         from openrouter_usage.openrouter.transport import Request

@@ -17,6 +17,7 @@ from openrouter_usage.render.amounts import as_data, compared_data, joined_data
 
 if TYPE_CHECKING:
     from openrouter_usage.figures.summary import Forecast
+    from openrouter_usage.openrouter.answers.analytics import AccountFees
 
 SCHEMA_VERSION = 1
 
@@ -65,12 +66,20 @@ def summary_data(summary: Summary, now: datetime) -> Json:
         "explanation": [
             {"about": fact.code, "text": fact.text, "usd": list(fact.amounts)} for fact in summary.explanation
         ],
+        "fees": _fees(summary.fees),
         "partial": summary.is_partial,
         "missing": [
             {"part": g.part, "code": g.code, "message": g.message, "hint": g.hint, "left_out": g.number}
             for g in summary.gaps
         ],
     }
+
+
+def _fees(found: AccountFees | None) -> Json:
+    if found is None:
+        return None
+    parts: list[Json] = [{"name": name, "usd": found.parts.get(name)} for name in (*found.parts, *found.left_out)]
+    return {"usage_usd": found.credits, "parts": parts}
 
 
 def forecast_data(ahead: Forecast) -> dict[str, Json]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from openrouter_usage.entry import NOTHING, Usage
 from openrouter_usage.figures.breakdown import Breakdown, Coverage
@@ -29,6 +30,9 @@ from openrouter_usage.render.paint import AS_LINES, Drawing
 from openrouter_usage.text import ago, plural, safe
 from openrouter_usage.vocabulary import parts_of
 
+if TYPE_CHECKING:
+    from openrouter_usage.openrouter.answers.analytics import AccountFees
+
 # -- The summary as a few lines with emoji, for an assistant to relay and a person to read.
 
 TITLE = "💰 OpenRouter Usage"
@@ -50,6 +54,7 @@ _PARTS = {
     "account_today": "Today's account spend",
     "breakdown": "Spend by key, workspace or today",
     "zone_today": "Today in another time zone",
+    "fees": "Fees",
 }
 
 
@@ -57,6 +62,7 @@ def as_text(summary: Summary, now: datetime, drawing: Drawing = AS_LINES) -> str
     """Write the summary as it was known at `summary.taken_at`, read at `now`."""
     totals = [*_totals(summary), *_zone_day(summary), *_funds(summary), *_key_state(summary)]
     found = _breakdown(summary.breakdown, drawing) if summary.breakdown else []
+    found += _fees(summary.fees) if summary.fees else []
     verdict = [f"Why: {fact.text}." for fact in summary.explanation[:1]]
     # What was asked for comes first.
     is_asked = bool(summary.breakdown and summary.breakdown.coverage)
@@ -67,6 +73,23 @@ def as_text(summary: Summary, now: datetime, drawing: Drawing = AS_LINES) -> str
     lines += ["Why these figures differ:"] if summary.explanation[1:] else []
     lines += [f"- {fact.text}." for fact in summary.explanation[1:]]
     return "\n".join(lines) + "\n"
+
+
+def _fees(found: AccountFees) -> list[str]:
+    """Write what credits were taken for beside tokens, as far as OpenRouter told."""
+    told = [f"{_FEES[name]} {format_usd(amount)}" for name, amount in found.parts.items() if amount]
+    unknown = f"; {' and '.join(_FEES[name] for name in found.left_out)} unknown: told for the last 31 days only"
+    return [f"Fees, part of the cost: {', '.join(told) or 'none'}{unknown if found.left_out else ''}"]
+
+
+_FEES = {
+    "usage_web": "web search",
+    "usage_web_fetch": "web fetch",
+    "usage_file": "files",
+    "byok_fees": "BYOK",
+    "usage_cache": "caching",
+    "usage_data": "data discount",
+}
 
 
 def _age(summary: Summary, now: datetime) -> list[str]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import NamedTuple
 
 from openrouter_usage.entry import NOTHING, Usage
 from openrouter_usage.errors import BadAnswer, InvalidValue
-from openrouter_usage.money import Json
+from openrouter_usage.money import ZERO, Json
 from openrouter_usage.openrouter.answers.fields import Fields, LeftOut
 from openrouter_usage.period import UTC, parse_day, parse_moment
 
@@ -25,6 +26,33 @@ METRICS = (
 # How many days back the endpoint answers at all, and lists single calls.
 MOST_DAYS, LISTED_DAYS = 365, 31
 _TIME_COLUMNS = ("date__", "created_at__")
+
+
+# Parts of what was spent, in credits; OpenRouter tells the second ones for `LISTED_DAYS` only.
+FEES, RECENT_FEES = ("usage_web", "usage_cache", "usage_data"), ("usage_web_fetch", "usage_file", "byok_fees")
+
+
+class AccountFees(NamedTuple):
+    """What the credits of a period were taken for beside tokens, in USD by name; None where it was not told.
+
+    `usage_cache` and `usage_data` are what caching and the discount for data use did to the cost. `left_out` names what
+    was not asked for, because the period is too old.
+    """
+
+    credits: Decimal
+    parts: dict[str, Decimal | None]
+    left_out: tuple[str, ...] = ()
+
+
+def read_fees(answer: Json, asked: Sequence[str], left_out: Sequence[str]) -> AccountFees:
+    """Read an answer without dimensions: at most one row, and none for a period without spend."""
+    found = list(Fields(answer, "/analytics/query").within("data").each("data"))
+    if not found:
+        return AccountFees(ZERO, dict.fromkeys(asked), tuple(left_out))
+    if len(found) > 1:
+        raise BadAnswer("one row of /analytics/query was expected, and there are more")
+    row = found[0]
+    return AccountFees(row.usd("credits_usage"), {name: row.optional_usd(name) for name in asked}, tuple(left_out))
 
 
 class Spend(NamedTuple):
