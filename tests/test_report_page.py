@@ -503,7 +503,7 @@ def test_a_file_that_is_there_is_replaced_only_by_force(tracker: Tracker, at: Tr
     assert done.json["kind"] == "report"
     assert done.data == {
         "format": "html", "file": str(target), "source": "ledger", "unit": "day", "calls": 7,
-        "start": "2026-11-16T00:00:00Z", "end": "2026-11-23T00:00:00Z",
+        "start": "2026-11-16T00:00:00Z", "end": "2026-11-23T00:00:00Z", "opened": False,
     }  # fmt: skip
     assert target.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert sorted(path.name for path in tracker.home.iterdir()) == [".openrouter", "spend.html"]
@@ -516,6 +516,23 @@ def test_the_ledger_itself_is_never_replaced(name: str, tracker: Tracker, at: Tr
     assert ran.code == 2
     assert "is not written: it is this program's own file" in ran.error_line
     assert tracker.bytes == before
+
+
+def test_a_written_page_is_opened_in_the_browser_or_it_says_why_not(tracker: Tracker) -> None:
+    page, seen_by = tracker.home / "openrouter-spend.html", tracker.home / "opened"
+    browser = tracker.home / "browser"
+    browser.write_text(f'#!/bin/sh\nprintf "%s" "$1" > "{seen_by}"\n')
+    browser.chmod(0o755)
+    ran = tracker("report", "--open", env={"BROWSER": f"{browser} %s"})
+    assert (ran.code, ran.err) == (0, "") and ran.out.endswith(f" drawn in {page}\n")
+    assert seen_by.read_text() == page.as_uri()
+    blind = tracker("report", "--open", env={"DISPLAY": None, "WAYLAND_DISPLAY": None, "BROWSER": None})
+    assert blind.code == 0
+    assert blind.out.endswith(f"drawn in {page}\nnot opened: there is no display here; open the file yourself\n")
+    page.write_text("not a page of this program")
+    refused = tracker("report", "--open", "--json")
+    assert refused.code == 2 and "already exists" in refused.json["error"]["message"]
+    assert page.read_text() == "not a page of this program"
 
 
 OWN = [
@@ -550,7 +567,8 @@ def test_a_page_of_ones_own_may_lie_in_the_programs_folder(tracker: Tracker, at:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ((), "one of the arguments --html --svg is required"),
+        ((), "no file is named -- name one with --html or --svg, or add --open"),
+        (("--html", "-", "--open"), "--open opens a written file, but none is named"),
         (("--html", "a.html", "--svg", "b.svg"), "not allowed with argument"),
         (("--html", "-", "--json"), "--json describes a written file, but none is named"),
         (("--html", "a.html", "--today", "--since", "2026-11-01"), "cannot be combined"),

@@ -1,4 +1,4 @@
-"""Whether standard output is a terminal, and whether it takes colour."""
+"""Whether standard output is a terminal, whether it takes colour, and how a page gets to the user's browser."""
 
 from __future__ import annotations
 
@@ -40,3 +40,19 @@ def can_draw() -> bool:
     # The old console of Windows shows escapes as they are; newer ones name themselves.
     is_able = os.name != "nt" or any(name in os.environ for name in ("WT_SESSION", "TERM", "ANSICON"))
     return is_terminal() and is_able and os.environ.get("TERM") != "dumb"
+
+
+def open_in_browser(address: str) -> str:
+    """Open an address in the user's browser; return why that was not done, "" where it was.
+
+    Without a display a browser of the terminal would take it over, so none is started there.
+    """
+    is_x11 = sys.platform not in ("win32", "darwin", "cygwin")
+    if is_x11 and not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")):
+        return "there is no display here"
+    import webbrowser  # late: few runs need it
+
+    try:
+        return "" if webbrowser.open(address) else "no browser was found"
+    except (OSError, webbrowser.Error) as error:
+        return f"no browser could be started ({error})"

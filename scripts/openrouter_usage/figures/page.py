@@ -14,6 +14,8 @@ from openrouter_usage.figures.limits import Scope
 from openrouter_usage.figures.report import Compared, Report, Slot, Timeline, stack
 from openrouter_usage.figures.summary import Summary
 
+# How a page of ours is known from any other file.
+GENERATOR = '<meta name="generator" content="openrouter-usage">'
 MOST_ROWS = 5  # of who spent the money, and of what changed most
 
 

@@ -13,7 +13,7 @@ from openrouter_usage.entry import NOTHING, Usage
 from openrouter_usage.figures.breakdown import Breakdown, Change
 from openrouter_usage.figures.forecast import lasting, said_of_budget_end, said_of_month_end, said_of_outlook
 from openrouter_usage.figures.limits import Scope
-from openrouter_usage.figures.page import MOST_ROWS, Cap, Content, Live
+from openrouter_usage.figures.page import GENERATOR, MOST_ROWS, Cap, Content, Live
 from openrouter_usage.figures.report import Bar, is_to_come
 from openrouter_usage.figures.summary import Outlook, Summary
 from openrouter_usage.money import ZERO, add, format_usd, plain, share
@@ -676,7 +676,7 @@ def render(content: Content, frame: Frame | None = None) -> str:
         '<meta name="color-scheme" content="light dark">',
         '<meta name="referrer" content="no-referrer">',
         '<meta name="robots" content="noindex">',
-        '<meta name="generator" content="openrouter-usage">',
+        GENERATOR,
         f"<title>{text(title)}</title>",
         f"<style>{STYLE}</style>",
     )

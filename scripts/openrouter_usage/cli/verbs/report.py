@@ -23,10 +23,12 @@ from openrouter_usage.cli.asking import (
 )
 from openrouter_usage.cli.opening import open_ledger
 from openrouter_usage.cli.program import Parser, complain, whole_number, write
+from openrouter_usage.cli.terminal import open_in_browser
 from openrouter_usage.errors import OpenRouterUsageError, SettingsError
 from openrouter_usage.figures.options import REPORT_TOP
+from openrouter_usage.figures.page import GENERATOR
 from openrouter_usage.files import save_output
-from openrouter_usage.home.settings import load_settings
+from openrouter_usage.home.settings import find_home, load_settings
 from openrouter_usage.jobs.own_files import is_own
 from openrouter_usage.jobs.page import AccountPage, Asked, account_page, ledger_page
 from openrouter_usage.money import Json
@@ -41,21 +43,26 @@ if TYPE_CHECKING:
 
 PROGRAM = as_called("cost_tracker.py report")
 EXAMPLES = """examples:
-  cost_tracker.py report --html spend.html               the last 30 days
+  cost_tracker.py report --open                          the last 30 days, in the browser
+  cost_tracker.py report --html spend.html --open
   cost_tracker.py report --html november.html --month --tz Europe/Amsterdam
   cost_tracker.py report --html account.html --source account --last-month
   cost_tracker.py report --svg week.svg --week --force
   cost_tracker.py report --svg - --since 2026-01-01
 """
 _USUAL = "30d"
+_USUAL_FILE = "openrouter-spend.html"
 _SOURCES = ("account", "ledger")
 
 
 def describe(parser: Parser) -> None:
     """Add the arguments of this verb."""
-    output = parser.add_mutually_exclusive_group(required=True)
+    output = parser.add_mutually_exclusive_group()
     output.add_argument("--html", metavar="FILE", type=Path, help="write the page; - is standard output")
     output.add_argument("--svg", metavar="FILE", type=Path, help="write the chart alone; - is standard output")
+    parser.add_argument(
+        "--open", action="store_true", help=f"open what was written in the browser; without a file, ~/{_USUAL_FILE}"
+    )
     parser.add_argument("--force", action="store_true", help="replace an existing file")
     parser.add_argument(
         "--source",
@@ -74,11 +81,10 @@ def describe(parser: Parser) -> None:
 
 def run(options: Namespace, *, now: datetime) -> int:
     """Write the page or the chart, and print where it is; 5 when OpenRouter's last answers had to do."""
-    face, target = ("html", options.html) if options.html is not None else ("svg", options.svg)
-    if str(target) == "-" and options.json:
-        raise SettingsError(
-            "--json describes a written file, but none is named", hint=f"name a file with --{face}", code="usage"
-        )
+    face, target, force = _target(options)
+    if str(target) == "-" and (options.json or options.open):
+        needs = "--json describes a written file" if options.json else "--open opens a written file"
+        raise SettingsError(f"{needs}, but none is named", hint=f"name a file with --{face}", code="usage")
     refuse_two_periods(options)
     if not (options.period or options.since or options.until):
         options.period = _USUAL
@@ -91,8 +97,9 @@ def run(options: Namespace, *, now: datetime) -> int:
     if str(target) == "-":
         write(drawn)
         return code
-    save_output(target, [drawn], force=options.force, is_own=lambda path: is_own(path, made.ledger.path))
+    save_output(target, [drawn], force=force, is_own=lambda path: is_own(path, made.ledger.path))
     calls = content.report.breakdown.total.requests
+    not_opened = open_in_browser(target.resolve().as_uri()) if options.open else ""
     if options.json:
         bars = [bar.slot.period for bar in content.timeline.bars]
         told: dict[str, Json] = {
@@ -103,13 +110,34 @@ def run(options: Namespace, *, now: datetime) -> int:
             "start": iso(bars[0].start),
             "end": iso(bars[-1].end),
             "calls": calls if content.has_days else None,
+            "opened": options.open and not not_opened,
         }
         write(envelope("report", now, told))
     else:
         known = plural(calls, "call") if content.has_days else "what is known of the key"
         whose = f"{known} of the account" if made.source == "account" and content.has_days else known
         write(f"{whose} drawn in {safe(str(target), 300)}\n")
+        if not_opened:
+            write(f"not opened: {not_opened}; open the file yourself\n")
     return code
+
+
+def _target(options: Namespace) -> tuple[str, Path, bool]:
+    """Return the face, the file, and whether that may be replaced: the usual file may, where it is a page of ours."""
+    if options.html is not None or options.svg is not None:
+        face, target = ("html", options.html) if options.html is not None else ("svg", options.svg)
+        return face, target, options.force
+    if not options.open:
+        raise SettingsError("no file is named", hint="name one with --html or --svg, or add --open", code="usage")
+    home = find_home()
+    if home is None:
+        raise SettingsError("the home folder is not known", hint="name a file with --html", code="usage")
+    usual = home / _USUAL_FILE
+    try:
+        is_ours = GENERATOR.encode() in usual.read_bytes()[:4_000]
+    except OSError:
+        is_ours = False
+    return "html", usual, options.force or is_ours
 
 
 class _Made(NamedTuple):
