@@ -395,6 +395,7 @@ def gateways(ask: Asking, sandbox: Sandbox) -> None:
         ask.told.setdefault(gateway.envelope["kind"], []).append(gateway.envelope)
         gateway.post()
         ask("gateway status")
+        ask("gateway page")
 
 
 def teams(ask: Asking, sandbox: Sandbox) -> None:

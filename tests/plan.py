@@ -23,8 +23,8 @@ FOLDERS: dict[str, set[str]] = {
     "figures.logs": {ROOT, "openrouter.answers", "figures"},
     "jobs": {ROOT, "home", "openrouter.answers", "openrouter", "ledger", "figures", "figures.logs"},
     "tracker": {ROOT, "home", "openrouter.answers", "openrouter", "ledger", "figures", "jobs"},
-    "gateway": {ROOT, "home", "openrouter.answers", "openrouter", "ledger", "figures", "jobs", "tracker"},
     "render": {ROOT, "openrouter.answers", "figures"},
+    "gateway": {ROOT, "home", "openrouter.answers", "openrouter", "ledger", "figures", "jobs", "tracker", "render"},
 }
 FOLDERS["cli"] = {*FOLDERS}
 FOLDERS["cli.verbs"] = {*FOLDERS}

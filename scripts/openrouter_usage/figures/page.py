@@ -36,13 +36,14 @@ class Flight(NamedTuple):
 
 
 class Live(NamedTuple):
-    """What a gateway tells of itself: since its start, and at this moment."""
+    """What a gateway tells of itself: since its start, and at this moment; `flights` are the longest of the running."""
 
     since: datetime
     calls: int
     spent: Decimal
     looking_up: int
     flights: tuple[Flight, ...]
+    running: int
 
 
 class Content(NamedTuple):

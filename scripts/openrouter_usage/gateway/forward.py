@@ -27,6 +27,7 @@ from openrouter_usage.errors import (
     Unreachable,
 )
 from openrouter_usage.figures.model_names import without_prefix
+from openrouter_usage.figures.page import Flight
 from openrouter_usage.figures.pricing import PriceList
 from openrouter_usage.gateway import headers as heads
 from openrouter_usage.gateway import paths, waits
@@ -117,6 +118,11 @@ class ProxiedCall:
         self._client = self._model = ""
         self._repeated: str | None = None
         self._began = time.monotonic()
+
+    def glance(self) -> Flight:
+        """Return what is known of the call so far."""
+        kind = self._route.shape or self._route.path
+        return Flight(self._client, self._model, kind, int(time.monotonic() - self._began))
 
     def leave(self) -> None:
         """Note that the client has gone: what streams is cut after a short grace, the rest is billed in full anyway."""

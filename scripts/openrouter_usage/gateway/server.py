@@ -23,6 +23,7 @@ from yarl import URL
 from openrouter_usage.budgets import Budget
 from openrouter_usage.entry import Entry
 from openrouter_usage.errors import LedgerError, MissingKey, OpenRouterUsageError, SettingsError
+from openrouter_usage.figures.page import Live
 from openrouter_usage.figures.repeats import Repeats
 from openrouter_usage.files import make_private_folder, replace_file
 from openrouter_usage.gateway import caps, waits
@@ -34,6 +35,7 @@ from openrouter_usage.gateway.keys import KeyRing, folder, load_keys
 from openrouter_usage.gateway.log import Log
 from openrouter_usage.gateway.lookups import LookUps
 from openrouter_usage.gateway.memory import Memory, learned_beside
+from openrouter_usage.gateway.page import OwnPage
 from openrouter_usage.gateway.paths import SPENDING, find_route
 from openrouter_usage.gateway.writer import Writer
 from openrouter_usage.home.credentials import ApiKey
@@ -47,6 +49,7 @@ from openrouter_usage.tracker.booking import settle_all
 from openrouter_usage.tracker.record import utc_now
 
 DEFAULT_PORT = 8788
+_MOST_FLIGHTS = 50
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -96,6 +99,7 @@ class Server:
         self._busy: dict[object, float] = {}
         self._is_ending, self._has_news = False, True
         self._token = tokens.token_urlsafe(24)
+        self._own_page = OwnPage(self.settings, ledger, self._live)
         self._hosts = LOOPBACK if options.host in ("127.0.0.1", "::1", "localhost") else (*LOOPBACK, options.host)
 
     def _own_key(self) -> ApiKey:
@@ -192,6 +196,13 @@ class Server:
         shape = next((shape for path, shape in SPENDING.items() if raw_path.endswith(path)), "")
         if why:
             return self._refused(shape, 403, why)
+        if raw_path == "/page" and request.method == "POST":
+            return self._page_link(request)
+        if raw_path == "/" and request.method == "GET":
+            # For the page the name has to be this machine's, whatever else the gateway listens on.
+            own = None if stranger(request.headers, hosts=LOOPBACK) else await self._own_page.answer(request)
+            if own is not None:
+                return own
         if raw_path in ("/", "/api", "/healthz") and request.method in ("GET", "HEAD"):
             return web.json_response({"ok": True, "name": "openrouter-usage gateway"})
         if raw_path == "/status" and request.method == "GET":
@@ -223,9 +234,13 @@ class Server:
         response.force_close()  # a body may follow, which nobody reads
         return response
 
-    def _status(self, request: web.BaseRequest) -> web.StreamResponse:
+    def _is_of_user(self, request: web.BaseRequest) -> bool:
+        """Check whether a request has the token that only the user of this machine can read."""
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if not hmac.compare_digest(token.encode(), self._token.encode()):
+        return hmac.compare_digest(token.encode(), self._token.encode())
+
+    def _status(self, request: web.BaseRequest) -> web.StreamResponse:
+        if not self._is_of_user(request):
             return self._refused("", 401, "only `gateway status` asks for this")
         told: Json = {
             "url": self.url,
@@ -236,6 +251,22 @@ class Server:
             "looking_up": len(self.lookups),
         }
         return web.Response(body=dumps(told).encode(), content_type="application/json")
+
+    def _page_link(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Return the address of the page with a code that lets one browser in, once."""
+        if not self._is_of_user(request):
+            return self._refused("", 401, "only `gateway page` asks for this")
+        is_loopback = self.options.host in ("127.0.0.1", "::1", "localhost")
+        url = self.url if is_loopback else str(URL(self.url).with_host("127.0.0.1"))
+        told: Json = {"url": f"{url.rstrip('/')}/?once={self._own_page.new_code()}"}
+        return web.Response(body=dumps(told).encode(), content_type="application/json")
+
+    def _live(self) -> Live:
+        """Return what the gateway knows of itself now; called on the loop, where nothing changes meanwhile."""
+        flights = sorted((call.glance() for call in self._running.values()), key=lambda each: -each.seconds)
+        return Live(
+            self._since, self._calls, self._spent, len(self.lookups), tuple(flights[:_MOST_FLIGHTS]), len(flights)
+        )
 
     def refuse_repeated(self, budgets: Iterable[Budget], text: bytes) -> None:
         """Raise Repeated for a request that was made too often within a minute; only its hash is kept, in memory."""

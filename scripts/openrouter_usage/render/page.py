@@ -150,13 +150,18 @@ tfoot th, tfoot td {{ border-bottom: 0; font-weight: 600; }}
 .hours .q4 {{ opacity: 0.82; }}
 .unseen {{ position: absolute; left: 0; top: 0; width: 1px; height: 1px; overflow: hidden; }}
 .unseen {{ clip-path: inset(50%); white-space: nowrap; }}
-.bar-of-links {{ display: flex; flex-wrap: wrap; gap: 4px 16px; margin: 8px 0 0; }}
-.bar-of-links [aria-current] {{ font-weight: 600; text-decoration: none; }}
+header {{ display: flex; flex-wrap: wrap; justify-content: space-between; gap: 4px 24px; }}
+header {{ max-width: 1040px; margin: 0 auto; padding: 16px 24px 0; }}
+header + main {{ padding-top: 12px; }}
+.links {{ display: flex; flex-wrap: wrap; gap: 4px 16px; }}
+.links [aria-current] {{ font-weight: 600; text-decoration: none; }}
+.switch {{ margin: 0; }}
 .fold, .fold + label {{ display: none; }}
 :focus-visible {{ outline: 3px solid var(--model0); outline-offset: 2px; }}
 .day:has(:focus-visible) {{ outline: 3px solid var(--model0); }}
 @media (max-width: 640px) {{
   main {{ padding: 20px 12px 32px; }}
+  header {{ padding: 12px 12px 0; }}
   section {{ padding: 16px; }}
   .minor {{ display: none; }}
   .tiles {{ grid-template-columns: 1fr 1fr; gap: 8px; }}
@@ -624,7 +629,7 @@ def in_flight(live: Live) -> str:
         f"Since its start, {live.since:%Y-%m-%d %H:%M} UTC, the gateway recorded {plural(live.calls, 'call')} for "
         f"{format_usd(live.spent)}; it is looking up {live.looking_up:,}."
     )
-    parts = [tag("h2", f"In flight: {plural(len(live.flights), 'call')}"), tag("p", text(since), class_="muted")]
+    parts = [tag("h2", f"In flight: {plural(live.running, 'call')}"), tag("p", text(since), class_="muted")]
     if live.flights:
         rows = [
             Row(
@@ -633,7 +638,8 @@ def in_flight(live: Live) -> str:
             )
             for each in live.flights
         ]
-        parts.append(table("Calls that run now", ("Client", "Model", "Kind", "Seconds"), rows))
+        most = "" if len(rows) == live.running else f", the {len(rows):,} longest"
+        parts.append(table(f"Calls that run now{most}", ("Client", "Model", "Kind", "Seconds"), rows))
     return tag("section", *parts)
 
 
@@ -668,36 +674,46 @@ def render(content: Content, frame: Frame | None = None) -> str:
     """Write the page."""
     frame = frame or Frame()
     title = f"OpenRouter spend, {content.report.title}"
+    parts = [tag("nav", *map(_link, frame.links), class_="links", aria_label="Periods")] if frame.links else []
+    header = tag("header", *parts, frame.switch) if parts or frame.switch else ""
+    script = f"<script>{frame.script}</script>" if frame.script else ""
+    return _whole(title, policy(frame), header + tag("main", *_body(content)) + script)
+
+
+def note_page(words: str, *, leads_to: str = "") -> tuple[str, str]:
+    """Write a page that says one thing, and may lead on by itself; return it with what a browser may load for it."""
+    goes_on = f'<meta http-equiv="refresh" content="0; url={leads_to}">' if leads_to else ""
+    body = tag("main", tag("h1", "OpenRouter spend"), tag("p", text(words)))
+    return _whole("OpenRouter spend", policy(Frame()), body, goes_on), policy(Frame())
+
+
+def _whole(title: str, rule: str, body: str, more: str = "") -> str:
     head = (
         '<meta charset="utf-8">',
         # Even if a name slipped through as markup, a browser would load and run nothing for it.
-        f'<meta http-equiv="Content-Security-Policy" content="{policy(frame)}">',
+        f'<meta http-equiv="Content-Security-Policy" content="{rule}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<meta name="color-scheme" content="light dark">',
         '<meta name="referrer" content="no-referrer">',
         '<meta name="robots" content="noindex">',
         GENERATOR,
+        *([more] if more else []),
         f"<title>{text(title)}</title>",
         f"<style>{STYLE}</style>",
     )
-    body = tag("main", *_body(content, frame))
-    script = f"<script>{frame.script}</script>" if frame.script else ""
-    return "\n".join(["<!doctype html>", '<html lang="en">', *head, tag("body", body, script), "</html>"]) + "\n"
+    return "\n".join(["<!doctype html>", '<html lang="en">', *head, tag("body", body), "</html>"]) + "\n"
 
 
 def _digest(style: str) -> str:
     return b64encode(sha256(style.encode()).digest()).decode()
 
 
-def _body(content: Content, frame: Frame) -> Iterator[str]:
+def _body(content: Content) -> Iterator[str]:
     report = content.report
     yield tag("h1", "OpenRouter spend")
     yield tag("p", text(report.title), class_="title")
     days = f" {boundaries(content)}." if content.has_days else ""
     yield tag("p", text(f"{provenance(content)}{days}"), class_="muted")
-    if frame.links:
-        yield tag("nav", *map(_link, frame.links), class_="bar-of-links", aria_label="Periods")
-    yield frame.switch
     yield tiles(content)
     notes = [tag("li", text(f"⚠ {note}")) for note in report.notes]
     yield tag("ul", *notes, class_="notes") if notes else ""

@@ -13,9 +13,10 @@ from openrouter_usage.called import as_called, own_command
 from openrouter_usage.cli.budget_options import add_budget_options, budget_given
 from openrouter_usage.cli.opening import open_ledger, where_kept
 from openrouter_usage.cli.program import Parser, checked, write
+from openrouter_usage.cli.terminal import open_in_browser
 from openrouter_usage.errors import LedgerError, Refused, SettingsError
 from openrouter_usage.gateway import keys, setup
-from openrouter_usage.gateway.status import ask_status
+from openrouter_usage.gateway.status import ask_page, ask_status
 from openrouter_usage.home.settings import cap
 from openrouter_usage.money import ZERO, Json, format_usd, total, usd
 from openrouter_usage.period import iso
@@ -30,13 +31,14 @@ EXAMPLES = """examples:
   cost_tracker.py gateway key remove laptop --yes
   cost_tracker.py gateway setup claude-code
   cost_tracker.py gateway status
+  cost_tracker.py gateway page --open
   cost_tracker.py gateway unit systemd
 """
 
 
 def describe(parser: Parser) -> None:
     """Add the arguments of this verb."""
-    parser.add_argument("action", choices=("key", "setup", "status", "unit"), help="what to do")
+    parser.add_argument("action", choices=("key", "setup", "status", "page", "unit"), help="what to do")
     parser.add_argument("what", nargs="?", metavar="WHAT", help="add, list or remove; a client; systemd or launchd")
     parser.add_argument("name", nargs="?", metavar="NAME", help="of the key to add or remove")
     parser.add_argument("--tag", action="append", default=[], metavar="K=V", help="key add: a tag of its calls")
@@ -48,12 +50,14 @@ def describe(parser: Parser) -> None:
         help="key add: what is held under a budget for a call that nobody can bound",
     )
     parser.add_argument("--yes", action="store_true", help="key remove: really remove it")
+    parser.add_argument("--open", action="store_true", help="page: open it in the browser")
 
 
 def run(options: Namespace, *, now: datetime) -> int:
     """Do what was asked, and print it."""
-    action = {"key": _key, "setup": _setup, "status": _status, "unit": _unit}[options.action]
+    action = {"key": _key, "setup": _setup, "status": _status, "page": _page, "unit": _unit}[options.action]
     kind = {"key": "gateway-keys", "setup": "gateway-setup", "status": "gateway", "unit": "gateway-unit"}
+    kind["page"] = "gateway-page"
     text, data = action(options, now)
     write(envelope(kind[options.action], now, data) if options.json else text)
     return 0
@@ -148,13 +152,30 @@ def _unit(options: Namespace, now: datetime) -> tuple[str, dict[str, Json]]:
     return text, {"for": kind, "unit": text}
 
 
+def _page(options: Namespace, now: datetime) -> tuple[str, dict[str, Json]]:
+    """Get a link to the page of the gateway that runs; Refused when none answers."""
+    link = ask_page()
+    if link is None:
+        raise _none_runs()
+    why_not = open_in_browser(link) if options.open else ""
+    is_opened = options.open and not why_not
+    text = f"{link}\n\nThe link lets one browser in, once, within two minutes; the page only shows figures.\n"
+    if is_opened:
+        text = "The gateway's page is opened in the browser.\n"
+    elif options.open:
+        text = f"not opened: {why_not}; open this yourself:\n{text}"
+    return text, {"url": link, "opened": is_opened}
+
+
+def _none_runs() -> Refused:
+    return Refused("no gateway runs here", hint=as_called("start one: python3 scripts/gateway.py"), code="no_gateway")
+
+
 def _status(options: Namespace, now: datetime) -> tuple[str, dict[str, Json]]:
     """Ask the gateway that wrote down where it runs; Refused when none answers."""
     told = ask_status()
     if told is None:
-        raise Refused(
-            "no gateway runs here", hint=as_called("start one: python3 scripts/gateway.py"), code="no_gateway"
-        )
+        raise _none_runs()
     ledger = open_ledger(PROGRAM)
     try:
         health, (place, about) = ledger.health(), where_kept(ledger)
