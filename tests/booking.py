@@ -19,6 +19,7 @@ from openrouter_usage.entry import write_line
 from tests.ledger_model import whole_call
 from tests.running import ROOT, Ran, assert_no_secret, contents, exact_json, run_program
 from tests.sandbox import INFERENCE_KEY
+from tests.storm.audit import Audit, audit
 
 UTC = timezone.utc
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)  # a Sunday
@@ -152,6 +153,16 @@ class Tracker:
     def bytes(self) -> bytes:
         """All of the ledger."""
         return self.ledger.read_bytes()
+
+    def opened(self) -> Any:
+        """The ledger as the library opens it."""
+        from openrouter_usage.ledger.ledger import Ledger
+
+        return Ledger(self.ledger)
+
+    def audit(self) -> Audit:
+        """What the lines of the ledger say of its holds and calls."""
+        return audit(self.ledger)
 
     def write(self, *lines: bytes) -> None:
         """Append to the ledger, as any program may."""

@@ -13,7 +13,6 @@ from openrouter_usage.entry import read_line
 from openrouter_usage.tracker import lookup
 from tests.booking import Booked, Tracker, TrackerAt
 from tests.sandbox import Sandbox
-from tests.storm.audit import audit
 
 CHAT = "POST /chat/completions"
 MODEL = "openai/gpt-5.2"
@@ -47,7 +46,7 @@ class Caller:
     def ending(self) -> str:
         """How the only hold ended: open, released, or as the cost source of its call."""
         records = list(map(read_line, self.tracker.bytes.splitlines()))
-        found = audit(self.tracker.ledger)
+        found = self.tracker.audit()
         (hold,) = found.ends
         if hold in found.held:
             return "open"
@@ -56,7 +55,7 @@ class Caller:
 
     def agree(self) -> bool:
         """Every call of the bill is in the ledger, at its price, and no other; nothing is held any more."""
-        found = audit(self.tracker.ledger)
+        found = self.tracker.audit()
         account = self.sandbox.account
         self.sandbox.wait_until(lambda: not account.in_flight)
         assert found.settled == {call.id: call.cost for call in account.generations.values()}
@@ -66,13 +65,17 @@ class Caller:
     @property
     def held(self) -> Decimal:
         """What is held now."""
-        return sum(audit(self.tracker.ledger).held.values(), Decimal(0))
+        return sum(self.tracker.audit().held.values(), Decimal(0))
 
 
 def open_caller(
-    home: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    home: Path,
+    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tracker: Tracker | None = None,
 ) -> Caller:
     """Make one that asks again at once, where a program waits until OpenRouter knows more."""
     monkeypatch.setattr(lookup, "FIRST_WAIT_S", 0.0)
     monkeypatch.setenv("TMPDIR", str(home))
-    return Caller(TrackerAt(Tracker(home, sandbox.url), monkeypatch, capsys), sandbox)
+    return Caller(TrackerAt(tracker or Tracker(home, sandbox.url), monkeypatch, capsys), sandbox)

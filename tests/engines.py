@@ -46,6 +46,11 @@ BOTH: dict[str, set[str]] = {
         "test_a_ledger_that_cannot_be_read_leaves_no_file",
     },
     "test_what_if": set(),
+    "test_calls": {
+        "test_a_ledger_that_cannot_be_used_refuses_a_call_under_a_budget_and_else_is_told_of",
+        "test_a_disk_that_is_full_at_the_hold_refuses_the_call",
+        "test_a_disk_that_is_full_at_the_settling_loses_nothing",
+    },
 }
 # Few and cheap, so that a change of either engine is noticed at once.
 ALWAYS = {"test_budget", "test_scopes", "test_brakes"}

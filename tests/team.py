@@ -18,6 +18,7 @@ from openrouter_usage.ledger.team import TeamLedger
 from openrouter_usage.ledger.team_server import initialise
 from tests.booking import Tracker, written
 from tests.postgres import Server
+from tests.storm.audit import Audit, audit
 
 _NUMBERS = count(1)
 _TEMPLATE = "made"
@@ -127,11 +128,27 @@ class TeamTracker(Tracker):
         self.folder.mkdir(mode=0o700, exist_ok=True)
         self.team.write(*lines)
 
+    def opened(self) -> TeamLedger:
+        """The shared ledger."""
+        assert self.team is not None
+        return self.team.ledger()
+
     @property
     def bytes(self) -> bytes:
-        """All calls, as lines."""
+        """All of it as a file would have it: holds, those of them that were released, and calls."""
         assert self.team is not None
-        return written(self.team.ledger().entries())
+        kept = self.team.sql("SELECT record::text FROM hold UNION ALL SELECT * FROM (SELECT jsonb_build_object('kind',"
+                             " 'release', 'hold', key, 'ts', at)::text FROM hold WHERE state = 'released') gone")  # fmt: skip
+        return "".join(f"{line}\n" for (line,) in kept).encode() + written(self.team.ledger().entries())
+
+    def audit(self) -> Audit:
+        """What those lines say."""
+        path = self.home / "as-a-file.jsonl"
+        path.write_bytes(self.bytes)
+        try:
+            return audit(path)
+        finally:
+            path.unlink()
 
     def fill(self, *lines: bytes) -> None:
         """Let the shared ledger have these lines, and no others."""

@@ -33,9 +33,9 @@ BOTH = pytest.mark.parametrize("stream", [(), ("--stream",)], ids=["whole", "str
 
 
 @pytest.fixture
-def caller(home, sandbox, monkeypatch, capsys) -> Any:
+def caller(home, sandbox, monkeypatch, capsys, engine) -> Any:
     kept = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    yield open_caller(home, sandbox, monkeypatch, capsys)
+    yield open_caller(home, sandbox, monkeypatch, capsys, engine.tracker(home, sandbox.url))
     signal.signal(signal.SIGINT, kept[0])
     signal.signal(signal.SIGTERM, kept[1])
 
@@ -148,7 +148,7 @@ def test_fallbacks_pass_through_and_the_dearest_is_held(caller):
 
 def test_sessions_and_tags_are_in_the_books(caller):
     caller("--session", "nightly", "--tag", "project=website", "--tag", "step=2")
-    (entry,) = Ledger(caller.tracker.ledger).entries()
+    (entry,) = caller.tracker.opened().entries()
     assert (entry.session, dict(entry.tags)) == ("nightly", {"project": "website", "step": "2"})
 
 
@@ -200,7 +200,7 @@ def test_an_argument_that_is_no_utf_8_is_refused(tracker, sandbox):
     assert sandbox.connections == 0
 
 
-def test_neither_what_was_said_nor_a_key_is_ever_kept(caller, account, home, sandbox):
+def test_neither_what_was_said_nor_a_key_is_ever_kept(caller, account, home, sandbox, engine):
     asked, said, system = "canary-of-the-prompt", "canary-of-the-answer", "canary-of-the-system"
     account.reply = Reply(said, stream=Stream(cut_after=1))
     words = ("--model", MODEL, "--prompt", asked, "--system", system)
@@ -209,8 +209,9 @@ def test_neither_what_was_said_nor_a_key_is_ever_kept(caller, account, home, san
         ran = caller(*more, hello=words)
         assert asked not in ran.out + ran.err and said not in ran.err
     caller.tracker("settle")
-    files = contents(home)
-    assert {path.name for path in files} >= {"usage.jsonl", "usage.jsonl.index", "models.json"}
+    files = {**contents(home), "the ledger": caller.tracker.bytes}
+    of_ledger = {"usage.jsonl", "usage.jsonl.index"} if engine.name == "file" else set()
+    assert {Path(path).name for path in files} >= {"models.json", *of_ledger} and len(caller.tracker.bytes) > 200
     for path, data in files.items():
         for canary in (asked, said, system, INFERENCE_KEY):
             assert canary.encode() not in data, path
@@ -255,7 +256,7 @@ def test_every_status_and_every_break_ends_a_hold_in_its_own_way(name, stream, c
     assert ran.code == code
     assert caller.ending == ending
     assert (sandbox.calls(CHAT), len(account.generations)) == (requests, billed)
-    assert len(audit(caller.tracker.ledger).ends) == 1  # one hold, however often it was sent
+    assert len(caller.tracker.audit().ends) == 1  # one hold, however often it was sent
     assert ("held until `settle` finds out" in ran.err) is (ending == "open")
 
 
@@ -282,7 +283,7 @@ def test_a_name_that_does_not_resolve_gives_the_money_back(tracker):
     tracker("call", *HELLO)
     ran = tracker("call", *HELLO, "--timeout", "4", env={"OPENROUTER_BASE_URL": "https://nowhere.invalid/api/v1"})
     assert ran.code == 5 and "nowhere.invalid" in ran.err
-    assert audit(tracker.ledger).held == {}
+    assert tracker.audit().held == {}
 
 
 @BOTH
@@ -329,7 +330,7 @@ def test_an_answer_that_cannot_be_shown_is_said_to_be_made_and_booked(face, stre
     ran = tracker("call", *HELLO, *face, *stream, shell=">/dev/full")
     assert ran.code == 2
     assert "could not be written" in ran.error_line and "the call was made and is recorded -- the call cost $" in ran.err
-    assert audit(tracker.ledger).spent == account.bill > 0
+    assert tracker.audit().spent == account.bill > 0
     ran = tracker("call", *HELLO, *face, *stream, "--no-track", shell=">/dev/full")
     assert ran.code == 2 and "the call was made and is not in the ledger" in ran.error_line
 
@@ -380,7 +381,7 @@ def test_a_cost_that_nobody_tells_counts_with_all_that_was_held_until_somebody_d
     assert caller.ending == "estimated"
     account.generation_lag_requests = 0
     assert "1 call settled, 0 left" in caller.tracker("settle").out
-    (entry,) = Ledger(caller.tracker.ledger).entries()
+    (entry,) = caller.tracker.opened().entries()
     assert (entry.cost, entry.cost_source) == (account.bill, "late")
     assert caller.tracker("settle").out == "Nothing is unsettled.\n"
 
@@ -389,7 +390,7 @@ def test_without_a_budget_a_cost_that_nobody_tells_is_unknown_and_not_nothing(ca
     account.reply, account.generation_lag_requests = Reply(usage="null_cost"), "never"
     ran = caller(env={})
     assert ran.code == 0 and "Cost: unknown\n" in ran.err
-    total = Ledger(caller.tracker.ledger).totals().total
+    total = caller.tracker.opened().totals().total
     assert (total.requests, total.unknown) == (1, 1)
 
 
@@ -410,7 +411,7 @@ def test_without_a_budget_a_cost_that_nobody_tells_is_unknown_and_not_nothing(ca
 def test_the_answer_s_own_cost_counts_whatever_it_is(reply, cost, byok, stream, caller, account):
     account.reply = reply
     assert caller(*stream).code == 0
-    (entry,) = Ledger(caller.tracker.ledger).entries()
+    (entry,) = caller.tracker.opened().entries()
     assert (entry.cost, entry.byok_cost) == (Decimal(cost), None if byok is None else Decimal(byok))
     assert entry.cost_source == "billed" and caller.agree()
 
@@ -446,7 +447,7 @@ def test_a_refusal_names_its_reason_and_nothing_is_sent_or_held(name, caller, sa
     assert ran.code == code and said in ran.err
     assert ran.json["data"] is None and ran.json["error"]["message"] in ran.err
     assert sandbox.calls(CHAT) == 0
-    assert not caller.tracker.ledger.exists() or audit(caller.tracker.ledger).ends == {}
+    assert not caller.tracker.ledger.exists() or caller.tracker.audit().ends == {}
 
 
 def test_a_malformed_budget_in_the_settings_refuses_every_call(caller, sandbox):
@@ -463,7 +464,7 @@ def test_a_month_that_is_used_up_refuses_what_the_day_would_allow_and_leaves_no_
     assert ran.code == 3 and sandbox.calls(CHAT) == 0
     for words in ("monthly budget of $20.00", "$19.99 spent + $0.00 held + $0.01454075 asked", "it resets on 2026-12-01 at midnight UTC"):
         assert words in ran.err
-    assert audit(caller.tracker.ledger).ends == {}
+    assert caller.tracker.audit().ends == {}
     assert caller("--max-tokens", "10", now=NOON).code == 0
 
 
@@ -578,10 +579,10 @@ def test_a_disk_that_is_full_at_the_settling_loses_nothing(long, sandbox, accoun
     (line,) = {line[line.index("{") :] for line in ran.err.splitlines() if newest in line}
     assert json.loads(line)["id"] == newest and f"waits in {long.home}" in ran.err
     assert len(long.bytes) == len(before) + len(hold_line)
-    assert len(audit(long.ledger).held) == 1  # until then it counts with all that was held
+    assert len(long.audit().held) == 1  # until then it counts with all that was held
     ran = long("budget")
     assert "could not be saved before is in the ledger now" in ran.err
-    found = audit(long.ledger)
+    found = long.audit()
     assert found.held == {} and found.settled[newest] == account.generations[newest].cost
     assert [path for path in long.home.glob("openrouter-usage-*/*") if path.suffix == ".jsonl"] == []
 
@@ -632,7 +633,7 @@ def gate(sandbox) -> Any:
 
 
 def test_processes_that_call_at_the_same_time_stay_within_the_budget(gate, tracker, sandbox, account):
-    tracker.env = {**BUDGET, "OPENROUTER_DAILY_LIMIT": "0.03"}
+    tracker.env = {**tracker.env, **BUDGET, "OPENROUTER_DAILY_LIMIT": "0.03"}
     tracker("budget")
     running = [tracker.start("call", *HELLO) for _ in range(5)]
     sandbox.wait_until(lambda: sum(process.poll() is not None for process in running) == 3, timeout=60)
@@ -641,7 +642,7 @@ def test_processes_that_call_at_the_same_time_stay_within_the_budget(gate, track
     for process in running:
         process.communicate()
     assert sorted(codes) == [0, 0, 3, 3, 3]
-    found = audit(tracker.ledger)
+    found = tracker.audit()
     assert found.most <= Decimal("0.03") and len(found.settled) == len(account.generations) == 2
     assert found.spent == account.bill
 
@@ -657,7 +658,7 @@ def test_a_budget_that_is_lowered_lets_running_calls_end_and_refuses_new_ones(ga
     out, _ = running.communicate()
     assert ran.code == 3 and "$0.00 spent" in ran.error_line and "of $0.001 does not allow" in ran.error_line
     assert (running.returncode, out) == (0, b"one two three\n")
-    assert audit(tracker.ledger).spent == account.bill > 0
+    assert tracker.audit().spent == account.bill > 0
 
 
 def test_two_homes_have_two_budgets(home, tmp_path, sandbox):
@@ -675,7 +676,7 @@ def test_a_hold_that_was_released_is_said_to_be(tracker):
     tracker.write(hold("gone"), hold("other"))
     ran = tracker("settle", "--release", "gone", "--yes")
     assert ran.code == 0 and "the hold gone is released: its money counts as free again" in ran.error_line
-    assert list(audit(tracker.ledger).held) == ["other"]
+    assert list(tracker.audit().held) == ["other"]
 
 
 # -- in a session ----------------------------------------------------------------------------------------------------
