@@ -258,3 +258,15 @@ def test_the_fees_of_an_account_are_told_as_parts_of_its_cost(stats_at: StatsAt,
     assert "Fees, part of the cost: web search $0.25, caching -$1.50; web fetch and files and BYOK unknown: told for the last 31 days only" in old
     alone = stats_at(NOON, "--fees", "--json").data
     assert alone["fees"] is None and [gap["part"] for gap in alone["missing"]] == ["fees"]
+
+
+def test_report_and_export_take_the_same_words(at: TrackerAt, tracker: Tracker) -> None:
+    """report writes what stats does, of the last 30 days; export has calls, which the account does not list."""
+    sample(tracker)
+    report = at(NOON, "report", "--format", "csv", "--source", "all").out
+    assert report == at(NOON, "stats", "--format", "csv", "--source", "all", "--days", "30", "--trend").out
+    assert at(NOON, "report", "--format", "text", "--week").out == at(NOON, "stats", "--week", "--trend").out
+    for words in (("report", "--html", "-", "--source", "all"), ("export", "--format", "csv", "--source", "account")):
+        refused = at(NOON, *words)
+        assert (refused.code, refused.out) == (2, ""), words
+    assert "sums of days and no calls" in refused.err

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from openrouter_usage.called import as_called
-from openrouter_usage.cli.asking import add_filters, add_period, period_of, refuse_account_words, where_of
+from openrouter_usage.cli.asking import SOURCES, add_filters, add_period, period_of, refuse_account_words, where_of
 from openrouter_usage.cli.opening import open_ledger
 from openrouter_usage.cli.program import Parser, write
 from openrouter_usage.entry import Entry
@@ -32,12 +32,22 @@ def describe(parser: Parser) -> None:
     parser.add_argument("--format", choices=("csv", "json", "markdown"), required=True, help="output format")
     parser.add_argument("--output", metavar="FILE", type=Path, help="output file; default and - are standard output")
     parser.add_argument("--force", action="store_true", help="replace an existing file")
+    parser.add_argument(
+        "--source", choices=SOURCES, default="ledger", help="ledger: only tracked calls can be listed one by one"
+    )
     add_period(parser)
     add_filters(parser)
 
 
 def run(options: Namespace, *, now: datetime) -> int:
     """Write the calls; after writing to a file, print how many there are."""
+    if options.source != "ledger":
+        raise SettingsError(
+            "OpenRouter lists sums of days and no calls, so an account cannot be exported call by call",
+            hint=as_called("its days: cost_tracker.py stats --source account --by day,model --format csv; ")
+            + "its calls: https://openrouter.ai/logs exports them, and `import` reads them",
+            code="usage",
+        )
     to_stdout = options.output is None or str(options.output) == "-"
     if to_stdout and options.json:
         raise SettingsError(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from openrouter_usage.called import as_called
 from openrouter_usage.cli.asking import (
+    SOURCES,
     add_filters,
     add_period,
     before_of,
@@ -23,6 +24,8 @@ from openrouter_usage.cli.asking import (
 )
 from openrouter_usage.cli.opening import open_ledger
 from openrouter_usage.cli.program import Parser, complain, whole_number, write
+from openrouter_usage.cli.statistics import FORMATS
+from openrouter_usage.cli.statistics import run as write_statistics
 from openrouter_usage.cli.terminal import open_in_browser
 from openrouter_usage.errors import OpenRouterUsageError, SettingsError
 from openrouter_usage.figures.options import REPORT_TOP
@@ -49,10 +52,10 @@ EXAMPLES = """examples:
   cost_tracker.py report --html account.html --source account --last-month
   cost_tracker.py report --svg week.svg --week --force
   cost_tracker.py report --svg - --since 2026-01-01
+  cost_tracker.py report --format markdown --source all --last-month
 """
 _USUAL = "30d"
 _USUAL_FILE = "openrouter-spend.html"
-_SOURCES = ("account", "ledger")
 
 
 def describe(parser: Parser) -> None:
@@ -60,14 +63,17 @@ def describe(parser: Parser) -> None:
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--html", metavar="FILE", type=Path, help="write the page; - is standard output")
     output.add_argument("--svg", metavar="FILE", type=Path, help="write the chart alone; - is standard output")
+    told = f"write the same figures as stats does, with a bar a day: {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+    output.add_argument("--format", choices=FORMATS, metavar="FORM", help=told)
     parser.add_argument(
         "--open", action="store_true", help=f"open what was written in the browser; without a file, ~/{_USUAL_FILE}"
     )
     parser.add_argument("--force", action="store_true", help="replace an existing file")
     parser.add_argument(
         "--source",
-        choices=_SOURCES,
-        help="what OpenRouter says of the account, or the tracked calls (the calls; without any, the account)",
+        choices=SOURCES,
+        help="what OpenRouter says of the account, the tracked calls, or with --format all: both, each day counted "
+        "once (the calls; without any, the account)",
     )
     add_period(parser)
     add_filters(parser)
@@ -81,10 +87,18 @@ def describe(parser: Parser) -> None:
 
 def run(options: Namespace, *, now: datetime) -> int:
     """Write the page or the chart, and print where it is; 5 when OpenRouter's last answers had to do."""
+    if options.format:
+        return _as_statistics(options, now)
     face, target, force = _target(options)
     if str(target) == "-" and (options.json or options.open):
         needs = "--json describes a written file" if options.json else "--open opens a written file"
         raise SettingsError(f"{needs}, but none is named", hint=f"name a file with --{face}", code="usage")
+    if options.source == "all":
+        raise SettingsError(
+            "a page or a chart is drawn of one source",
+            hint="--source account or ledger; or --format text",
+            code="usage",
+        )
     refuse_two_periods(options)
     if not (options.period or options.since or options.until):
         options.period = _USUAL
@@ -138,6 +152,18 @@ def _target(options: Namespace) -> tuple[str, Path, bool]:
     except OSError:
         is_ours = False
     return "html", usual, options.force or is_ours
+
+
+def _as_statistics(options: Namespace, now: datetime) -> int:
+    """Write the same figures as `stats`, and each day's."""
+    if options.open:
+        raise SettingsError("--open opens a page or a chart", hint="leave out --format", code="usage")
+    if not (options.period or options.since or options.until):
+        options.period = _USUAL
+    options.source = options.source or "ledger"
+    options.by, options.trend = "model", True
+    options.account = options.compare = options.caching = options.fees = None
+    return write_statistics(options, now=now)
 
 
 class _Made(NamedTuple):
