@@ -19,8 +19,9 @@ import pytest
 from openrouter_usage.money import format_usd
 from openrouter_usage.render.svg import DARK, LIGHT
 from tests.booking import NOON, Tracker, TrackerAt, call, hold
+from tests.gatewaying import ask, running
 from tests.running import ROOT, exact_json
-from tests.sandbox import INFERENCE_KEY, Sandbox
+from tests.sandbox import DEMO_KEY, DEMO_MGMT_KEY, INFERENCE_KEY, Sandbox, demo_account
 from tests.test_report_page import MARKUP
 
 UTC = timezone.utc
@@ -82,8 +83,8 @@ def at(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
     return TrackerAt(Tracker(home), monkeypatch, capsys)
 
 
-def look(*files: Path) -> list[dict[str, Any]]:
-    """What a browser shows of some pages, in each view."""
+def look(*files: Path | str) -> list[dict[str, Any]]:
+    """What a browser shows of some pages, in each view; a page that is served is "name|address|cookie"."""
     assert not MISSING, f"{', '.join(MISSING)} missing"
     shots = str(Path(SHOTS).resolve()) if SHOTS else ""
     if shots:
@@ -128,7 +129,10 @@ def test_a_page_has_no_fault_that_axe_finds_and_reads_in_every_view(at: TrackerA
     totals = drawn(at, names, "html", **limits)
     found = look(*(at.tracker.home / f"{name}.html" for name in names))
     assert wrong(found, "violations", "noise", "overlaps", "outside", "wider") == []
+    assert [view for view in found if any(card.startswith("wrong") for card in view["cards"])] == []
     for view in found:
+        if view["file"].startswith("usual"):
+            assert len(view["cards"]) == 3 and "2026-10-24" in view["cards"][0] and "(so far)" in view["cards"][2]
         assert view["passes"] > 15
         assert view["ground"] == rgb((DARK if "dark" in view["view"] else LIGHT).ground)
         assert view["figure"] == totals[view["file"].partition(".")[0]]
@@ -153,6 +157,26 @@ def test_a_page_with_openrouters_own_figures_has_no_fault_either(home: Path, san
     Stats(home, sandbox.url)(key=INFERENCE_KEY)
     tracker("report", "--html", str(home / "compared.html"))
     assert wrong(look(home / "compared.html"), "violations", "noise", "overlaps", "outside", "wider") == []
+
+
+@needs_time
+def test_the_pages_of_an_account_of_a_key_and_of_a_gateway_have_no_fault_either(home: Path) -> None:
+    with Sandbox(demo_account()) as sandbox:
+        tracker = Tracker(home, sandbox.url, {"OPENROUTER_API_KEY": DEMO_KEY})
+        managing = {"OPENROUTER_MGMT_KEY": DEMO_MGMT_KEY}
+        assert tracker("report", "--html", str(home / "key.html")).code == 0
+        assert tracker("report", "--html", str(home / "account.html"), env=managing).code == 0
+        assert tracker("report", "--html", str(home / "nothing.html"), "--source", "ledger").code == 0
+        tracker.write(invented(30))
+        with running(home, sandbox, env={**tracker.env, **managing, "OPENROUTER_DAILY_LIMIT": "5"}, key=DEMO_KEY) as gateway:
+            gateway.post()
+            link = tracker("gateway", "page", "--json").data["url"]
+            cookie = ask(gateway.url, "GET", link.removeprefix(gateway.url)).headers["set-cookie"].partition(";")[0]
+            files = [home / f"{name}.html" for name in ("key", "account", "nothing")]
+            found = look(*files, f"live.html|{gateway.url}/|{cookie}")
+    assert wrong(found, "violations", "noise", "overlaps", "outside", "wider") == []
+    assert [view for view in found if any(card.startswith("wrong") for card in view["cards"])] == []
+    assert {view["file"] for view in found if view["cards"]} == {"account.html", "live.html"}
 
 
 @needs_time

@@ -86,7 +86,7 @@ section > :last-child {{ margin-bottom: 0; }}
 .tiles dd {{ margin: 0; }}
 .tiles .figure {{ font-size: 1.5rem; font-weight: 600; line-height: 1.3; font-variant-numeric: tabular-nums; }}
 .tiles .warn {{ border-color: var(--unknown); border-style: dashed; border-width: 2px; }}
-.columns {{ display: grid; gap: 16px; margin: 16px 0 0; }}
+.columns {{ display: grid; gap: 16px; margin: 16px 0 0; align-items: start; }}
 .columns {{ grid-template-columns: repeat(auto-fit, minmax(min(400px, 100%), 1fr)); }}
 .narrow {{ grid-template-columns: repeat(auto-fit, minmax(min(290px, 100%), 1fr)); }}
 .columns section {{ margin: 0; }}
@@ -100,7 +100,7 @@ figure {{ margin: 12px 0 0; }}
 .day:hover, .day:focus-within {{ background: rgb(128 128 128 / 0.16); }}
 .day input {{ position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; opacity: 0; }}
 .told {{
-  display: none; position: absolute; top: 8px; left: calc(100% + 6px); z-index: 1; width: max-content; max-width: 330px;
+  display: none; position: absolute; top: 8px; left: calc(100% + 6px); z-index: 1; width: max-content; max-width: 400px;
   padding: 10px 14px; pointer-events: none; font-size: 0.875rem; background: var(--card);
   border: 1px solid var(--muted); border-radius: 8px; box-shadow: 0 4px 16px rgb(0 0 0 / 0.25);
 }}
@@ -111,6 +111,7 @@ figure {{ margin: 12px 0 0; }}
 .told strong {{ display: block; }}
 .told ul {{ list-style: none; margin: 6px 0; padding: 0; }}
 .told li {{ display: flex; justify-content: space-between; gap: 16px; font-variant-numeric: tabular-nums; }}
+.told li > :last-child {{ white-space: nowrap; }}
 .legend {{ display: flex; flex-wrap: wrap; gap: 4px 18px; list-style: none; margin: 12px 0 0; padding: 0; }}
 .legend li {{ font-size: 0.875rem; }}
 .swatch {{ display: inline-block; margin-right: 7px; vertical-align: -1px; flex: none; }}
