@@ -135,7 +135,8 @@ def test_a_page_has_no_fault_that_axe_finds_and_reads_in_every_view(at: TrackerA
             assert len(view["cards"]) == 3 and "2026-10-24" in view["cards"][0] and "(so far)" in view["cards"][2]
         assert view["passes"] > 15
         assert view["ground"] == rgb((DARK if "dark" in view["view"] else LIGHT).ground)
-        assert view["figure"] == totals[view["file"].partition(".")[0]]
+        name = view["file"].partition(".")[0]
+        assert view["figure"] == ("unknown" if name == "unknown" else totals[name])
         assert all(width > (150 if "phone" in view["view"] else 800) for width in view["plots"])
 
 

@@ -269,6 +269,7 @@ def test_only_unknown_costs_are_no_spend_of_zero(tracker: Tracker, at: TrackerAt
     tracker.fill(call(cost=None) + call(cost=None, ts="2026-11-02T00:00:00Z"))
     page = page_of(at(NOON, "report", *TO_STDOUT))
     assert "No cost is known: $0.00 + 2 calls of unknown cost." in page.text
+    assert "Credits spentunknownno call says what it cost" in page.text
     assert "$0.00 + 2 calls of unknown cost" in page.text and "·  –" not in page.text
     shown = at(NOON, "report", "--svg", "-").out
     assert "$0.00 in 2 calls, 2 of unknown cost" in shown

@@ -148,7 +148,8 @@ def _nameless(by: Mapping[str, Totals]) -> list[str]:
     kinds = [kind for kind, totals in by.items() if totals.total.requests and not any(totals.groups)]
     if not kinds:
         return []
-    return [f"No call of the period names its {' or its '.join(kinds)}."]
+    some, last = ", ".join(kinds[:-1]), kinds[-1]
+    return [f"No call of the period names its {f'{some} or {last}' if some else last}."]
 
 
 def _compared(ledger: Ledger, summary: Summary) -> tuple[Any, str]:

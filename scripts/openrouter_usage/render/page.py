@@ -70,7 +70,7 @@ body {{
   margin: 0; background: var(--ground); color: var(--ink); overflow-wrap: anywhere;
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
 }}
-main {{ max-width: 1040px; margin: 0 auto; padding: 32px 24px 48px; }}
+main {{ max-width: 1120px; margin: 0 auto; padding: 32px 24px 48px; }}
 h1 {{ font-size: 1.6rem; line-height: 1.25; margin: 0 0 4px; }}
 .title {{ font-size: 1.2rem; margin: 0; }}
 h2 {{ font-size: 1.1rem; margin: 0 0 4px; }}
@@ -117,6 +117,9 @@ figure {{ margin: 12px 0 0; }}
 .swatch {{ display: inline-block; margin-right: 7px; vertical-align: -1px; flex: none; }}
 .shares, .notes, .facts {{ list-style: none; margin: 8px 0 0; padding: 0; }}
 .below {{ margin: 20px 0 0; }}
+.shares + p {{ margin-top: 12px; }}
+.folded table {{ font-size: 0.8125rem; }}
+.folded th, .folded td {{ padding: 6px; }}
 .notes {{ margin-top: 16px; }}
 footer {{ margin-top: 24px; }}
 .shares li {{ margin: 12px 0 0; }}
@@ -152,7 +155,7 @@ tfoot th, tfoot td {{ border-bottom: 0; font-weight: 600; }}
 .unseen {{ position: absolute; left: 0; top: 0; width: 1px; height: 1px; overflow: hidden; }}
 .unseen {{ clip-path: inset(50%); white-space: nowrap; }}
 header {{ display: flex; flex-wrap: wrap; justify-content: space-between; gap: 4px 24px; }}
-header {{ max-width: 1040px; margin: 0 auto; padding: 16px 24px 0; }}
+header {{ max-width: 1120px; margin: 0 auto; padding: 16px 24px 0; }}
 header + main {{ padding-top: 12px; }}
 .links {{ display: flex; flex-wrap: wrap; gap: 4px 16px; }}
 .links [aria-current] {{ font-weight: 600; text-decoration: none; }}
@@ -238,8 +241,12 @@ def tiles(content: Content) -> str:
 
 def _spent(content: Content, usage: Usage) -> Iterator[str]:
     before = content.before
-    whole = f"{changed(before.whole)} against the period before" if before else plural(usage.requests, "call")
-    yield _tile("Credits spent", format_usd(usage.cost), whole, exact=usage.cost)
+    if usage.unknown == usage.requests > 0:
+        # A sum of nothing that is known would read as if nothing had been spent.
+        yield _tile("Credits spent", "unknown", "no call says what it cost")
+    else:
+        whole = f"{changed(before.whole)} against the period before" if before else plural(usage.requests, "call")
+        yield _tile("Credits spent", format_usd(usage.cost), whole, exact=usage.cost)
     each = averages(usage)[0]
     cost = "no cost is known" if usage.unknown == usage.requests else "at no cost in credits"
     cost = cost if each is None else f"{format_usd(each)} a call"
@@ -474,6 +481,8 @@ def against(content: Content) -> str:
     told += f"{plural(found.whole.before.requests, 'call')}; now {changed(found.whole)}"
     if found.unknown_days:
         told += f"; {plural(found.unknown_days, 'day')} of it not known, in no sum"
+    if found.whole.before.unknown or found.whole.after.unknown:
+        told += "; calls of unknown cost are in neither"
     if found.is_uneven:
         told += "; today so far stands beside a whole day"
     if any(bar.unknown_days for bar in content.timeline.bars):
