@@ -119,7 +119,7 @@ figure {{ margin: 12px 0 0; }}
 .below {{ margin: 20px 0 0; }}
 .shares + p {{ margin-top: 12px; }}
 .folded table {{ font-size: 0.8125rem; }}
-.folded th, .folded td {{ padding: 6px; }}
+.folded th, .folded td {{ padding: 6px; font-size: inherit; }}
 .notes {{ margin-top: 16px; }}
 footer {{ margin-top: 24px; }}
 .shares li {{ margin: 12px 0 0; }}
