@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -71,6 +72,38 @@ def test_the_first_page_of_a_new_user_has_the_figures_of_stats(
 def plain_of(page: Element, name: str) -> Decimal:
     (fact,) = [div for div in page.all("div") if [dt.text for dt in div.all("dt")] == [name] and not list(div.all("div"))]
     return next(Decimal(dd.attributes["data-usd"]) for dd in fact.all("dd"))
+
+
+def test_account_and_ledger_together_count_each_day_once_as_stats_does(
+    spending: Account, tracker: Tracker, at: TrackerAt, stats: Stats, sandbox: Sandbox
+) -> None:
+    today = spending.today()
+    days = [today - timedelta(days=back) for back in (1, 2, 5)]
+    tracker.write(*(call(f"{day}T10:30:00Z", cost="0.001", session="s", tags={"client": "laptop"}) for day in days))
+    tracker.write(call(f"{today}T00:00:00Z", MODELS[1], cost="0.75", session="s"))
+    # Nobody tells the running day but the ledger.
+    sandbox.misbehave("POST /analytics/query", Fault.status(403))
+    page = page_of(at(None, "report", "--html", "-", "--source", "all", "--days", "10", env=MANAGING))
+    words = ("--json", "--source", "all", "--days", "10", "--top", "100")
+    found = stats(*words, "--compare", "previous", mgmt=MANAGEMENT_KEY).data["breakdown"]
+    *models, whole = read_table(page, "Credits by model")
+    assert {row["Model"]: picked(row, BY_MODEL) for row in models} == {
+        row["name"]: told(row, BY_MODEL) for row in found["rows"]
+    }
+    assert picked(whole, BY_MODEL) == told(found["total"], BY_MODEL)
+    by_day = stats(*words, "--by", "day", mgmt=MANAGEMENT_KEY).data["breakdown"]["rows"]
+    *rows, _ = read_table(page, "Credits per day")
+    assert {row["Day"].partition(" ")[0]: picked(row, COUNTED) for row in rows} == {
+        row["name"]: told(row, COUNTED) for row in by_day
+    }
+    assert rows[-1]["Credits"] == Decimal("0.75")
+    for kind in ("session", "client"):
+        groups = stats(*words, "--by", kind, mgmt=MANAGEMENT_KEY).data["breakdown"]["rows"]
+        assert shares(by_heading(page, f"By {kind}")) == {row["name"]: row["usage_usd"] for row in groups}
+    for said in ("account and ledger joined, each day counted once", "Of this: account ", "local ledger $0.75 (1)"):
+        assert said in page.text, said
+    alone = page_of(at(None, "report", "--html", "-", "--source", "all", env={"OPENROUTER_MGMT_KEY": None}))
+    assert "tracked calls only" in alone.text and "the account is not part of this: " in alone.text
 
 
 def test_with_an_ordinary_key_the_page_says_what_it_cannot_know_and_shows_no_zero(at: TrackerAt, account: Account) -> None:

@@ -32,6 +32,7 @@ from openrouter_usage.jobs.breakdown import (
     health_notes,
     held,
     kept_summary,
+    tracked_days,
     with_aliases,
     with_models_named,
 )
@@ -42,6 +43,7 @@ from openrouter_usage.period import DAY, UTC, Period, Stretch, today
 from openrouter_usage.vocabulary import ChosenPeriod, Where, joined, time_name
 
 if TYPE_CHECKING:
+    from openrouter_usage.figures.account_days import DaysFound
     from openrouter_usage.figures.summary import Summary
     from openrouter_usage.home.credentials import ApiKey
     from openrouter_usage.openrouter.answers.analytics import Analytics
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 # Who spent the money, as far as the calls in a ledger say it.
 _GROUPINGS = ("client", "session", "project", "provider")
 _SHARED_GROUPINGS = ("member", "machine", *_GROUPINGS)
+_OF_CALLS = ("client", "session", "project")
 _HOURS = "weekday,hour"
 
 
@@ -213,8 +216,11 @@ def account_page(
     where: Where,
     top: int | None,
     timeout_s: float,
+    ledger: Ledger | None = None,
 ) -> AccountPage:
     """Ask OpenRouter for all of the page at the same time; each part that fails is named as not known.
+
+    With a ledger, that tells of the days that the account does not, and who made the calls: each day counts once.
 
     Raises MissingKey without a key, Denied when OpenRouter says no, Unreachable when nothing can be had at all.
     """
@@ -249,15 +255,30 @@ def account_page(
         nothing = Breakdown("model", span.period, (), 0, NOTHING, NOTHING, source="OpenRouter")
         # Why the balance and the models are not known stands in their places.
         report = Report(title="this key, and what is left", zone=UTC, breakdown=nothing, notes=tuple(notes))
-        unknown = known_timeline(unit, slots, {})
+        nothing_known = known_timeline(unit, slots, {})
         content = Content(
-            report, unknown, now, summary=summary, has_days=False, unknown=(_NO_DAYS, _ONLY_TRACKED), has_caps=False
+            report,
+            nothing_known,
+            now,
+            summary=summary,
+            has_days=False,
+            unknown=(_NO_DAYS, _ONLY_TRACKED),
+            has_caps=False,
         )
         return AccountPage(content, found.error)
-    from openrouter_usage.figures.account_days import compared_periods, days_by_model
+    from openrouter_usage.figures.account_days import compared_periods, days_by_model, with_ledger
 
     days = search.finish(key, parts, now)
     name_of = canonical_names(days.slugs)
+    groups, hours = more.groups(), more.hours() if unit != "hour" else None
+    unknown = [*more.unknown, *([] if ledger else [_ONLY_TRACKED])]
+    if ledger is not None:
+        joined_with = partial(_joined, days, span, ledger, where=where, name_of=name_of)
+        groups = [*filter(None, map(joined_with, _OF_CALLS)), *groups]
+        days = with_ledger(days, tracked_days(ledger, days.span, "model", where))
+        if hours is not None and any(days.is_of_ledger(day) for day in days.days):
+            hours = None
+            unknown.append("Hours are left out: some days are told by the ledger, others by the account.")
     whole = compared_periods(
         days, span, before, title=title, by="model", top=top, name_of=name_of, where=where, is_running=is_running
     )
@@ -269,16 +290,31 @@ def account_page(
         Report(title=title, zone=UTC, breakdown=whole or empty, notes=(*notes, *days.notes)),
         known_timeline(unit, slots, days_by_model(days, span, name_of=name_of, where=where)),
         now,
-        has_caps=False,
+        caps=_caps(ledger, now) if ledger else (),
+        has_caps=ledger is not None,
         before=whole.compared if whole else None,
-        groups=tuple(more.groups()),
-        hours=more.hours() if unit != "hour" else None,
+        groups=tuple(groups),
+        hours=hours,
         summary=summary,
-        unknown=(*more.unknown, _ONLY_TRACKED),
+        unknown=tuple(unknown),
         has_days=whole is not None,
         is_filtered=bool(where),
     )
     return AccountPage(content, found.error)
+
+
+def _joined(
+    days: DaysFound, span: Stretch, ledger: Ledger, by: str, *, where: Where, name_of: Callable[[str], str]
+) -> Breakdown | None:
+    """Return who made the calls, as far as they are tracked; None where no call says it."""
+    from openrouter_usage.figures.account_days import compared_periods, with_ledger
+
+    tracked = tracked_days(ledger, days.span, by, where)
+    if all(name.startswith("(") for groups in tracked.days.values() for name in groups):
+        return None
+    both = with_ledger(days, tracked)
+    how = {"title": "", "name_of": name_of, "where": where}
+    return compared_periods(both, span, None, by=by, top=MOST_ROWS, is_running=False, **how)  # type: ignore[arg-type]
 
 
 def _days_of(span: Stretch) -> tuple[str, tuple[Slot, ...]]:

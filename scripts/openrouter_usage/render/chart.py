@@ -60,6 +60,8 @@ def provenance(content: Content) -> str:
     report = content.report
     if report.breakdown.is_local:
         source = f"{report.breakdown.source} {safe(report.file, 90)}, tracked calls only"
+    elif report.breakdown.coverage and report.breakdown.coverage.joined:
+        source = f"{report.breakdown.source}: account and ledger joined, each day counted once"
     elif content.has_days:
         source = f"OpenRouter's {report.breakdown.source}, all calls of the account"
     else:

@@ -18,7 +18,7 @@ from openrouter_usage.figures.report import Bar, is_to_come
 from openrouter_usage.figures.summary import Outlook, Summary
 from openrouter_usage.money import ZERO, add, format_usd, plain, share
 from openrouter_usage.period import DAY, UTC, Period, Stretch, midnight, spoken
-from openrouter_usage.render.amounts import averages, changed, credits_and_byok, limit_left, window_amount
+from openrouter_usage.render.amounts import averages, changed, credits_and_byok, joined_lines, limit_left, window_amount
 from openrouter_usage.render.chart import (
     Cell,
     Row,
@@ -722,6 +722,8 @@ def _body(content: Content) -> Iterator[str]:
     report = content.report
     yield tag("h1", "OpenRouter spend")
     yield tag("p", text(report.title), class_="title")
+    for line in joined_lines(report.breakdown.coverage):
+        yield tag("p", text(line), class_="muted")
     days = f" {boundaries(content)}." if content.has_days else ""
     yield tag("p", text(f"{provenance(content)}{days}"), class_="muted")
     yield tiles(content)

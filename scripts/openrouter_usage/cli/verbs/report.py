@@ -72,8 +72,8 @@ def describe(parser: Parser) -> None:
     parser.add_argument(
         "--source",
         choices=SOURCES,
-        help="what OpenRouter says of the account, the tracked calls, or with --format all: both, each day counted "
-        "once (the calls; without any, the account)",
+        help="what OpenRouter says of the account, the tracked calls, or all: both, each day counted once "
+        "(the calls; without any, the account)",
     )
     add_period(parser)
     add_filters(parser)
@@ -93,12 +93,6 @@ def run(options: Namespace, *, now: datetime) -> int:
     if str(target) == "-" and (options.json or options.open):
         needs = "--json describes a written file" if options.json else "--open opens a written file"
         raise SettingsError(f"{needs}, but none is named", hint=f"name a file with --{face}", code="usage")
-    if options.source == "all":
-        raise SettingsError(
-            "a page or a chart is drawn of one source",
-            hint="--source account or ledger; or --format text",
-            code="usage",
-        )
     refuse_two_periods(options)
     if not (options.period or options.since or options.until):
         options.period = _USUAL
@@ -129,7 +123,8 @@ def run(options: Namespace, *, now: datetime) -> int:
         write(envelope("report", now, told))
     else:
         known = plural(calls, "call") if content.has_days else "what is known of the key"
-        whose = f"{known} of the account" if made.source == "account" and content.has_days else known
+        of = {"account": " of the account", "all": " of account and ledger"}.get(made.source, "")
+        whose = f"{known}{of}" if content.has_days else known
         write(f"{whose} drawn in {safe(str(target), 300)}\n")
         if not_opened:
             write(f"not opened: {not_opened}; open the file yourself\n")
@@ -178,13 +173,17 @@ class _Made(NamedTuple):
 def _made(options: Namespace, now: datetime) -> _Made:
     """Gather the page: of the source that was asked for, else of the ledger, or of the account if that is empty."""
     ledger = open_ledger(PROGRAM)
-    if options.source == "account":
+    if options.source in ("account", "all"):
         if options.tz not in (None, UTC):
             raise SettingsError(
                 "OpenRouter's figures are per UTC day, so --tz cannot be used", hint="leave --tz out", code="usage"
             )
-        page = _of_account(options, now)
-        return _Made(page.content, "account", ledger, page.error)
+        page = _of_account(options, now, ledger if options.source == "all" else None)
+        if options.source == "all" and not page.content.has_days:
+            content = _of_ledger(ledger, options, now)
+            notes = (*content.report.notes, f"the account is not part of this: {page.content.unknown[0]}")
+            return _Made(_with_notes(content, notes), "ledger", ledger, page.error)
+        return _Made(page.content, options.source, ledger, page.error)
     if options.source is None and not ledger.health().size:
         return _of_nothing_tracked(options, ledger, now)
     return _Made(_of_ledger(ledger, options, now), "ledger", ledger)
@@ -224,7 +223,7 @@ def _title(options: Namespace, now: datetime) -> str:
     return ", ".join(filter(None, (title_of(options, now), said_of(where_of(options)))))
 
 
-def _of_account(options: Namespace, now: datetime) -> AccountPage:
+def _of_account(options: Namespace, now: datetime, ledger: Ledger | None = None) -> AccountPage:
     where = where_of(options)
     account_dimensions("model", where)
     # What OpenRouter tells is of UTC days, whichever zone the user is in.
@@ -237,7 +236,15 @@ def _of_account(options: Namespace, now: datetime) -> AccountPage:
     for warning in settings.warnings:
         complain(PROGRAM, warning)
     return account_page(
-        settings, chosen, now, title=title, before=before, where=where, top=options.top, timeout_s=options.timeout
+        settings,
+        chosen,
+        now,
+        title=title,
+        before=before,
+        where=where,
+        top=options.top,
+        timeout_s=options.timeout,
+        ledger=ledger,
     )
 
 
