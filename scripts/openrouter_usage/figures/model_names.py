@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 
-from openrouter_usage.entry import NOTHING, Usage
+from openrouter_usage.entry import Usage
 from openrouter_usage.vocabulary import joined, names_of, parts_of
 
 # LiteLLM and others put the router before the vendor; openrouter/auto is a model of OpenRouter's own.
@@ -66,7 +66,7 @@ def grouped(groups: Mapping[str, Usage], name_of: Canonical) -> dict[str, Usage]
     sums: dict[str, Usage] = {}
     for name, usage in groups.items():
         short = name_of(name)
-        sums[short] = sums.get(short, NOTHING) + usage
+        sums[short] = sums[short] + usage if short in sums else usage
     return sums
 
 
