@@ -17,6 +17,7 @@ from tests.test_report_page import picked, told
 COUNTED = {"Credits": "usage_usd", "BYOK": "byok_usd", "Calls": "requests"}
 BY_MODEL = {**COUNTED, "Input tokens": "prompt_tokens", "Cached": "cached_tokens", "Output tokens": "completion_tokens"}
 MANAGING = {"OPENROUTER_MGMT_KEY": MANAGEMENT_KEY}
+LIMITED = {**MANAGING, "OPENROUTER_DAILY_LIMIT": "0.2"}
 MODELS = ("openai/gpt-5.2", "anthropic/claude-sonnet-4.5", "deepseek/deepseek-v3.2")
 
 
@@ -83,7 +84,7 @@ def test_account_and_ledger_together_count_each_day_once_as_stats_does(
     tracker.write(call(f"{today}T00:00:00Z", MODELS[1], cost="0.75", session="s"))
     # Nobody tells the running day but the ledger.
     sandbox.misbehave("POST /analytics/query", Fault.status(403))
-    page = page_of(at(None, "report", "--html", "-", "--source", "all", "--days", "10", env=MANAGING))
+    page = page_of(at(None, "report", "--html", "-", "--source", "all", "--days", "10", env=LIMITED))
     words = ("--json", "--source", "all", "--days", "10", "--top", "100")
     found = stats(*words, "--compare", "previous", mgmt=MANAGEMENT_KEY).data["breakdown"]
     *models, whole = read_table(page, "Credits by model")
@@ -102,6 +103,7 @@ def test_account_and_ledger_together_count_each_day_once_as_stats_does(
         assert shares(by_heading(page, f"By {kind}")) == {row["name"]: row["usage_usd"] for row in groups}
     for said in ("account and ledger joined, each day counted once", "Of this: account ", "local ledger $0.75 (1)"):
         assert said in page.text, said
+    assert [line for line in page.all("line") if line.attributes.get("class") == "cap"] == []
     alone = page_of(at(None, "report", "--html", "-", "--source", "all", env={"OPENROUTER_MGMT_KEY": None}))
     assert "tracked calls only" in alone.text and "the account is not part of this: " in alone.text
 
@@ -126,6 +128,13 @@ def test_days_that_openrouter_does_not_tell_are_named_and_no_zeros(
     assert (days[-1]["Day"], days[-1]["Credits"]) == (f"{today} (not known)", "?")
     assert "days of this period are not known" in by_heading(page, "Against the period before").text
     assert "Spend by hour is not known" in page.text and "What each key spent is not known" in page.text
+
+
+def test_a_period_before_that_nobody_knows_is_no_zero(spending: Account, at: TrackerAt) -> None:
+    # OpenRouter tells of 365 days.
+    page = page_of(at(None, "report", "--html", "-", "--source", "account", "--days", "365", env=MANAGING))
+    assert "Nothing is compared: 364 of 365 days of the period before are not known." in page.text
+    assert "Against the period before" not in page.text and "(new)" not in page.text
 
 
 def test_without_openrouter_only_a_page_that_was_asked_for_fails(tracker: Tracker, at: TrackerAt) -> None:

@@ -90,8 +90,11 @@ def known_timeline(unit: str, slots: tuple[Slot, ...], days: Mapping[date, Mappi
 
 
 def budget_lines(content: Content) -> tuple[Scope, ...]:
-    """Return the machine's caps of the same length as a bar; only where the bars are OpenRouter's days, and of all."""
+    """Return the machine's caps as long as a bar; only where the bars are OpenRouter's days, and of all calls.
+
+    A budget holds tracked calls, so it is no line among bars of the account.
+    """
     unit = {"day": "daily", "week": "weekly", "month": "monthly"}.get(content.timeline.unit)
-    if str(content.report.zone) != "UTC" or content.is_filtered:
+    if str(content.report.zone) != "UTC" or content.is_filtered or not content.report.breakdown.is_local:
         return ()
     return tuple(cap.scope for cap in content.caps if cap.scope.name == unit and not cap.scope.owner.name)

@@ -40,6 +40,7 @@ from openrouter_usage.jobs.price_list import canonical_names
 from openrouter_usage.ledger.ledger import Committed, Ledger
 from openrouter_usage.ledger.sums import Totals
 from openrouter_usage.period import DAY, UTC, Period, Stretch, today
+from openrouter_usage.text import plural
 from openrouter_usage.vocabulary import ChosenPeriod, Where, joined, time_name
 
 if TYPE_CHECKING:
@@ -252,20 +253,7 @@ def account_page(
     unit, slots = _days_of(span)
     notes = [] if found.error is None else [f"OpenRouter's figures are old: {found.error.message}"]
     if key is None:
-        nothing = Breakdown("model", span.period, (), 0, NOTHING, NOTHING, source="OpenRouter")
-        # Why the balance and the models are not known stands in their places.
-        report = Report(title="this key, and what is left", zone=UTC, breakdown=nothing, notes=tuple(notes))
-        nothing_known = known_timeline(unit, slots, {})
-        content = Content(
-            report,
-            nothing_known,
-            now,
-            summary=summary,
-            has_days=False,
-            unknown=(_NO_DAYS, _ONLY_TRACKED),
-            has_caps=False,
-        )
-        return AccountPage(content, found.error)
+        return AccountPage(_page_of_key(summary, span, notes, now), found.error)
     from openrouter_usage.figures.account_days import compared_periods, days_by_model, with_ledger
 
     days = search.finish(key, parts, now)
@@ -282,6 +270,11 @@ def account_page(
     whole = compared_periods(
         days, span, before, title=title, by="model", top=top, name_of=name_of, where=where, is_running=is_running
     )
+    compared = whole.compared if whole else None
+    if compared is not None and 2 * compared.unknown_days > before.length:
+        lacks = f"{compared.unknown_days:,} of {plural(before.length, 'day')} of the period before are not known"
+        unknown.append(f"Nothing is compared: {lacks}.")
+        compared = None
     missing = [gap.message for gap in days.gaps if _touches(days.reasons, span)]
     notes += [f"not complete: {message}" for message in missing]
     notes += [f"{gap.part} is not known: {gap.message}" for gap in summary.gaps if gap.part != "activity"]
@@ -292,7 +285,7 @@ def account_page(
         now,
         caps=_caps(ledger, now) if ledger else (),
         has_caps=ledger is not None,
-        before=whole.compared if whole else None,
+        before=compared,
         groups=tuple(groups),
         hours=hours,
         summary=summary,
@@ -301,6 +294,15 @@ def account_page(
         is_filtered=bool(where),
     )
     return AccountPage(content, found.error)
+
+
+def _page_of_key(summary: Summary, span: Stretch, notes: list[str], now: datetime) -> Content:
+    """Return what an ordinary key is told: no day of the account."""
+    nothing = Breakdown("model", span.period, (), 0, NOTHING, NOTHING, source="OpenRouter")
+    # Why the balance and the models are not known stands in their places.
+    report = Report(title="this key, and what is left", zone=UTC, breakdown=nothing, notes=tuple(notes))
+    timeline, why = known_timeline(*_days_of(span), {}), (_NO_DAYS, _ONLY_TRACKED)
+    return Content(report, timeline, now, summary=summary, has_days=False, unknown=why, has_caps=False)
 
 
 def _joined(

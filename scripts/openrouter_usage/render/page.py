@@ -245,7 +245,9 @@ def _spent(content: Content, usage: Usage) -> Iterator[str]:
         # A sum of nothing that is known would read as if nothing had been spent.
         yield _tile("Credits spent", "unknown", "no call says what it cost")
     else:
-        whole = f"{changed(before.whole)} against the period before" if before else plural(usage.requests, "call")
+        is_fair = before and not before.unknown_days and not any(bar.unknown_days for bar in content.timeline.bars)
+        words = f"{changed(before.whole)} against the period before" if before and is_fair else ""
+        whole = words or plural(usage.requests, "call")
         yield _tile("Credits spent", format_usd(usage.cost), whole, exact=usage.cost)
     each = averages(usage)[0]
     cost = "no cost is known" if usage.unknown == usage.requests else "at no cost in credits"
