@@ -211,6 +211,9 @@ def test_a_running_day_stands_beside_the_day_before_up_to_the_same_hour(stats_at
     words = ("--compare", "previous")
     ran = stats_at(NOON, "--today", *words, mgmt=MANAGEMENT_KEY)
     assert "Before (2026-11-21 UTC to 2026-11-21 12:00 UTC): $1.00 (1), now +$2.00 (+200%)\n" in ran.out, ran.out
+    # One more day is shown; Kiritimati has the 23rd already.
+    shown = stats_at(NOON, "--today", *words, "--tz", "Pacific/Kiritimati", mgmt=MANAGEMENT_KEY).out
+    assert "Before (2026-11-21 UTC to 2026-11-21 12:00 UTC): $1.00 (1)" in shown
     found = stats_at(NOON, "--days", "2", *words, "--json", mgmt=MANAGEMENT_KEY).data["breakdown"]["compared"]
     assert (found["before"]["usage_usd"], found["end"], found["uneven"]) == (0, "2026-11-20T12:00:00Z", False)
     uneven = stats_at(NOON, "--today", *words, "--source", "all", mgmt=MANAGEMENT_KEY)

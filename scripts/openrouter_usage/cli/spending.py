@@ -60,7 +60,9 @@ class Spending:
         self._now = now
         self._chosen = _chosen(options, now)
         self._where = where_of(options)
-        self._before = before_of(options, now) if options.compare and self._chosen else None
+        # Here --tz shows one more day; the days that are compared are OpenRouter's.
+        self._of_utc = Namespace(**{**vars(options), "tz": None})
+        self._before = before_of(self._of_utc, now) if options.compare and self._chosen else None
         self._search = self._new_search()
         self._found: DaysFound | None = None
         self._managing: ApiKey | None = None
@@ -249,7 +251,7 @@ class Spending:
 
     def _of_ledger(self, period: Period, by: str, days: Iterable[date] = ()) -> Breakdown | None:
         """Return what the local ledger knows of a period."""
-        before = moments_before(self._options, self._now, period) if self._before else None
+        before = moments_before(self._of_utc, self._now, period) if self._before else None
         found, problem = local_breakdown(
             period, top=self._options.top, by=by, days=days, where=self._where, before=before
         )
