@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, time, timedelta, timezone
 from decimal import Decimal
 
 import pytest
@@ -32,6 +32,7 @@ def spending(account: Account) -> Account:
                     model, days_ago=back, usage=Decimal(f"0.{back:02}{number}7"), requests=back % 4 + 1,
                     prompt_tokens=900 + back, completion_tokens=40, cached_tokens=300, key_hash=hashes[number % 2],
                 )  # fmt: skip
+                row.at = datetime.combine(row.date, time(back * 7 % 24 if back else 0), timezone.utc)
                 row.byok_usage_inference = Decimal("0.01") if number == 2 else Decimal(0)
     return account
 
@@ -64,8 +65,13 @@ def test_the_first_page_of_a_new_user_has_the_figures_of_stats(
     by_key = stats("--json", "--days", "30", "--by", "key", mgmt=MANAGEMENT_KEY).data["breakdown"]["rows"]
     assert shares(by_heading(page, "By key")) == {row["name"]: row["usage_usd"] for row in by_key}
     (table,) = [each for each in page.all("table") if each.attributes.get("class") == "hours"]
-    cells = [Decimal(cell.attributes["data-usd"]) for cell in table.all("td") if "data-usd" in cell.attributes]
-    assert len(cells) == 7 * 24 and booking.total(cells) == whole["Credits"]
+    cells = [cell for cell in table.all("td") if "data-usd" in cell.attributes]
+    hours = {next(cell.all("i")).attributes["title"].partition(": ")[0]: Decimal(cell.attributes["data-usd"]) for cell in cells}
+    expected = dict.fromkeys(hours, Decimal(0))
+    for row in spending.rows():
+        if (spending.today() - row.date).days < 30:
+            expected[f"{row.at:%A %H}:00"] += row.usage
+    assert len(hours) == 7 * 24 and hours == expected and booking.total(hours.values()) == whole["Credits"]
     balance = stats("--json", mgmt=MANAGEMENT_KEY).data["balance"]["left_usd"]
     assert plain_of(page, "Balance") == balance
 
