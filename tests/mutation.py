@@ -36,7 +36,7 @@ TARGETS = {
     "figures/limits": ("test_budget", "test_scopes", "test_brakes"),
     "tracker/booking": (
         "test_booking", "test_session", "test_streams", "test_query", "test_tracker", "test_known_better", "test_calls", "test_scopes",
-        "test_brakes",
+        "test_brakes", "test_measured",
     ),
     "ledger/sums": ("test_sums", "test_cli_stats", "test_questions", "test_ledger_truth"),
     "ledger/scan": ("test_index_blocks", "test_sums", "test_questions", "test_ledger_truth"),
@@ -126,7 +126,31 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "for low, high in ((start, moment_of(first)), (moment_of(stop), end))",
     ): "an edge of no length has no calls, read or not",
     ("ledger/scan", "_SOME_DAY = datetime(2000, 1, 1, tzinfo=UTC)", "1  ->  2"): "any day will do",
+    ("ledger/scan", "_SOME_DAY = datetime(2000, 1, 1, tzinfo=UTC)", "2000  ->  2001"): "any day will do",
     ("ledger/scan", "_ALWAYS = range(2**40)", "40  ->  41"): "no ledger has quarters so late",
+    ("ledger/scan", "_UNWANTED = -1", "-1  ->  1"): "no call is of the second day of 1970 either",
+    ("ledger/scan", "_UNWANTED = -1", "1  ->  2"): "no call is of a day before 1970, whichever",
+    ("ledger/sums", "return (start, end) if start < end else None", "start < end  ->  start <= end"): (
+        "a period of no length has no calls, asked for or not"
+    ),
+    **{
+        (
+            "money",
+            "elif value is None or isinstance(value, bool):",
+            f"value is None or isinstance(value, bool)  ->  {change}",
+        ): "the way of all other values writes the same, more slowly"
+        for change in ("isinstance(value, bool)", "value is None", "value is None and isinstance(value, bool)")
+    },
+    (
+        "entry",
+        "optional |= {name: _name(values, name) for name in _NAMES if values.get(name)}",
+        "for name in _NAMES if values.get(name)  ->  for name in _NAMES",
+    ): "a name that is not given is read as an empty one, as it is by itself",
+    (
+        "figures/pricing",
+        "return {part: price for part, price in found.items() if price is not None}",
+        "for part, price in found.items() if price is not None  ->  for part, price in found.items()",
+    ): "what has no price was refused a line above; this is for the type",
     ("ledger/sums", "if first_span >= end_span:", "first_span >= end_span  ->  first_span > end_span"): (
         "where no span is whole, the days before it and behind it are all that there are"
     ),

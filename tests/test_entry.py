@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from openrouter_usage.entry import (
     LONGEST_LINE,
+    Caps,
     Entry,
     Hold,
     Release,
@@ -295,3 +296,8 @@ def test_a_hold_may_have_no_bound() -> None:
     hold = Hold("h1", NOON, "m", None)
     assert b"max_cost" not in write_line(hold)
     assert read_line(write_line(hold)) == hold
+
+
+def test_any_one_amount_is_a_cap_also_of_nothing() -> None:
+    assert not Caps().any
+    assert all(Caps(**{name: Decimal(0)}).any for name in Caps._fields)
