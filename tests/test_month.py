@@ -742,7 +742,7 @@ def test_without_one_the_ledger_tells_of_the_period_and_which_key_would_tell_mor
     assert "Recent Models (this month, 2026-11-01 to 2026-11-22 UTC, from the local ledger):\n" in out
     assert f"• {MODELS[1]}: $1.00 (1)\n• {MODELS[0]}: $0.50 (1)\n" in out
     assert "not attributed: $1.00 (spent by this key, not seen by the ledger)" in out
-    assert "spend by model is what the local ledger saw; for OpenRouter's own set OPENROUTER_MGMT_KEY" in out
+    assert "spend by model is what the ledger saw; for OpenRouter's own set OPENROUTER_MGMT_KEY" in out
     data = asked(stats_at, NOON, "--since", "2026-10-30", "--until", "2026-11-03", "--by", "day", mgmt=None)
     assert {row["name"]: row["usage_usd"] for row in data["breakdown"]["rows"]} == {
         "2026-11-03": 0, "2026-11-02": 1, "2026-11-01": 0, "2026-10-31": 7, "2026-10-30": 0}  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -234,6 +235,10 @@ def test_a_look_around_names_the_shared_ledger_and_counts_on_it(
         assert ran.code == 6 and f"runs at {gateway.url}, but the shared ledger db cannot be used" in ran.error_line
         checked = at(None, "doctor", env=away)
         assert checked.code == 6 and "the shared ledger db cannot be used" in checked.out and "secret-1" not in checked.out
+    tracker.write(call((datetime.now(timezone.utc) - timedelta(days=1)).strftime("%Y-%m-%dT12:00:00Z"), cost="0.5", id="gen-2"))
+    summary = Stats(home, sandbox.url)("--days", "3", key=INFERENCE_KEY, env=env)
+    assert ", from the shared ledger)" in summary.out and "local" not in summary.out
+    assert ", from the shared ledger:" in at(None, "what-if", "--model", "openai/gpt-5-mini").out
 
 
 def test_a_file_moves_in_and_out_with_the_same_totals_however_often_it_is_tried(

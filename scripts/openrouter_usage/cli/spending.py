@@ -12,7 +12,7 @@ from openrouter_usage.called import as_called
 from openrouter_usage.cli.asking import account_by, before_of, is_searched, moments_before, where_of
 from openrouter_usage.cli.program import complain
 from openrouter_usage.errors import MissingKey, Unreachable
-from openrouter_usage.figures.breakdown import LOCAL, Breakdown
+from openrouter_usage.figures.breakdown import Breakdown
 from openrouter_usage.figures.options import ACCOUNT_GROUPINGS, DEFAULT_DAYS
 from openrouter_usage.figures.summary import Window
 from openrouter_usage.home.settings import Settings
@@ -22,6 +22,7 @@ from openrouter_usage.jobs.breakdown import (
     account_breakdown,
     ask,
     ask_fees,
+    ledger_name,
     local_breakdown,
     local_tracked_days,
     questions,
@@ -268,11 +269,11 @@ class Spending:
             return Window(question.period, answer.total.cost, answer.total.byok_cost, f"the account, {SOURCE}")
         found, _ = local_breakdown(question.period, top=0, by="model")
         if found is None:
-            return Window(question.period, None, None, LOCAL)
+            return Window(question.period, None, None, ledger_name())
         whole = found.total
         if whole.unknown == whole.requests:
-            return Window(question.period, None, None, LOCAL, whole.unknown)
-        return Window(question.period, whole.cost, whole.byok_cost, LOCAL, whole.unknown)
+            return Window(question.period, None, None, found.source, whole.unknown)
+        return Window(question.period, whole.cost, whole.byok_cost, found.source, whole.unknown)
 
 
 def _chosen(options: Namespace, now: datetime) -> ChosenPeriod | None:

@@ -14,11 +14,11 @@ from openrouter_usage.cli.program import terminal_width, write
 from openrouter_usage.cli.terminal import is_terminal, paint_of
 from openrouter_usage.entry import NOTHING, Usage
 from openrouter_usage.errors import SettingsError
-from openrouter_usage.figures.breakdown import LOCAL, SHARED, Comparison, break_down, compare, with_names
+from openrouter_usage.figures.breakdown import Comparison, break_down, compare, with_names
 from openrouter_usage.figures.limits import dated_ahead_from
 from openrouter_usage.figures.options import REPORT_TOP
 from openrouter_usage.figures.report import Beside, Report, every_day
-from openrouter_usage.jobs.breakdown import health_notes, held, named_totals
+from openrouter_usage.jobs.breakdown import health_notes, held, named_totals, source_of
 from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.ledger.sums import Totals
 from openrouter_usage.money import ZERO
@@ -66,7 +66,7 @@ def make_report(ledger: Ledger, options: Namespace, now: datetime) -> Report:
     refuse_account_words(options.by, where)
     totals, by_day = _sums(ledger, period, options, zone)
     groups = with_names(totals.groups, options.by)
-    source = SHARED if ledger.is_shared else LOCAL
+    source = source_of(ledger)
     found = break_down(groups, options.by, most=REPORT_TOP, top=options.top, period=period, source=source)
     if options.compare:
         found = found._replace(compared=_compared(ledger, options, now, period, groups))

@@ -212,7 +212,7 @@ def _seen(summary: Summary, ledger: Usage | None) -> Iterator[Fact]:
         return
     whose = "this key" if summary.scope == "key" else "the account"
     unknown = f", and {plural(ledger.unknown, 'call')} of unknown cost" if ledger.unknown else ""
-    said = f"The local ledger has {format_usd(ledger.cost)} of this week{unknown}; {whose} spent {format_usd(week)}"
+    said = f"The ledger has {format_usd(ledger.cost)} of this week{unknown}; {whose} spent {format_usd(week)}"
     gap = subtract(week, ledger.cost)
     if gap > 0:
         yield Fact("ledger", f"{said}: {format_usd(gap)} is not in it", (ledger.cost, week, gap))

@@ -362,9 +362,7 @@ def _breakdown(
 def _notes(parts: Parts, local_day: date | None, *, has_ledger: bool) -> list[str]:
     notes = []
     if parts.activity is None:
-        told = (
-            "spend by model is what the local ledger saw; for OpenRouter's own" if has_ledger else "no spend by model:"
-        )
+        told = "spend by model is what the ledger saw; for OpenRouter's own" if has_ledger else "no spend by model:"
         notes.append(f"{told} {MGMT_HINT}")
     utc_day = parts.taken_at.date()
     if local_day and local_day != utc_day:

@@ -101,7 +101,17 @@ def account_breakdown(
     return found._replace(truncated=answer.truncated)
 
 
-# -- What the local ledger knows of what OpenRouter counted: of a running period, and of the last answers.
+# -- What the ledger knows of what OpenRouter counted: of a running period, and of the last answers.
+
+
+def ledger_name() -> str:
+    """Return what the ledger of the settings is called where a figure names its source."""
+    return LOCAL if shared_ledger() is None else SHARED
+
+
+def source_of(ledger: Ledger) -> str:
+    """Return what a ledger is called where a figure names its source."""
+    return SHARED if ledger.is_shared else LOCAL
 
 
 def local_breakdown(
@@ -129,7 +139,7 @@ def local_breakdown(
     quiet = {day.isoformat(): NOTHING for day in days} if by == "day" else {}
     groups = quiet | with_names(totals.groups, by)
     compared = compare(before, groups, with_names(earlier, by)) if before else None
-    shown = break_down(groups, by, most=DEFAULT_TOP, top=top, period=period, source=LOCAL)
+    shown = break_down(groups, by, most=DEFAULT_TOP, top=top, period=period, source=ledger_name())
     return shown._replace(compared=compared), ""
 
 
@@ -138,7 +148,7 @@ def local_tracked_days(span: Stretch, by: str, where: Where) -> tuple[Tracked, s
     from openrouter_usage.figures.account_days import Tracked
 
     found, problem = _of_ledger(lambda ledger: tracked_days(ledger, span, by, where))
-    return found or Tracked(LOCAL, by, {}), problem
+    return found or Tracked(ledger_name(), by, {}), problem
 
 
 def _of_ledger(work: Callable[[Ledger], T]) -> tuple[T | None, str]:
@@ -152,7 +162,7 @@ def _of_ledger(work: Callable[[Ledger], T]) -> tuple[T | None, str]:
         found = work(ledger)
         ledger.close()
     except OpenRouterUsageError as error:
-        return None, f"the local ledger does not help: {error.message}"
+        return None, f"the {ledger_name()} does not help: {error.message}"
     return found, ""
 
 
@@ -181,7 +191,7 @@ def tracked_days(ledger: Ledger, span: Stretch, by: str, where: Where) -> Tracke
     for name, usage in found.items():
         day, *names = names_of(name)
         by_day.setdefault(date.fromisoformat(day), {})[joined(names)] = usage
-    return Tracked(SHARED if ledger.is_shared else LOCAL, by, by_day)
+    return Tracked(source_of(ledger), by, by_day)
 
 
 def with_aliases(ledger: Ledger, period: Period | None, where: Where) -> Where:

@@ -12,8 +12,6 @@ from openrouter_usage.budgets import EVERY
 from openrouter_usage.entry import NOTHING, Usage
 from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.figures.breakdown import (
-    LOCAL,
-    SHARED,
     Breakdown,
     Comparison,
     added,
@@ -32,6 +30,7 @@ from openrouter_usage.jobs.breakdown import (
     health_notes,
     held,
     kept_summary,
+    source_of,
     tracked_days,
     with_aliases,
     with_models_named,
@@ -84,7 +83,7 @@ def ledger_page(
     found, by, before = _sums(ledger, asked, slots)
     timeline = stack(unit, slots, [totals.groups for totals in found])
     by_model = added(group for totals in found for group in totals.groups.items())
-    source = SHARED if ledger.is_shared else LOCAL
+    source = source_of(ledger)
     summary, why_no_summary = _asked_summary(ask) if ask else kept_summary(now)
     compared, why_not = ((), why_no_summary) if summary is None else _compared(ledger, summary)
     health = ledger.health()

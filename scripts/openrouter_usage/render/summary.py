@@ -202,7 +202,7 @@ def _rows(breakdown: Breakdown, drawing: Drawing, unknown: Iterable[Period] = ()
 def _breakdown(breakdown: Breakdown, drawing: Drawing) -> list[str]:
     if breakdown.coverage:
         return _of_period(breakdown, breakdown.coverage, drawing)
-    source = ", from the local ledger" if breakdown.is_local else ""
+    source = f", from the {breakdown.source}" if breakdown.is_local else ""
     heading = f"{_HEADINGS.get(breakdown.by) or _recent(breakdown.by)} ({span_words(breakdown)}{source}):"
     if not breakdown.rows and not breakdown.more_count:
         period = breakdown.period if breakdown.is_completed else None

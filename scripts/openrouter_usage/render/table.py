@@ -98,7 +98,7 @@ def _breakdown(breakdown: Breakdown) -> Iterator[Row]:
         yield _row("missing", plural(gap.day_count, "day"), period=gap, source="not known")
     if breakdown.unattributed is not None:
         counter = _COUNTERS.get(span.partition(",")[0], "usage_daily")
-        source = f"/key {counter} - local ledger"
+        source = f"/key {counter} - {breakdown.source}"
         yield _row("unattributed", span, period=breakdown.period, usage=plain(breakdown.unattributed), source=source)
 
 

@@ -200,7 +200,7 @@ def _complain(options: Namespace, outcome: Outcome, standing: Spending) -> None:
     loud = not options.quiet or outcome.told or outcome.unknown or unproven
     for error in standing.troubles:
         if loud or error.exit_code != Unreachable.exit_code:
-            proof = "; the local ledger shows no alert, which does not prove that all is well" if unproven else ""
+            proof = "; the ledger shows no alert, which does not prove that all is well" if unproven else ""
             complain(PROGRAM, error.message + proof, error.hint)
     for what in outcome.unknown:
         complain(PROGRAM, f"not judged: {what}", "; ".join(standing.reasons))

@@ -14,8 +14,8 @@ from openrouter_usage.cli.program import Parser, terminal_width, whole_number, w
 from openrouter_usage.cli.terminal import add_color, can_draw, paint_of
 from openrouter_usage.entry import Usage
 from openrouter_usage.errors import SettingsError
-from openrouter_usage.figures.breakdown import LOCAL, SHARED, Breakdown, break_down, with_names
-from openrouter_usage.jobs.breakdown import held, named_totals
+from openrouter_usage.figures.breakdown import Breakdown, break_down, with_names
+from openrouter_usage.jobs.breakdown import held, named_totals, source_of
 from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.money import Json, format_usd
 from openrouter_usage.period import UTC, Period, iso
@@ -94,7 +94,7 @@ class _Seen(NamedTuple):
 
 def _seen(ledger: Ledger, options: Namespace, now: datetime) -> _Seen:
     zone, period, where = options.tz or UTC, period_of(options, now), where_of(options)
-    source = SHARED if ledger.is_shared else LOCAL
+    source = source_of(ledger)
     tables = []
     for by in (options.by,) if options.by else _USUAL:
         groups = with_names(named_totals(ledger, period, by, zone, where).groups, by)

@@ -13,7 +13,7 @@ from openrouter_usage.cli.program import Parser, whole_number, write
 from openrouter_usage.entry import NOTHING, Usage
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.figures.pricing import PriceList, cheapest_for, no_such_model, repriced
-from openrouter_usage.jobs.breakdown import named_totals
+from openrouter_usage.jobs.breakdown import named_totals, source_of
 from openrouter_usage.jobs.price_list import load_price_list
 from openrouter_usage.ledger.ledger import Ledger
 from openrouter_usage.money import ZERO, Json, format_usd, subtract
@@ -50,7 +50,8 @@ def run(options: Namespace, *, now: datetime) -> int:
     model = prices.find(options.model)
     if model is None:
         raise no_such_model(options.model, prices)
-    compared = _compared(open_ledger(as_called("cost_tracker.py what-if")), period)
+    ledger = open_ledger(as_called("cost_tracker.py what-if"))
+    compared = _compared(ledger, period)
     usage = compared.usage
     cost = repriced(model, usage)
     if cost is None:
@@ -78,8 +79,9 @@ def run(options: Namespace, *, now: datetime) -> int:
         }
         write(envelope("what-if", now, span | figures, notes=notes))
         return 0
+    of_days = f"{period.first_day} to {period.last_day} UTC"
     lines = [
-        f"{plural(usage.requests, 'call')} of {period.first_day} to {period.last_day} UTC, from the local ledger:",
+        f"{plural(usage.requests, 'call')} of {of_days}, from the {source_of(ledger)}:",
         f"billed {format_usd(usage.cost)}; on {named(options.model)} {format_usd(cost)}, {_less(saved)}",
         *(f"⚠ {note}" for note in notes),
         f"Prices as OpenRouter listed them {ago((now - prices.fetched_at).total_seconds())} ago.",
@@ -125,9 +127,9 @@ def _cheapest(options: Namespace, prices: PriceList, period: Period, now: dateti
         write(envelope("what-if-models", now, data, notes=notes))
         return 0
     best = f"{named(found[0].model.id)} {_less(subtract(cost, found[0].cost))}" if found else "no other model"
-    span = f"{period.first_day} to {period.last_day} UTC"
+    of_days = f"{period.first_day} to {period.last_day} UTC"
     lines = [
-        f"Cheapest for your {plural(compared.usage.requests, 'call')} of {span}, billed {format_usd(cost)}: {best}",
+        f"Cheapest for your {plural(compared.usage.requests, 'call')} of {of_days}, billed {format_usd(cost)}: {best}",
         *(f"• {named(each.model.id)}: {format_usd(each.cost)}, {_less(subtract(cost, each.cost))}" for each in found),
         f"With the abilities of {named(like.id)}, which cost most, and room for your longest call, {longest:,} tokens;"
         " answers differ in quality, and other models may count tokens differently",
