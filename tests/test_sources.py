@@ -236,7 +236,7 @@ def test_a_chosen_period_is_a_table_on_a_terminal_and_lines_in_a_pipe(stats_at: 
     assert max(map(len, found)) <= 80 and "…" in out
     assert [line.split()[0] for line in found] == ["model", MODELS[0], found[2].split()[0], found[3].split()[0], "Total"]
     assert len({line.index(".", line.index("$")) for line in found[1:3] + found[4:]}) == 1
-    assert "Tokens: 2,000 in (800 of them cached), 1,000 out; $3.13 a call, $4.17 per 1,000 tokens" in out
+    assert "Tokens: 2,000 in (800 cached), 1,000 out; $3.13 a call, $4.17 per 1,000 tokens" in out
     now = datetime.now(timezone.utc)
     assert f"• {MODELS[0]}: $12.50 (3)\n" in stats_at(now, "--yesterday", mgmt=MANAGEMENT_KEY).out
     asked = stats_at(now, "--yesterday", "--format", "table", mgmt=MANAGEMENT_KEY).out

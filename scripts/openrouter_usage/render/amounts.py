@@ -99,7 +99,7 @@ def token_lines(usage: Usage) -> list[str]:
     """Write the tokens of some calls, and what a call and a thousand tokens cost."""
     if not usage.total_tokens:
         return []
-    cached = f" ({usage.cached_tokens:,} of them cached)" if usage.cached_tokens else ""
+    cached = f" ({usage.cached_tokens:,} cached)" if usage.cached_tokens else ""
     told = f"Tokens: {usage.prompt_tokens:,} in{cached}, {usage.completion_tokens:,} out"
     words = ("a call", "per 1,000 tokens")
     costs = (f"{format_usd(each)} {of}" for each, of in zip(averages(usage), words, strict=True) if each is not None)

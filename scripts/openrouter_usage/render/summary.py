@@ -60,12 +60,13 @@ _PARTS = {
 
 def as_text(summary: Summary, now: datetime, drawing: Drawing = AS_LINES) -> str:
     """Write the summary as it was known at `summary.taken_at`, read at `now`."""
-    totals = [*_totals(summary), *_zone_day(summary), *_funds(summary), *_key_state(summary)]
+    # What was asked for comes first, and beside it only what binds.
+    is_asked = bool(summary.breakdown and summary.breakdown.coverage)
+    funds = _funds(summary, binding=is_asked and bool(summary.bound_by))
+    totals = [*_totals(summary), *_zone_day(summary), *funds, *_key_state(summary, has_quota=not is_asked)]
     found = _breakdown(summary.breakdown, drawing) if summary.breakdown else []
     found += _fees(summary.fees) if summary.fees else []
     verdict = [f"Why: {fact.text}." for fact in summary.explanation[:1]]
-    # What was asked for comes first.
-    is_asked = bool(summary.breakdown and summary.breakdown.coverage)
     lines = [TITLE, *_age(summary, now), *verdict, *(found + totals if is_asked else totals + found)]
     lines += [f"⚠ {_gap(gap)}" for gap in summary.gaps]
     lines += [f"* {_footnote(summary)}"] if _marks_today(summary) else []
@@ -132,7 +133,8 @@ def _footnote(summary: Summary) -> str:
     return f"live totals of {whose}, by UTC day, week (from Monday) and month"
 
 
-def _funds(summary: Summary) -> list[str]:
+def _funds(summary: Summary, *, binding: bool) -> list[str]:
+    """Write what is left, or of it only what is `binding`."""
     marks = {summary.bound_by: _MARK}
     lines = []
     if summary.balance:
@@ -144,15 +146,15 @@ def _funds(summary: Summary) -> list[str]:
         lines.append(
             f"Budget ({safe(summary.budget.scope, 40)}): {limit_left(summary.budget)}{marks.get('budget', '')}"
         )
-    return lines
+    return [line for line in lines if line.endswith(_MARK)] if binding else lines
 
 
-def _key_state(summary: Summary) -> list[str]:
+def _key_state(summary: Summary, *, has_quota: bool) -> list[str]:
     lines = []
     if summary.expires_at and summary.expires_at - summary.taken_at <= _SOON:
         tense = "expired" if summary.expires_at <= summary.taken_at else "expires"
         lines.append(f"⚠ Key {tense} {spoken(summary.expires_at)}")
-    if summary.free_models:
+    if summary.free_models and has_quota:
         quota = summary.free_models
         lines.append(f"Free models: {quota.used:,} of {quota.limit:,} requests used today (UTC)")
     return lines
