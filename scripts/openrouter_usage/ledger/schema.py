@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+from collections.abc import Iterable
 from pathlib import Path
 
 from openrouter_usage.files import distrust
@@ -120,9 +121,12 @@ def _size(path: str) -> int:
 
 
 def _make_private(path: Path) -> None:
+    # Those of an index that was deleted without them. What comes afterwards belongs to a program that has opened the
+    # new index at once, and would read half a file if they were taken from it.
+    left_behind = [side for side in _side_files(path) if os.path.lexists(side)]
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        _delete_side_files(path)  # those of an index that was deleted without them
+        _delete(left_behind)
         return
     # SQLite would follow a link and write into its target; and sums that somebody else may have
     # written bound nothing, where the ledger has the true ones.
@@ -159,12 +163,14 @@ def clear_tables(connection: sqlite3.Connection) -> None:
 def delete_index(path: Path) -> None:
     """Delete a damaged index; OSError when that is not allowed."""
     # The side files first, so that the next index does not use them.
-    _delete_side_files(path)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
+    _delete([*_side_files(path), str(path)])
 
 
-def _delete_side_files(path: Path) -> None:
-    for suffix in ("-shm", "-wal", "-journal"):
+def _side_files(path: Path) -> list[str]:
+    return [str(path) + suffix for suffix in ("-shm", "-wal", "-journal")]
+
+
+def _delete(names: Iterable[str]) -> None:
+    for name in names:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(str(path) + suffix)
+            os.unlink(name)
