@@ -439,6 +439,9 @@ class Copy:
                 shutil.copy2(ROOT / name, folder / name)
         if (ROOT / ".venv").exists():
             (folder / ".venv").symlink_to((ROOT / ".venv").resolve())
+        # Some tests ask git what the skill consists of.
+        for words in (("init", "--quiet"), ("add", "--all")):
+            subprocess.run(["git", *words], cwd=folder, check=True)
 
     def run(self, tests: Sequence[str], timeout_s: float) -> str:
         """Run some tests: "passed", "failed", or "timeout", which is a failure as well."""
