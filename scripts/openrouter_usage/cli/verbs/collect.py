@@ -73,7 +73,9 @@ def run(options: Namespace, *, now: datetime | None = None) -> int:
         if options.retry and not options.dry_run:
             book.ask_again()
         asked = Asked()
-        if book.has_waiting():
+        # To count what waits takes longer than all else, and a quiet dry run without news does not tell it.
+        is_silent = options.quiet and options.dry_run and not options.json and not done.new
+        if not is_silent and book.has_waiting():
             asked = _settle(book, options, now)
         is_news = bool(done.new or asked.booked or asked.unknown or asked.refused or asked.error)
         if options.json or is_news or not options.quiet:
