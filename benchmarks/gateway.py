@@ -114,6 +114,7 @@ class Server:
         self.process = subprocess.Popen(command, env={**os.environ, **env}, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().split()[-1]
+        self.api = f"{self.url}/api"
 
     @property
     def peak_mb(self) -> float:
@@ -140,13 +141,12 @@ def _litellm(python: str, upstream: str, folder: Path) -> Server | None:
     run = "from litellm.proxy.proxy_cli import run_server; run_server()"
     command = [python, "-c", run, "--config", str(config), "--host", "127.0.0.1", "--port", port, "--num_workers", "1"]
     server = Server.__new__(Server)
+    # It starts for nobody without a key, and asks for its price list over the network unless it is told not to.
+    own = {"LITELLM_MASTER_KEY": KEY, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     server.process = subprocess.Popen(
-        [*command, "--host", "127.0.0.1", "--port", port, "--num_workers", "1"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        text=True,
+        command, env=os.environ | own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True
     )
-    server.url = f"http://127.0.0.1:{port}"
+    server.url = server.api = f"http://127.0.0.1:{port}"
     return server
 
 
@@ -155,7 +155,7 @@ async def _call(session: aiohttp.ClientSession, url: str, *, stream: bool, gap_s
     body = {"model": MODEL, "max_tokens": 100, "stream": stream, "messages": [{"role": "user", "content": PROMPT}]}
     headers = {"Authorization": f"Bearer {KEY}", "X-Gap": str(gap_s)}
     began = time.perf_counter()
-    async with session.post(f"{url}/api/v1/chat/completions", json=body, headers=headers) as answer:
+    async with session.post(f"{url}/v1/chat/completions", json=body, headers=headers) as answer:
         first = 0.0
         async for _ in answer.content.iter_any():
             first = first or time.perf_counter() - began
@@ -260,16 +260,16 @@ def _measure(options: argparse.Namespace, servers: dict[str, Any], folder: Path)
     firsts: dict[str, list[float]] = {label: [] for label in servers}
     appends: list[float] = []
     for server in servers.values():
-        _until_ready(server.url)
-        asyncio.run(_many(server.url, 32, 64))
+        _until_ready(server.api)
+        asyncio.run(_many(server.api, 32, 64))
     for number in range(options.rounds):
         appends.append(bare_append_s(folder / "appended", 50))
         for label, server in servers.items():
             slow = label == "LiteLLM"
-            singles[label] += asyncio.run(_one(server.url, 20 if slow else 60))
-            rates[label].append(asyncio.run(_many(server.url, 32, 96 if slow else 640)))
+            singles[label] += asyncio.run(_one(server.api, 20 if slow else 60))
+            rates[label].append(asyncio.run(_many(server.api, 32, 96 if slow else 640)))
             if not slow or number < 3:
-                firsts[label] += asyncio.run(_paced(server.url, 32, 1))
+                firsts[label] += asyncio.run(_paced(server.api, 32, 1))
     print(
         f"{'':<16}{'1 client: p50 ms':>18}{'32: calls/s':>14}{'32 streams, first byte p50/p99 ms':>36}{'peak MB':>10}"
     )
@@ -295,7 +295,7 @@ def _measure(options: argparse.Namespace, servers: dict[str, Any], folder: Path)
             ratio = statistics.median(rates[label]) / statistics.median(rates["LiteLLM"])
             print(f"{label}: {ratio:.1f} x LiteLLM's calls/s at 32 (goal 12)")
     server = servers["gateway, budget"]
-    asyncio.run(_paced(server.url, 200, 1))
+    asyncio.run(_paced(server.api, 200, 1))
     print(f"gateway, budget: {server.peak_mb:.0f} MB after 200 streams at once (goal 120)")
 
 
