@@ -16,11 +16,11 @@ from urllib.parse import unquote
 
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.files import OTHERS_CAN_CHANGE, SKILL_FOLDER, distrust
-from openrouter_usage.home import system_keyring
 from openrouter_usage.redaction import protect
 from openrouter_usage.text import safe
 
 NAMES = ("OPENROUTER_API_KEY", "OPENROUTER_MGMT_KEY")
+KEYRING = "OPENROUTER_KEYRING"
 _LARGEST_FILE = 64 * 1024
 _WELL_FORMED = re.compile(r"[A-Za-z0-9._~+/=-]{8,512}", re.ASCII)
 _PREFIX = "sk-or-"
@@ -81,26 +81,30 @@ def find_credentials(environ: Mapping[str, str], home: Path | None, skill_folder
     for name in NAMES:
         _take(found, name, environ.get(name), "the environment")
     warnings: list[str] = []
-    wants_keyring = environ.get(system_keyring.VARIABLE)
+    wants_keyring = environ.get(KEYRING)
     for path in _files(home, skill_folder):
         if len(found) == len(NAMES):
             break
         values = _parse(_read(path, warnings))
         if wants_keyring is None and path.parent != skill_folder:
-            wants_keyring = values.get(system_keyring.VARIABLE)
+            wants_keyring = values.get(KEYRING)
         taken = [_take(found, name, value, str(path)) for name, value in values.items() if name in NAMES]
         if any(taken) and path.parent == skill_folder:
             warnings.append(f"{safe(str(path), 300)} is deleted when the skill is updated; {how_to_move(path, home)}")
     of_keyring, hint = "", ""
-    if len(found) < len(NAMES) and system_keyring.is_wanted(wants_keyring):
-        of_keyring, hint = _take_from_keyring(found)
+    if len(found) < len(NAMES) and wants_keyring:
+        of_keyring, hint = _take_from_keyring(found, wants_keyring)
     if of_keyring and found:
         warnings.append(f"{of_keyring}; {hint}")
     return Credentials(found.get(NAMES[0]), found.get(NAMES[1]), tuple(warnings), (of_keyring, hint))
 
 
-def _take_from_keyring(found: dict[str, ApiKey]) -> tuple[str, str]:
+def _take_from_keyring(found: dict[str, ApiKey], wanted: str) -> tuple[str, str]:
     """Add what the keyring has; return what else there is to say of it, and what helps."""
+    from openrouter_usage.home import system_keyring  # late: few want it
+
+    if not system_keyring.is_wanted(wanted):
+        return "", ""
     missing = [name for name in NAMES if name not in found]
     told = system_keyring.ask_keyring(missing)
     where = f"the system's keyring ({safe(told.keyring, 200)})" if told.keyring else "the system's keyring"

@@ -55,7 +55,7 @@ from openrouter_usage.figures.doctor import (
 )
 from openrouter_usage.figures.limits import dated_ahead_from
 from openrouter_usage.files import SKILL_FOLDER, archive_beside, own_files, refused_by_system
-from openrouter_usage.home.credentials import ApiKey, Credentials, find_credentials, how_to_move
+from openrouter_usage.home.credentials import KEYRING, ApiKey, Credentials, find_credentials, how_to_move
 from openrouter_usage.home.settings import (
     DEFAULT_BASE_URL,
     VERSION,
@@ -71,7 +71,6 @@ from openrouter_usage.home.settings import (
     parse_webhook,
     shared_ledger,
 )
-from openrouter_usage.home.system_keyring import VARIABLE
 from openrouter_usage.jobs.alert import read_rules
 from openrouter_usage.jobs.archive import Archive
 from openrouter_usage.jobs.together import Ended, run_together
@@ -360,7 +359,7 @@ def _tried(read: Callable[[], T], errors: list[OpenRouterUsageError]) -> T | Non
 def look_at_keys(environ: Mapping[str, str], home: Path | None, skill_folder: Path) -> list[Finding]:
     """Find the keys that a program would use, then check what each place holds by itself."""
     in_force, error = _keys_of(environ, home, skill_folder)
-    alone = {VARIABLE: "0"}  # the keyring was asked for what is in no other place
+    alone = {KEYRING: "0"}  # the keyring was asked for what is in no other place
     places = (
         _keys_of({**environ, **alone}, None, _NOWHERE),
         _keys_of(alone, home, _NOWHERE),
