@@ -83,6 +83,11 @@ def days(first: date, last: date, label: str, zone: tzinfo = UTC) -> Period:
     return Period(midnight(first, zone), midnight(last + timedelta(days=1), zone), label)
 
 
+def so_far(earlier: Period, running: Period, now: datetime) -> Period:
+    """Return as much of an earlier period as has passed of a running one."""
+    return earlier._replace(end=min(earlier.end, earlier.start + (now - running.start)))
+
+
 def completed_days(now: datetime, days: int) -> Period:
     """Return the last `days` UTC days that are over, which is what /activity covers."""
     end = midnight(now.astimezone(UTC).date())
@@ -191,3 +196,24 @@ def stretches(ordered: Iterable[date]) -> list[Stretch]:
         else:
             found.append(Stretch(day, day))
     return found
+
+
+class SideBySide(NamedTuple):
+    """The UTC days of a period, with those of one before it and what lies between them: one search for both.
+
+    While the period runs, its last day stands beside as much of the day `part_of` of the period before.
+    """
+
+    whole: Stretch
+    is_running: bool
+    part_of: date | None
+
+
+def side_by_side(span: Stretch, before: Stretch | None, now: datetime) -> SideBySide:
+    """Return what has to be asked for to show a period, with the one before beside it, if any."""
+    is_running = span.last == today(now).first_day
+    if before is None:
+        return SideBySide(span, is_running, None)
+    day = before.first + (span.length - 1) * DAY
+    whole = Stretch(min(before.first, span.first), max(before.last, span.last))
+    return SideBySide(whole, is_running, day if is_running and day <= before.last else None)

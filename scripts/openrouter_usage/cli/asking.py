@@ -11,7 +11,7 @@ from openrouter_usage.called import as_called
 from openrouter_usage.cli.program import Parser, checked, is_day, read_day, whole_number
 from openrouter_usage.errors import InvalidValue, SettingsError
 from openrouter_usage.figures.options import USUAL_GROUPINGS
-from openrouter_usage.period import EVER, UTC, Period, Stretch, days, find_zone, iso, parse_moment
+from openrouter_usage.period import EVER, UTC, Period, Stretch, days, find_zone, iso, parse_moment, so_far
 from openrouter_usage.vocabulary import (
     EXPECTED,
     FILTERS,
@@ -27,6 +27,7 @@ from openrouter_usage.vocabulary import (
     both_know,
     days_of_word,
     parts_of,
+    said_of,
 )
 
 SOURCES = ("account", "ledger", "all")
@@ -183,6 +184,14 @@ def account_by(options: Namespace) -> str:
     return by
 
 
+def refuse_zone(options: Namespace) -> None:
+    """Raise SettingsError for another zone than OpenRouter's, where the figures are those of its days."""
+    if options.tz not in (None, UTC):
+        raise SettingsError(
+            "OpenRouter's figures are per UTC day, so --tz cannot be used", hint="leave --tz out", code="usage"
+        )
+
+
 def refuse_two_periods(options: Namespace) -> None:
     """Raise SettingsError for a named period and a span at once."""
     if options.period and (options.since or options.until):
@@ -244,7 +253,7 @@ def moments_before(options: Namespace, now: datetime, period: Period | None) -> 
     earlier = before_of(options, now)
     found = days(earlier.first, earlier.last, "before", options.tz or UTC)
     if period and period.start <= now < period.end:
-        return found._replace(end=min(found.end, found.start + (now - period.start)))
+        return so_far(found, period, now)
     return found
 
 
@@ -258,6 +267,11 @@ def title_of(options: Namespace, now: datetime) -> str:
     if since and until:
         return since if since == until else f"{since} to {until}"
     return f"since {since}" if since else f"until {until}" if until else "all time"
+
+
+def whole_title(options: Namespace, now: datetime) -> str:
+    """Return the period and the filters in words."""
+    return ", ".join(filter(None, (title_of(options, now), said_of(where_of(options)))))
 
 
 def _bound_title(text: str | None) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import date, datetime, time
 
 from openrouter_usage.called import as_called
-from openrouter_usage.cli.asking import account_by, before_of, period_of
+from openrouter_usage.cli.asking import account_by, before_of, period_of, refuse_zone
 from openrouter_usage.cli.program import complain, progress
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.figures.account_days import GROUPINGS, Wanted, account_report, archived_days, with_ledger
@@ -123,7 +123,7 @@ def archived_report(options: Namespace, period: Period | None, title: str, now: 
             hint=f"--by {', '.join(GROUPINGS[:-1])} or {GROUPINGS[-1]}; for tracked calls: --source ledger",
             code="usage",
         )
-    _refuse_zone(options)
+    refuse_zone(options)
     archive = open_archive()
     contents = archive.read()
     account = chosen(contents.accounts, options.account or "")
@@ -133,17 +133,10 @@ def archived_report(options: Namespace, period: Period | None, title: str, now: 
     return replace(report, file=str(archive.path), notes=(*report.notes, *unread_notes(contents.unread)))
 
 
-def _refuse_zone(options: Namespace) -> None:
-    if options.tz not in (None, UTC):
-        raise SettingsError(
-            "OpenRouter's figures are per UTC day, so --tz cannot be used", hint="leave --tz out", code="usage"
-        )
-
-
 def joined_report(ledger: Ledger, options: Namespace, title: str, now: datetime, where: Where = ()) -> Report:
     """Return the report of the archived days, and of the ledger's calls on every other day."""
     account_by(options)
-    _refuse_zone(options)
+    refuse_zone(options)
     archive = open_archive()
     contents = archive.read()
     account = chosen(contents.accounts, options.account or "") if contents.accounts or options.account else ""

@@ -31,7 +31,7 @@ from openrouter_usage.jobs.summary import at_once, managing_key
 from openrouter_usage.jobs.together import nothing
 from openrouter_usage.openrouter.answers.account import Gap, Parts, TodaySpend
 from openrouter_usage.openrouter.answers.analytics import AccountFees, Analytics
-from openrouter_usage.period import DAY, Period, Stretch, spoken, today
+from openrouter_usage.period import Period, SideBySide, side_by_side, spoken
 from openrouter_usage.text import ago
 from openrouter_usage.vocabulary import ChosenPeriod, account_dimensions, said_of
 
@@ -87,29 +87,14 @@ class Spending:
         from openrouter_usage.jobs.account_days import AccountDays
 
         by, where, timeout_s = account_by(self._options), self._where, self._options.timeout
-        chosen = self._chosen
+        chosen, days = self._chosen, self._days(self._chosen)
         if self._before:
-            span = self._span(chosen)
-            chosen = ChosenPeriod("", str(span.first), str(span.last))
-        part_of = self._part_of()
-        return AccountDays(self._settings, chosen, by=by, timeout_s=timeout_s, where=where, part_of=part_of)
+            chosen = ChosenPeriod("", str(days.whole.first), str(days.whole.last))
+        return AccountDays(self._settings, chosen, by=by, timeout_s=timeout_s, where=where, part_of=days.part_of)
 
-    def _is_running(self, chosen: ChosenPeriod) -> bool:
-        return chosen.span(self._now).last == today(self._now).first_day
-
-    def _part_of(self) -> date | None:
-        """Return the day that stands beside the running one, None where no such day does."""
-        if self._before is None or self._chosen is None or not self._is_running(self._chosen):
-            return None
-        day = self._before.first + (self._chosen.span(self._now).length - 1) * DAY
-        return day if day <= self._before.last else None
-
-    def _span(self, chosen: ChosenPeriod) -> Stretch:
-        """Return the days of the period, and of the one beside it with what lies between them: one search for both."""
-        span = chosen.span(self._now)
-        if self._before is None:
-            return span
-        return Stretch(min(self._before.first, span.first), max(self._before.last, span.last))
+    def _days(self, chosen: ChosenPeriod) -> SideBySide:
+        """Return the days of the period, and of the one beside it."""
+        return side_by_side(chosen.span(self._now), self._before, self._now)
 
     def ask(self, key: ApiKey | None) -> None:
         """Ask OpenRouter, once, if there is a management key."""
@@ -162,7 +147,7 @@ class Spending:
         """Return what is known of the account without a management key: no day."""
         from openrouter_usage.figures.account_days import DaysFound
 
-        span = self._span(chosen)
+        span = self._days(chosen).whole
         return DaysFound(span, {}, dict.fromkeys(span.days(), _NO_KEY), None)
 
     def _with_ledger(self, found: DaysFound) -> DaysFound:
@@ -243,7 +228,7 @@ class Spending:
                 top=top,
                 name_of=canonical_names(self._found.slugs),
                 where=self._where,
-                is_running=self._is_running(chosen),
+                is_running=self._days(chosen).is_running,
             )
         asked = set(account_dimensions(by, self._where)) & set(ACCOUNT_GROUPINGS)
         if asked:

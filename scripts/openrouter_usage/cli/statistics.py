@@ -8,7 +8,7 @@ from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING
 
 from openrouter_usage.called import as_called
-from openrouter_usage.cli.asking import moments_before, period_of, refuse_account_words, title_of, where_of
+from openrouter_usage.cli.asking import moments_before, period_of, refuse_account_words, title_of, where_of, whole_title
 from openrouter_usage.cli.opening import ahead_notes, open_ledger, unsettled_notes
 from openrouter_usage.cli.program import terminal_width, write
 from openrouter_usage.cli.terminal import is_terminal, paint_of
@@ -24,7 +24,7 @@ from openrouter_usage.ledger.sums import Totals
 from openrouter_usage.money import ZERO
 from openrouter_usage.period import UTC, Period, days
 from openrouter_usage.render.paint import Drawing
-from openrouter_usage.vocabulary import Where, days_of_word, said_of
+from openrouter_usage.vocabulary import Where, days_of_word
 
 if TYPE_CHECKING:
     from openrouter_usage.figures.caching import CachingReport
@@ -52,7 +52,7 @@ def run(options: Namespace, *, now: datetime) -> int:
         from openrouter_usage.cli.opening import joined_report
 
         ledger = open_ledger(as_called("cost_tracker.py stats"))
-        report = joined_report(ledger, options, _title(options, now), now, where_of(options))
+        report = joined_report(ledger, options, whole_title(options, now), now, where_of(options))
     else:
         report = make_report(open_ledger(as_called("cost_tracker.py stats")), options, now)
     write(_rendered("json" if options.json else options.format, report, now, options))
@@ -72,7 +72,7 @@ def make_report(ledger: Ledger, options: Namespace, now: datetime) -> Report:
         found = found._replace(compared=_compared(ledger, options, now, period, groups))
     health, ahead = ledger.health(), ledger.ahead(dated_ahead_from(now))
     return Report(
-        title=_title(options, now),
+        title=whole_title(options, now),
         zone=zone,
         breakdown=found,
         trend=every_day(by_day) if options.trend else None,
@@ -87,10 +87,6 @@ def make_report(ledger: Ledger, options: Namespace, now: datetime) -> Report:
         ahead=ahead.usage.cost if ahead else ZERO,
         notes=(*health_notes(health), *unsettled_notes(health), *ahead_notes(ahead)),
     )
-
-
-def _title(options: Namespace, now: datetime) -> str:
-    return ", ".join(filter(None, (title_of(options, now), said_of(where_of(options)))))
 
 
 def _sums(ledger: Ledger, period: Period | None, options: Namespace, zone: tzinfo) -> tuple[Totals, dict[str, Usage]]:

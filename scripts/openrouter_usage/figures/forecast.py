@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,7 +16,8 @@ from openrouter_usage.period import EVER, Period, Stretch, completed_days, midni
 from openrouter_usage.text import named, plural
 
 if TYPE_CHECKING:
-    from openrouter_usage.figures.limits import Scope
+    from openrouter_usage.budgets import Budget
+    from openrouter_usage.figures.limits import AllBooks, Scope
 
 # -- How fast money is spent, and how long what is left will last; pure.
 
@@ -126,6 +127,21 @@ def budget_end(scope: Scope, pace: BudgetPace, now: datetime) -> BudgetEnd:
     if scope.resets_at is not None and ends_at >= scope.resets_at:
         return BudgetEnd("lasts", pace)
     return BudgetEnd("ends", pace, ends_at)
+
+
+def ends_of(
+    budgets: Iterable[Budget], books: AllBooks, now: datetime
+) -> Iterator[tuple[Scope, BudgetPace, BudgetEnd | None]]:
+    """Yield how each cap of some budgets stands, its owner's pace, and when it ends at that; None without a window."""
+    from openrouter_usage.budgets import EVERY  # late: the summary needs none of this
+    from openrouter_usage.figures.limits import own_books, standings
+
+    for budget in budgets:
+        if budget.owner.name == EVERY or not budget.caps.any:
+            continue
+        pace = tracked_pace(own_books(budget, books).spent, now)
+        for scope in standings([budget], books, now):
+            yield scope, pace, budget_end(scope, pace, now) if scope.period else None
 
 
 def said_of_budget_end(scope: Scope, end: BudgetEnd, now: datetime) -> str:

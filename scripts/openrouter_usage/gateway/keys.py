@@ -15,7 +15,7 @@ from openrouter_usage.budgets import STRICT, Budget, Burst, Owner
 from openrouter_usage.entry import Caps, safe_tag
 from openrouter_usage.errors import InvalidValue, SettingsError
 from openrouter_usage.files import Distrusted, how_to_own, locked, make_private_folder, read_own, replace_file, state_of
-from openrouter_usage.home.settings import CAPS, cap, find_home, read_budget
+from openrouter_usage.home.settings import CAPS, cap, find_home, load_budgets, read_budget
 from openrouter_usage.money import Json, dumps, loads, plain
 from openrouter_usage.text import safe
 
@@ -78,6 +78,11 @@ def load_keys() -> tuple[GatewayKey, ...]:
     if not isinstance(rows, list):
         raise SettingsError(f"the gateway keys {shown} are no list", hint="mend or delete the file")
     return tuple(_read(row, shown) for row in rows)
+
+
+def every_budget() -> tuple[Budget, ...]:
+    """Return the budgets of this machine and those of all keys; SettingsError for a file that cannot be used."""
+    return (*load_budgets(), *(key.budget for key in load_keys()))
 
 
 def _read(row: Json, shown: str) -> GatewayKey:

@@ -26,7 +26,7 @@ from openrouter_usage.jobs.breakdown import foreseeing_summary
 from openrouter_usage.jobs.page import Asked, ledger_page
 from openrouter_usage.jobs.snapshot import latest
 from openrouter_usage.ledger.engines import open_ledger
-from openrouter_usage.period import UTC, days
+from openrouter_usage.period import UTC, days, so_far
 from openrouter_usage.render.page import Frame, note_page, policy, render
 from openrouter_usage.tracker.record import utc_now
 from openrouter_usage.vocabulary import before, days_of_word, spoken_word
@@ -148,8 +148,7 @@ def _asked(word: str, now: datetime) -> Asked:
     span = days_of_word(word, now.date())
     period = days(span.first, span.last, word)
     earlier = before(span, word)
-    beside = days(earlier.first, earlier.last, "before")
-    beside = beside._replace(end=min(beside.end, beside.start + (now - period.start)))
+    beside = so_far(days(earlier.first, earlier.last, "before"), period, now)
     return Asked(f"{_name(word)}, {span}", period, UTC, before=beside)
 
 

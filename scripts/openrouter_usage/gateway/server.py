@@ -31,7 +31,7 @@ from openrouter_usage.gateway.booking import Page, Room
 from openrouter_usage.gateway.denial import refuse
 from openrouter_usage.gateway.forward import ProxiedCall, quietly
 from openrouter_usage.gateway.headers import stranger
-from openrouter_usage.gateway.keys import KeyRing, folder, load_keys
+from openrouter_usage.gateway.keys import KeyRing, every_budget, folder
 from openrouter_usage.gateway.log import Log
 from openrouter_usage.gateway.lookups import LookUps
 from openrouter_usage.gateway.memory import Memory, learned_beside
@@ -39,7 +39,7 @@ from openrouter_usage.gateway.page import OwnPage
 from openrouter_usage.gateway.paths import SPENDING, find_route
 from openrouter_usage.gateway.writer import Writer
 from openrouter_usage.home.credentials import ApiKey
-from openrouter_usage.home.settings import Settings, load_budgets, load_settings
+from openrouter_usage.home.settings import Settings, load_settings
 from openrouter_usage.jobs.alert import check_budgets
 from openrouter_usage.ledger.engines import open_ledger
 from openrouter_usage.money import ZERO, Json, add, dumps
@@ -309,8 +309,7 @@ class Server:
     def _alert(self) -> None:
         """Send what the saved alert on budgets has to say; no call depends on it."""
         try:
-            budgets = (*load_budgets(), *(key.budget for key in load_keys()))
-            outcome = check_budgets(self.settings, budgets, utc_now())
+            outcome = check_budgets(self.settings, every_budget(), utc_now())
         except OpenRouterUsageError as error:
             self.log.say(f"⚠ no alert is sent: {error.message}")
             return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from openrouter_usage.budgets import EVERY
 from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.figures.summary import Fact
 from openrouter_usage.home.settings import load_budgets, shared_ledger
@@ -24,8 +23,7 @@ def budget_ends(now: datetime) -> tuple[tuple[Fact, ...], str]:
 
 
 def _asked(now: datetime) -> tuple[Fact, ...]:
-    from openrouter_usage.figures.forecast import budget_end, said_of_budget, tracked_pace
-    from openrouter_usage.figures.limits import own_books, standings
+    from openrouter_usage.figures.forecast import ends_of, said_of_budget
     from openrouter_usage.ledger.engines import open_ledger
     from openrouter_usage.ledger.ledger import Committed
 
@@ -34,14 +32,8 @@ def _asked(now: datetime) -> tuple[Fact, ...]:
 
     def look(books: Committed) -> None:
         found.clear()
-        for budget in (*ledger.caps(), *load_budgets()):
-            if budget.owner.name == EVERY or not budget.caps.any:
-                continue
-            pace = tracked_pace(own_books(budget, books).spent, now)
-            for scope in standings([budget], books, now):
-                if scope.period is None:
-                    continue
-                end = budget_end(scope, pace, now)
+        for scope, pace, end in ends_of((*ledger.caps(), *load_budgets()), books, now):
+            if end is not None:
                 paces = (pace.pace.shown,) if pace.pace is not None and end.outlook in ("ends", "lasts") else ()
                 found.append(Fact("budget_end", said_of_budget(scope, end, now), (scope.left, *paces)))
 

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from openrouter_usage.budgets import EVERY
 from openrouter_usage.entry import NOTHING, Usage
 from openrouter_usage.errors import OpenRouterUsageError
 from openrouter_usage.figures.breakdown import (
@@ -19,7 +18,6 @@ from openrouter_usage.figures.breakdown import (
     compare,
     with_names,
 )
-from openrouter_usage.figures.limits import own_books, standings
 from openrouter_usage.figures.options import REPORT_TOP
 from openrouter_usage.figures.page import MOST_ROWS, Cap, Content, Live, known_timeline
 from openrouter_usage.figures.report import Report, Slot, cut_up, stack
@@ -38,7 +36,7 @@ from openrouter_usage.jobs.breakdown import (
 from openrouter_usage.jobs.price_list import canonical_names
 from openrouter_usage.ledger.ledger import Committed, Ledger
 from openrouter_usage.ledger.sums import Totals
-from openrouter_usage.period import DAY, UTC, Period, Stretch, today
+from openrouter_usage.period import UTC, Period, Stretch, side_by_side
 from openrouter_usage.text import plural
 from openrouter_usage.vocabulary import ChosenPeriod, Where, joined, time_name
 
@@ -102,7 +100,7 @@ def ledger_page(
         caps=_caps(ledger, now),
         compared=compared,
         why_not_compared=why_not,
-        before=_before(by_model, before, asked, now),
+        before=_before(by_model, before, asked),
         groups=tuple(_broken_down(by, period=period, source=source)),
         hours=by[_HOURS].groups if unit != "hour" else None,
         summary=summary,
@@ -132,9 +130,7 @@ def _sums(
     return found[: len(slots)], dict(zip(others, whole, strict=True)), found[-1].groups if before else None
 
 
-def _before(
-    after: Mapping[str, Usage], before: Mapping[str, Usage] | None, asked: Asked, now: datetime
-) -> Comparison | None:
+def _before(after: Mapping[str, Usage], before: Mapping[str, Usage] | None, asked: Asked) -> Comparison | None:
     return None if before is None or asked.before is None else compare(asked.before, after, before)
 
 
@@ -161,17 +157,12 @@ def _compared(ledger: Ledger, summary: Summary) -> tuple[Any, str]:
 
 def _caps(ledger: Ledger, now: datetime) -> tuple[Cap, ...]:
     """Return how each cap stands now, and when it is reached."""
-    from openrouter_usage.figures.forecast import budget_end, tracked_pace
+    from openrouter_usage.figures.forecast import ends_of
 
-    budgets = [budget for budget in (*ledger.caps(), *load_budgets()) if budget.owner.name != EVERY and budget.caps.any]
     found: list[Cap] = []
 
     def look(books: Committed) -> None:
-        found.clear()
-        for budget in budgets:
-            pace = tracked_pace(own_books(budget, books).spent, now)
-            for scope in standings([budget], books, now):
-                found.append(Cap(scope, budget_end(scope, pace, now) if scope.period else None))
+        found[:] = [Cap(scope, end) for scope, _, end in ends_of((*ledger.caps(), *load_budgets()), books, now)]
 
     ledger.committed(look)
     return tuple(found)
@@ -229,13 +220,9 @@ def account_page(
     from openrouter_usage.jobs.summary import managing_key
 
     span = chosen.span(now)
-    # One search for both periods, and what lies between them.
-    both = ChosenPeriod("", str(min(before.first, span.first)), str(max(before.last, span.last)))
-    # While the period runs, its last day stands beside as much of the same day before.
-    is_running = span.last == today(now).first_day
-    beside = before.first + (span.length - 1) * DAY
-    part_of = beside if is_running and beside <= before.last else None
-    search = AccountDays(settings, both, by="model", timeout_s=timeout_s, where=where, part_of=part_of)
+    beside = side_by_side(span, before, now)
+    both = ChosenPeriod("", str(beside.whole.first), str(beside.whole.last))
+    search = AccountDays(settings, both, by="model", timeout_s=timeout_s, where=where, part_of=beside.part_of)
     period = span.period._replace(end=min(span.period.end, now))
     more = _More(settings, period, has_filters=bool(where), timeout_s=timeout_s)
 
@@ -267,7 +254,7 @@ def account_page(
             hours = None
             unknown.append("Hours are left out: some days are told by the ledger, others by the account.")
     whole = compared_periods(
-        days, span, before, title=title, by="model", top=top, name_of=name_of, where=where, is_running=is_running
+        days, span, before, title=title, by="model", top=top, name_of=name_of, where=where, is_running=beside.is_running
     )
     compared = whole.compared if whole else None
     if compared is not None and 2 * compared.unknown_days > before.length:

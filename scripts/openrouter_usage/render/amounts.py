@@ -205,14 +205,17 @@ def _counted(usage: Usage) -> str:
     return f"{spent(usage)} ({usage.requests:,})"
 
 
+def joined_parts(found: Joined) -> dict[str, Usage]:
+    """Return what the account and the ledger have given, and how much of the account's part is tracked, by name."""
+    return {"account": found.account, "ledger": found.ledger, "tracked": found.tracked}
+
+
 def joined_data(found: Joined | None, fields: Callable[[Usage], dict[str, Json]]) -> Json:
     """Return the same as data, None for one source alone."""
     if found is None:
         return None
     return {
-        "account": fields(found.account),
-        "ledger": fields(found.ledger),
-        "tracked": fields(found.tracked),
+        **{name: fields(usage) for name, usage in joined_parts(found).items()},
         "above": [{"start": iso(span.start), "end": iso(span.end), "days": span.day_count} for span in found.above],
     }
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from openrouter_usage.entry import Usage
 from openrouter_usage.figures.breakdown import Breakdown, break_down, dearest_first
@@ -24,6 +25,7 @@ from openrouter_usage.render.amounts import (
     earlier_line,
     joined_data,
     joined_lines,
+    joined_parts,
     more_line,
     source_spans,
 )
@@ -80,8 +82,8 @@ def as_json(report: Report, now: datetime) -> str:
         "more": more,
         "compared": compared_data(found.compared, usage_data),
         "joined": joined_data(found.coverage.joined if found.coverage else None, usage_data),
-        "caching": _caching_data(report.caching),
-        "fees": _fees_data(report.fees),
+        "caching": _parts_data(report.caching, _effect_data),
+        "fees": _parts_data(report.fees, _fee_data),
         "open_holds": report.open_holds,
         "held_usd": report.held,
         "unsettled_calls": report.unsettled,
@@ -95,24 +97,15 @@ def as_json(report: Report, now: datetime) -> str:
     return envelope("statistics", now, data, notes=report.notes)
 
 
-def _caching_data(found: CachingReport | None) -> Json:
+def _parts_data(found: CachingReport | FeesReport | None, data: Callable[[Any], dict[str, Json]]) -> Json:
+    """Return a report of one part of the costs: in all, by model and by client."""
     if found is None:
         return None
     groups = {"by_model": found.by_model, "by_client": found.by_client}
     named_groups: dict[str, Json] = {
-        name: [{"name": group, **_effect_data(each)} for group, each in rows] for name, rows in groups.items()
+        name: [{"name": group, **data(each)} for group, each in rows] for name, rows in groups.items()
     }
-    return {**_effect_data(found.total), **named_groups}
-
-
-def _fees_data(found: FeesReport | None) -> Json:
-    if found is None:
-        return None
-    groups = {"by_model": found.by_model, "by_client": found.by_client}
-    named_groups: dict[str, Json] = {
-        name: [{"name": group, **_fee_data(each)} for group, each in rows] for name, rows in groups.items()
-    }
-    return {**_fee_data(found.total), **named_groups}
+    return {**data(found.total), **named_groups}
 
 
 def _fee_data(found: Fees) -> dict[str, Json]:
@@ -155,8 +148,7 @@ def as_csv_rows(report: Report) -> Iterator[tuple[str, ...]]:
     if report.beside:
         yield _row("utc", report.beside.period.label, report.beside.period, report.beside.total)
     if found.coverage and found.coverage.joined:
-        joined = found.coverage.joined
-        for name, usage in (("account", joined.account), ("ledger", joined.ledger), ("tracked", joined.tracked)):
+        for name, usage in joined_parts(found.coverage.joined).items():
             yield _row("part", name, found.period, usage)
     for span in found.missing:
         yield ("missing", f"{_days(span)} days not known", iso(span.start), iso(span.end), *[""] * (len(COLUMNS) - 4))
@@ -186,14 +178,14 @@ def as_markdown(report: Report, now: datetime) -> str:
 # -- The ledger's report as text: totals, groups with their shares, and a bar for each day.
 
 _MOST_BAR = 40
-_MOST_CACHING = 5
+_MOST_OF_A_PART = 5
 
 
 def as_text(report: Report, width: int, drawing: Drawing = AS_LINES) -> str:
     """Write the report for a terminal of `width` columns; amounts in USD."""
     title = f"OpenRouter Cost Statistics ({report.title})"
-    caching = _caching(report.caching) if report.caching else []
-    fees = _fees(report.fees) if report.fees else []
+    caching = _part_lines("Caching", report.caching, _effect) if report.caching else []
+    fees = _part_lines("Fees", report.fees, _fee_parts) if report.fees else []
     totals = [*_answer(report.breakdown), *_totals(report.breakdown.total)]
     lines = [title, _rule(title), *caching, *fees, *totals, *_beside(report)]
     if report.breakdown.rows or report.breakdown.more_count:
@@ -231,23 +223,13 @@ def _answer(breakdown: Breakdown) -> list[str]:
     return lines + (compared_lines(breakdown.compared) if breakdown.compared else [])
 
 
-def _caching(found: CachingReport) -> list[str]:
-    """Write what caches saved and cost, in all and by model and client."""
-    lines = [f"Caching: {_effect(found.total)}"]
+def _part_lines(what: str, found: CachingReport | FeesReport, words: Callable[[Any], str]) -> list[str]:
+    """Write a report of one part of the costs: in all, by model and by client."""
+    lines = [f"{what}: {words(found.total)}"]
     for kind, rows in (("model", found.by_model), ("client", found.by_client)):
-        lines += [f"  {kind} {named(name)}: {_effect(each)}" for name, each in rows[:_MOST_CACHING]]
-        if len(rows) > _MOST_CACHING:
-            lines.append(f"  ... and {plural(len(rows) - _MOST_CACHING, f'more {kind}')}")
-    return lines
-
-
-def _fees(found: FeesReport) -> list[str]:
-    """Write which fees are in the cost, in all and by model and client."""
-    lines = [f"Fees: {_fee_parts(found.total)}"]
-    for kind, rows in (("model", found.by_model), ("client", found.by_client)):
-        lines += [f"  {kind} {named(name)}: {_fee_parts(each)}" for name, each in rows[:_MOST_CACHING]]
-        if len(rows) > _MOST_CACHING:
-            lines.append(f"  ... and {plural(len(rows) - _MOST_CACHING, f'more {kind}')}")
+        lines += [f"  {kind} {named(name)}: {words(each)}" for name, each in rows[:_MOST_OF_A_PART]]
+        if len(rows) > _MOST_OF_A_PART:
+            lines.append(f"  ... and {plural(len(rows) - _MOST_OF_A_PART, f'more {kind}')}")
     return lines
 
 

@@ -15,7 +15,7 @@ from openrouter_usage.figures.summary import Summary, Window
 from openrouter_usage.money import plain
 from openrouter_usage.openrouter.answers.key import Limit
 from openrouter_usage.period import Period, iso, spoken
-from openrouter_usage.render.amounts import as_cells, span_words, window_source
+from openrouter_usage.render.amounts import as_cells, joined_parts, span_words, window_source
 from openrouter_usage.text import plural, safe
 
 # -- The summary as rows of cells, for the faces that are tables.
@@ -91,8 +91,7 @@ def _breakdown(breakdown: Breakdown) -> Iterator[Row]:
     span = f"{breakdown.days} days" if breakdown.is_completed else span_words(breakdown)
     yield _used(breakdown, "total", f"all of {span}", breakdown.total, breakdown.period)
     if breakdown.coverage and breakdown.coverage.joined:
-        found = breakdown.coverage.joined
-        for name, usage in (("account", found.account), ("ledger", found.ledger), ("tracked", found.tracked)):
+        for name, usage in joined_parts(breakdown.coverage.joined).items():
             yield _used(breakdown, "part", name, usage, breakdown.period)
     for gap in breakdown.missing:
         yield _row("missing", plural(gap.day_count, "day"), period=gap, source="not known")

@@ -11,12 +11,11 @@ from openrouter_usage.called import as_called
 from openrouter_usage.cli.program import Parser, checked, complain, whole_number, write
 from openrouter_usage.errors import InvalidValue, OpenRouterUsageError, Refused, SettingsError, Unreachable
 from openrouter_usage.figures.alerts import Rules, Spending
-from openrouter_usage.gateway.keys import load_keys
+from openrouter_usage.gateway.keys import every_budget
 from openrouter_usage.home.settings import (
     Settings,
     cap,
     change_preference,
-    load_budgets,
     load_preference,
     load_settings,
     parse_webhook,
@@ -135,7 +134,7 @@ def run(options: Namespace, *, now: datetime) -> int:
     asks = rules.asks_openrouter
     standing = spending(settings, now, timeout_s=options.timeout) if asks else nothing_but_budgets(now)
     if rules.budgets is not None:
-        standing = of_budgets(standing, (*load_budgets(), *(key.budget for key in load_keys())))
+        standing = of_budgets(standing, every_budget())
     outcome = check(
         settings_file().parent, rules, standing, lambda alert: send(alert, target, secret), name_of(target, secret)
     )

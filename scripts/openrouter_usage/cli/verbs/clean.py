@@ -12,8 +12,8 @@ from openrouter_usage.cli.opening import open_ledger
 from openrouter_usage.cli.program import Parser, checked, complain, read_day, write
 from openrouter_usage.errors import SettingsError
 from openrouter_usage.figures.limits import dated_ahead_from
-from openrouter_usage.gateway.keys import load_keys
-from openrouter_usage.home.settings import load_budgets, shared_ledger
+from openrouter_usage.gateway.keys import every_budget
+from openrouter_usage.home.settings import shared_ledger
 from openrouter_usage.ledger.clean import Cleaned, clean, other_names, take_out
 from openrouter_usage.money import Json, format_usd
 from openrouter_usage.period import iso, midnight, month, today, week
@@ -91,7 +91,7 @@ def _check(before: date, now: datetime) -> None:
 
 
 def _budgets() -> tuple[Budget, ...]:
-    return (*load_budgets(), *(key.budget for key in load_keys()))
+    return every_budget()
 
 
 def _as_json(done: Cleaned, bounds: dict[str, Json], dry: bool, now: datetime, notes: Sequence[str]) -> str:

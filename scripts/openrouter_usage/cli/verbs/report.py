@@ -19,8 +19,9 @@ from openrouter_usage.cli.asking import (
     period_of,
     refuse_account_words,
     refuse_two_periods,
-    title_of,
+    refuse_zone,
     where_of,
+    whole_title,
 )
 from openrouter_usage.cli.opening import open_ledger
 from openrouter_usage.cli.program import Parser, complain, whole_number, write
@@ -38,7 +39,7 @@ from openrouter_usage.money import Json
 from openrouter_usage.period import UTC, Period, days, iso, parse_day, today
 from openrouter_usage.render.envelope import envelope
 from openrouter_usage.text import plural, safe
-from openrouter_usage.vocabulary import ChosenPeriod, account_dimensions, said_of
+from openrouter_usage.vocabulary import ChosenPeriod, account_dimensions
 
 if TYPE_CHECKING:
     from openrouter_usage.figures.page import Content
@@ -174,10 +175,7 @@ def _made(options: Namespace, now: datetime) -> _Made:
     """Gather the page: of the source that was asked for, else of the ledger, or of the account if that is empty."""
     ledger = open_ledger(PROGRAM)
     if options.source in ("account", "all"):
-        if options.tz not in (None, UTC):
-            raise SettingsError(
-                "OpenRouter's figures are per UTC day, so --tz cannot be used", hint="leave --tz out", code="usage"
-            )
+        refuse_zone(options)
         page = _of_account(options, now, ledger if options.source == "all" else None)
         if options.source == "all" and not page.content.has_days:
             content = _of_ledger(ledger, options, now)
@@ -219,10 +217,6 @@ def _faces(face: str) -> Callable[[Content], str]:
     return page.render
 
 
-def _title(options: Namespace, now: datetime) -> str:
-    return ", ".join(filter(None, (title_of(options, now), said_of(where_of(options)))))
-
-
 def _of_account(options: Namespace, now: datetime, ledger: Ledger | None = None) -> AccountPage:
     where = where_of(options)
     account_dimensions("model", where)
@@ -230,7 +224,7 @@ def _of_account(options: Namespace, now: datetime, ledger: Ledger | None = None)
     chosen = ChosenPeriod(options.period or "", options.since or "", options.until or "")
     own = Namespace(**{**vars(options), "tz": UTC, "compare": "previous"})
     chosen.span(now)
-    before, title = before_of(own, now), _title(own, now)
+    before, title = before_of(own, now), whole_title(own, now)
     settings = load_settings()
     settings.require_key()
     for warning in settings.warnings:
@@ -252,7 +246,7 @@ def _of_ledger(ledger: Ledger, options: Namespace, now: datetime) -> Content:
     where, zone = where_of(options), options.tz or UTC
     refuse_account_words("model", where)
     period = _drawn(ledger, options, now)
-    asked = Asked(_title(options, now), period, zone, where, options.top, _before(options, period, now))
+    asked = Asked(whole_title(options, now), period, zone, where, options.top, _before(options, period, now))
     return ledger_page(ledger, asked, now)
 
 
